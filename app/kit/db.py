@@ -1,0 +1,82 @@
+"""Engines, sessions and the declarative base: async for the API, sync for the workers."""
+
+from collections.abc import Iterable
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection, Engine, MetaData, create_engine, func, make_url, select, text
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
+from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
+
+NAMING = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(referred_table_name)s",
+    "pk": "pk_%(table_name)s",
+}
+TENANTS_SETTING = "app.organisations"
+
+
+class Base(DeclarativeBase):
+    """The base of every table."""
+
+    metadata = MetaData(naming_convention=NAMING)
+
+
+class NotDurableError(RuntimeError):
+    """The server would lose what it has acknowledged."""
+
+
+def make_async_engine(url: str, *, pool_size: int, pooler: bool = False, name: str = "postrider-api") -> AsyncEngine:
+    """An engine over asyncpg for one event loop; call it inside the process that uses it."""
+    connect: dict[str, Any] = {"timeout": 5, "command_timeout": 30}
+    if pooler:
+        connect |= {"statement_cache_size": 0, "prepared_statement_cache_size": 0}
+    else:
+        connect |= {"server_settings": {"application_name": name, "jit": "off", "plan_cache_mode": "force_custom_plan"}}
+    return create_async_engine(
+        make_url(url).set(drivername="postgresql+asyncpg"),
+        pool_size=pool_size,
+        max_overflow=0,
+        pool_timeout=5,
+        pool_pre_ping=False,
+        connect_args=connect,
+    )
+
+
+def make_engine(url: str, *, pool_size: int = 4, name: str = "postrider-worker") -> Engine:
+    """An engine over psycopg; never made before a fork."""
+    return create_engine(
+        make_url(url).set(drivername="postgresql+psycopg"),
+        pool_size=pool_size,
+        max_overflow=2,
+        pool_timeout=5,
+        connect_args={"connect_timeout": 5, "application_name": name, "prepare_threshold": None, "options": "-c jit=off"},
+    )
+
+
+def make_async_sessions(engine: AsyncEngine) -> async_sessionmaker[AsyncSession]:
+    """Sessions whose objects outlive the commit and whose flushes are asked for."""
+    return async_sessionmaker(engine, expire_on_commit=False)
+
+
+def make_sessions(engine: Engine) -> sessionmaker[Session]:
+    """The workers' sessions; `with sessions.begin() as db` is one transaction."""
+    return sessionmaker(engine, expire_on_commit=False)
+
+
+def enter_tenants(db: Session, organisation_ids: Iterable[UUID]) -> None:
+    """Lets the transaction see these organisations and no other, until it ends."""
+    value = ",".join(str(one) for one in organisation_ids)
+    db.execute(select(func.set_config(TENANTS_SETTING, value, True)))  # noqa: FBT003 the SQL function's own flag
+
+
+def assert_durable(connection: Connection) -> None:
+    """NotDurableError unless a commit that is acknowledged survives a crash of the server."""
+    fsync, commit = connection.execute(
+        text("SELECT current_setting('fsync'), current_setting('synchronous_commit')")
+    ).one()
+    if fsync != "on" or commit not in {"on", "remote_apply"}:
+        msg = f"the database would lose accepted messages: fsync={fsync}, synchronous_commit={commit}; set both to on"
+        raise NotDurableError(msg)

@@ -1,0 +1,68 @@
+"""The one error that use cases raise: a kind, a public code, a sentence that says what to do."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Kind(StrEnum):
+    """What went wrong, in no protocol's words."""
+
+    bad_request = "bad_request"
+    unauthenticated = "unauthenticated"
+    forbidden = "forbidden"
+    not_found = "not_found"
+    conflict = "conflict"
+    too_large = "too_large"
+    unsupported_media = "unsupported_media"
+    invalid = "invalid"
+    too_many = "too_many"
+    unavailable = "unavailable"
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One field that is wrong: where, what, and a machine's word for it."""
+
+    loc: tuple[str | int, ...]
+    msg: str
+    type: str = "value_error"
+
+
+class Problem(Exception):  # noqa: N818 the name of RFC 9457
+    """A refusal that the caller is told of. `retry_after` is in seconds; `faults` name fields (kind `invalid`)."""
+
+    def __init__(
+        self, kind: Kind, code: str, detail: str, *, retry_after: float | None = None, faults: Sequence[Fault] = ()
+    ) -> None:
+        super().__init__(detail)
+        self.kind = kind
+        self.code = code
+        self.detail = detail
+        self.retry_after = retry_after
+        self.faults = tuple(faults)
+
+
+def not_found(what: str = "Entity") -> Problem:
+    """There is no such thing, or the caller may not know of it."""
+    return Problem(Kind.not_found, "not_found", f"{what} not found")
+
+
+def conflict(detail: str, code: str = "conflict") -> Problem:
+    """It exists already."""
+    return Problem(Kind.conflict, code, detail)
+
+
+def invalid(field: str, message: str, *, where: str = "body", type_: str = "value_error") -> Problem:
+    """One field has a value that cannot be."""
+    return Problem(Kind.invalid, "invalid", message, faults=(Fault((where, *field.split(".")), message, type_),))
+
+
+def forbidden(detail: str = "The credential does not allow this operation") -> Problem:
+    """The caller is known, and may not."""
+    return Problem(Kind.forbidden, "insufficient access", detail)
+
+
+def unauthenticated(detail: str = "Invalid or missing credential") -> Problem:
+    """The caller is not known."""
+    return Problem(Kind.unauthenticated, "authentication_failed", detail)

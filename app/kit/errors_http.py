@@ -1,0 +1,130 @@
+"""Turns kinds of error into HTTP: always JSON, with the wire's `code` and `detail` and RFC 9457's members."""
+
+import logging
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from asyncpg.exceptions import PostgresConnectionError, TooManyConnectionsError
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from starlette.exceptions import HTTPException
+
+from app.kit.errors import Fault, Kind, Problem
+
+STATUS = {
+    Kind.bad_request: 400,
+    Kind.unauthenticated: 401,
+    Kind.forbidden: 403,
+    Kind.not_found: 404,
+    Kind.conflict: 409,
+    Kind.too_large: 413,
+    Kind.unsupported_media: 415,
+    Kind.invalid: 422,
+    Kind.too_many: 429,
+    Kind.unavailable: 503,
+}
+TITLES = {
+    400: "Bad request",
+    401: "Unauthorized",
+    403: "Forbidden",
+    404: "Not found",
+    405: "Method not allowed",
+    409: "Conflict",
+    413: "Payload too large",
+    415: "Unsupported media type",
+    422: "Invalid request",
+    429: "Too many requests",
+    500: "Internal error",
+    503: "Service unavailable",
+}
+CODES = {404: "not_found", 405: "method_not_allowed", 413: "payload_too_large", 415: "unsupported_media_type"}
+UNPARSABLE = ("_parsing", "_type", "enum", "literal_error", "json_invalid")
+logger = logging.getLogger(__name__)
+
+
+def install(app: FastAPI) -> None:
+    """Makes every error of the app JSON."""
+    app.add_exception_handler(Problem, _problem)
+    app.add_exception_handler(RequestValidationError, _validation)
+    app.add_exception_handler(HTTPException, _http)
+    for refusal in (DBAPIError, PoolTimeoutError, OSError, PostgresConnectionError, TooManyConnectionsError):
+        app.add_exception_handler(refusal, _database)
+    app.add_exception_handler(Exception, _unexpected)
+
+
+def answer(
+    request: Request, status: int, code: str, detail: object, headers: dict[str, str] | None = None
+) -> JSONResponse:
+    """An error body: `detail` is a sentence, or the list of faults of a 422."""
+    body = {
+        "code": code,
+        "detail": detail,
+        "type": f"urn:postrider:error:{code.replace(' ', '_')}",
+        "title": TITLES.get(status, "Error"),
+        "status": status,
+        "instance": request.url.path,
+        "requestId": request.scope.get("postrider.request_id"),
+    }
+    return JSONResponse(body, status, headers)
+
+
+async def _problem(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, Problem)
+    return problem_answer(request, error)
+
+
+def problem_answer(request: Request, error: Problem) -> JSONResponse:
+    """The answer to a problem that a route or a middleware met."""
+    status = STATUS[error.kind]
+    headers = {}
+    if error.retry_after is not None:
+        headers["Retry-After"] = str(max(1, math.ceil(error.retry_after)))
+    if error.kind is Kind.unauthenticated:
+        headers["WWW-Authenticate"] = "Bearer"
+    detail: object = _faults(error.faults) if error.kind is Kind.invalid else error.detail
+    return answer(request, status, error.code, detail, headers)
+
+
+def _faults(faults: Sequence[Fault]) -> list[dict[str, Any]]:
+    return [{"loc": [str(part) for part in one.loc], "msg": one.msg, "type": one.type} for one in faults]
+
+
+async def _validation(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    faults = [Fault(tuple(one["loc"]), one["msg"], one["type"]) for one in error.errors()]
+    unparsable = [one for one in faults if one.loc[0] == "query" and one.type.endswith(UNPARSABLE)]
+    if unparsable:
+        first = unparsable[0]
+        return answer(request, 400, "bad_request", f"query parameter {first.loc[-1]}: {first.msg}")
+    return answer(request, 422, "invalid", _faults(faults))
+
+
+async def _http(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    code = CODES.get(error.status_code, "error")
+    return answer(request, error.status_code, code, error.detail, dict(error.headers or {}))
+
+
+async def _database(request: Request, error: Exception) -> JSONResponse:
+    if isinstance(error, DBAPIError) and not _is_outage(error):
+        return await _unexpected(request, error)
+    logger.warning("database unavailable: %s", type(error).__name__)
+    detail = "The service cannot reach its database; try again"
+    return answer(request, 503, "unavailable", detail, {"Retry-After": "1"})
+
+
+def _is_outage(error: DBAPIError) -> bool:
+    return error.connection_invalidated or isinstance(error, OperationalError) or _sqlstate(error)[:2] in {"08", "53", "57"}
+
+
+def _sqlstate(error: DBAPIError) -> str:
+    return str(getattr(error.orig, "sqlstate", "") or "")
+
+
+async def _unexpected(request: Request, error: Exception) -> JSONResponse:
+    logger.error("unexpected error", exc_info=error)
+    return answer(request, 500, "internal_error", "Something went wrong; the request id names it in our logs")
