@@ -1,0 +1,70 @@
+"""What one attempt means."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Failure(StrEnum):
+    """Why an attempt got no complete HTTP answer."""
+
+    TIMEOUT = "timeout"
+    DNS = "dns"
+    REFUSED = "refused"
+    UNREACHABLE = "unreachable"
+    RESET = "reset"
+    TLS = "tls"
+    BLOCKED_ADDRESS = "blocked_address"
+    INVALID_URL = "invalid_url"
+    PROTOCOL = "protocol"
+    TOO_LARGE = "too_large"
+    PROXY = "proxy"
+    LOCAL = "local"
+    OTHER = "other"
+
+
+# Faults on our side of the wire: they fail the attempt but say nothing of the endpoint.
+_OURS = frozenset({Failure.PROXY, Failure.LOCAL})
+
+_GONE = 410
+_SLOW_DOWN = frozenset({429, 502, 503, 504})
+
+
+@dataclass(frozen=True, slots=True)
+class Attempted:
+    """One attempt as the transport saw it.
+
+    `status` is None when no status line came; `body` is what was kept of the answer.
+    """
+
+    status: int | None
+    failure: Failure | None
+    duration_ms: int
+    retry_after: str | None = None
+    body: bytes = b""
+    reason: str = ""
+    address: str | None = None
+
+    @property
+    def verdict(self) -> "Verdict":
+        """What the attempt means."""
+        return judge(self.status, self.failure)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What follows from an attempt; `blames` says whether the endpoint's health is affected."""
+
+    success: bool
+    disable: bool
+    slow_down: bool
+    blames: bool = True
+
+
+def judge(status: int | None, failure: Failure | None) -> Verdict:
+    """Judge an attempt: only a whole 2xx answer succeeds, redirects fail, 410 disables."""
+    return Verdict(
+        success=failure is None and status is not None and 200 <= status < 300,
+        disable=status == _GONE,
+        slow_down=status in _SLOW_DOWN,
+        blames=failure not in _OURS,
+    )
