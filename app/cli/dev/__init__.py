@@ -1,0 +1,1 @@
+"""`postrider dev`: every process on one machine, with servers of its own."""

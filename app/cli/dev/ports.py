@@ -1,0 +1,37 @@
+"""Ports of this machine that nobody listens on."""
+
+import socket
+from collections.abc import Iterable
+
+LOOPBACK = "127.0.0.1"
+_LAST_PORT = 65535
+
+
+def is_free(port: int, host: str = LOOPBACK) -> bool:
+    """Whether a server could listen there now."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except (OSError, OverflowError):
+            return False
+    return True
+
+
+def first_free(start: int, *, tries: int = 100) -> int | None:
+    """The first free port from `start` upwards; None when a hundred are taken."""
+    ports: Iterable[int] = range(start, min(start + tries, _LAST_PORT + 1))
+    return next((port for port in ports if is_free(port)), None)
+
+
+def any_free() -> int:
+    """A port the system picks."""
+    with socket.socket() as probe:
+        probe.bind((LOOPBACK, 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+def keep_or_pick(port: int | None) -> int:
+    """The port of last time when it is still free, else another."""
+    return port if port and is_free(port) else any_free()

@@ -1,0 +1,18 @@
+"""The root of the command line."""
+
+import click
+
+from app.cli.processes import api, beat, migrate, worker
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="postrider")
+def main() -> None:
+    """Webhooks as a service: an event in, signed webhooks out."""
+
+
+for command in (api, worker, beat, migrate):
+    main.add_command(command)
+
+if __name__ == "__main__":
+    main()

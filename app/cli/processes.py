@@ -1,0 +1,66 @@
+"""Starts the processes of a deployment: each command becomes the process that it names."""
+
+import os
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Never
+
+import click
+
+_CELERY = ["-m", "celery", "-A", "worker.celery_app"]
+
+
+@click.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
+@click.option("--port", default=8000, show_default=True, help="The port to listen on.")
+@click.option("--workers", default=2, show_default=True, help="Processes that serve requests.")
+@click.option("--drain-seconds", default=30, show_default=True, help="How long requests may finish on SIGTERM.")
+def api(host: str, port: int, workers: int, drain_seconds: int) -> None:
+    """Serve the HTTP API (gunicorn with uvicorn's worker)."""
+    bind = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    options = ["--bind", bind, "--workers", str(workers), "--graceful-timeout", str(drain_seconds)]
+    _become("-m", "gunicorn", "--worker-class", "uvicorn_worker.UvicornWorker", *options, "app.main:create_app()")
+
+
+@click.command()
+@click.option("--processes", default=2, show_default=True, help="Child processes that deliver.")
+@click.option("--queues", default="", help="Queues to serve, by comma; all when left out.")
+def worker(processes: int, queues: str) -> None:
+    """Deliver webhooks and run background tasks (Celery)."""
+    chosen = ["--queues", queues] if queues else []
+    quiet = ["--without-gossip", "--without-mingle", "--loglevel", "INFO"]
+    _become(*_CELERY, "worker", "--pool", "prefork", "--concurrency", str(processes), *quiet, *chosen)
+
+
+@click.command()
+@click.option("--schedule", type=click.Path(dir_okay=False), help="The file in which beat keeps its last runs.")
+def beat(schedule: str | None) -> None:
+    """Start the periodic tasks (Celery beat)."""
+    file = ["--schedule", schedule] if schedule else []
+    _become(*_CELERY, "beat", "--loglevel", "INFO", "--pidfile", "", *file)
+
+
+@click.command()
+@click.option("--revision", default="head", show_default=True, help="The revision to reach.")
+def migrate(revision: str) -> None:
+    """Bring the database's tables to a revision, as the migrator's role."""
+    from alembic import command  # noqa: PLC0415  # a second that the other commands spare
+    from alembic.config import Config  # noqa: PLC0415
+
+    config = Config()
+    config.set_main_option("script_location", str(_folder_of("migrations")).replace("%", "%%"))
+    command.upgrade(config, revision)
+
+
+def _folder_of(package: str) -> Path:
+    found = find_spec(package)
+    if found is None or found.origin is None:
+        msg = f"the package {package} is not installed"
+        raise click.ClickException(msg)
+    return Path(found.origin).parent
+
+
+def _become(*arguments: str) -> Never:
+    sys.stdout.flush()
+    os.execv(sys.executable, [sys.executable, *arguments])  # noqa: S606  # a process, no shell

@@ -1,0 +1,66 @@
+"""Servers for every test, a database for every module, and no silent skips in CI."""
+
+import os
+from collections.abc import Generator, Iterator
+from typing import TypeVar
+
+import pytest
+
+from app.cli.dev.errors import DevError
+from app.cli.dev.roles import DatabaseUrls
+from tests.servers import Servers, cloned_database, process_environment, running_servers, template_database
+
+# A skip in CI must begin so: it is about the kernel or the hardware, which no package changes.
+NOT_INSTALLABLE = "this machine cannot: "
+Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
+
+
+@pytest.fixture(scope="session")
+def servers() -> Iterator[Servers]:
+    """PostgreSQL and Redis for the whole session."""
+    try:
+        with running_servers() as started:
+            yield started
+    except DevError as error:
+        pytest.exit(str(error), returncode=2)
+
+
+@pytest.fixture(scope="session")
+def template(servers: Servers) -> Iterator[str]:
+    """The name of a migrated database without rows."""
+    with template_database(servers) as name:
+        yield name
+
+
+@pytest.fixture(scope="module")
+def database(servers: Servers, template: str) -> Iterator[DatabaseUrls]:
+    """A fresh, migrated database of the module's own: the three roles' URLs."""
+    with cloned_database(servers, template) as urls:
+        yield urls
+
+
+@pytest.fixture(scope="module")
+def environment(servers: Servers, database: DatabaseUrls) -> dict[str, str]:
+    """The environment of processes that work on the module's database."""
+    return process_environment(database, servers.redis_url)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Turns a skip into a failure where CI promises that nothing is left out."""
+    return _refuse_skip((yield))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """The same for a whole module."""
+    return _refuse_skip((yield))
+
+
+def _refuse_skip(report: Report) -> Report:
+    if os.environ.get("CI") == "true" and report.skipped and not hasattr(report, "wasxfail"):
+        reason = str(report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr)
+        if not reason.removeprefix("Skipped: ").startswith(NOT_INSTALLABLE):
+            report.outcome = "failed"
+            report.longrepr = f"skipped in CI: {reason}"
+    return report
