@@ -2,15 +2,17 @@
 
 import os
 import secrets
+import socket
 import subprocess
 import sys
 import tempfile
 import warnings
 from base64 import b64encode
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psycopg
 from psycopg import sql
@@ -115,15 +117,15 @@ def _own_servers(stack: ExitStack, database_url: str, redis_url: str) -> tuple[s
 
 
 def docker_answers() -> bool:
-    """Whether a Docker engine is there to run containers."""
-    import docker
-    from docker.errors import DockerException
-
-    try:
-        with warnings.catch_warnings(action="ignore"):
-            return bool(docker.from_env(timeout=3).ping())
-    except DockerException:
-        return False
+    """Whether a Docker engine is there to run containers: the one that DOCKER_HOST names, or the local one."""
+    engine = urlsplit(os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock"))
+    local = engine.scheme == "unix"
+    with socket.socket(socket.AF_UNIX if local else socket.AF_INET) as client, suppress(OSError):
+        client.settimeout(3)
+        client.connect(engine.path if local else (engine.hostname, engine.port))
+        client.sendall(b"GET /_ping HTTP/1.0\r\nHost: docker\r\n\r\n")
+        return b" 200 " in client.recv(100)
+    return False
 
 
 def _container_postgres(stack: ExitStack) -> str:
