@@ -48,7 +48,7 @@ class _Key:
 
 def _split(blob: bytes) -> tuple[str, bytes, bytes]:
     """Key id, header and the rest of version | length | key id | rest."""
-    if len(blob) < 2 or blob[0] != _VERSION:
+    if blob[:1] != bytes((_VERSION,)) or len(blob) == 1:
         raise Undecryptable(None, "unknown format")
     end = 2 + blob[1]
     try:

@@ -73,7 +73,7 @@ def test_rotation_reads_the_old_key_and_writes_the_new_one() -> None:
 
 
 def test_a_retired_key_is_named() -> None:
-    with pytest.raises(Undecryptable, match="k2.*not in the ring"):
+    with pytest.raises(Undecryptable, match=r"key k2\): the key is not in the ring"):
         OLD.decrypt(NEW.encrypt(b"secret", b"row"), b"row")
 
 
@@ -114,9 +114,7 @@ def test_a_sealed_string_opens_after_rotation() -> None:
     assert NEW.unseal("iterator", OLD.seal("iterator", b"id", b"org"), b"org") == b"id"
 
 
-@pytest.mark.parametrize(
-    ("purpose", "aad"), [("portal", b"org 1"), ("iterator", b"org 2"), ("iterator", b"")]
-)
+@pytest.mark.parametrize(("purpose", "aad"), [("portal", b"org 1"), ("iterator", b"org 2"), ("iterator", b"")])
 def test_a_sealed_string_is_useless_elsewhere(purpose: str, aad: bytes) -> None:
     sealed = OLD.seal("iterator", b"id", b"org 1")
     with pytest.raises(Forged):

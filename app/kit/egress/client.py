@@ -1,0 +1,318 @@
+"""The one HTTP client of the product."""
+
+import asyncio
+import resource
+import ssl
+from collections import OrderedDict
+from collections.abc import Collection, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from time import monotonic
+from typing import Literal, NamedTuple, Self
+
+import aiohttp
+from multidict import CIMultiDict
+from yarl import URL
+
+from app.domain.addresses import DEFAULT_PORTS, Allowance, CheckedUrl, Network, check_url, is_allowed
+from app.domain.outcome import Failure
+from app.kit.egress.connections import Attempt, BlockedAddressError, Connector, PooledRequest, attempt
+from app.kit.egress.failures import ProxyLostError, explain
+from app.kit.egress.names import NameLookupError, Names
+from app.kit.egress.proxy import Proxy, literal, tunnel
+from app.kit.egress.tls import Contexts
+
+BODY_BYTES = 64 * 1024
+_RETRY_AFTER_CHARS = 100
+_LINE_BYTES = 8 * 1024
+_HEADERS = 128
+_MOST_POOLS = 10_000
+_TARGETS = 20_000
+_VERDICTS = 50_000
+_NO_LIMIT = aiohttp.ClientTimeout(total=None, sock_connect=None)
+
+
+_Trust = ssl.SSLContext | Literal[True]
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """Which URLs and addresses may be reached."""
+
+    allow: Sequence[Allowance] = ()
+    deny: Sequence[Network] = ()
+    ports: Collection[int] = DEFAULT_PORTS
+    https_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How requests leave.
+
+    `timeout_seconds` is the total over name, connect, TLS, head and body. Connections wait
+    `idle_seconds` for their next request, those of at most `idle_pools` pools (by default
+    what the limit of open files affords). Name servers, by default the system's, are
+    `host` or `host:port`; they are asked for at most `dns_seconds` and their answers used
+    for `dns_memory_seconds`. `proxy` is `http://[user:password@]host:port`, for all
+    requests; connections are made from `source_address` where it is given.
+    """
+
+    timeout_seconds: float = 15.0
+    user_agent: str = "Postrider-Webhooks"
+    nameservers: tuple[str, ...] = ()
+    dns_seconds: float = 3.0
+    dns_memory_seconds: float = 5.0
+    idle_seconds: float = 15.0
+    idle_pools: int | None = None
+    proxy: str | None = field(default=None, repr=False)
+    source_address: str | None = None
+
+
+class Outgoing(NamedTuple):
+    """A POST. `pool` names whose kept connections it may use: two pools never share one.
+
+    `ca_pem` replaces the system's authorities. With `pins` (SHA-256 of a public key, see
+    `tls.pin_of`) the verified certificate must also have one of these keys.
+    """
+
+    url: str
+    body: bytes
+    headers: Mapping[str, str] | Sequence[tuple[str, str]]
+    pool: Hashable
+    ca_pem: bytes | None = None
+    pins: frozenset[bytes] = frozenset()
+
+
+class Answer(NamedTuple):
+    """What became of a POST. Success of the transport is `failure is None`.
+
+    A failure may come with a status: the head arrived, the body did not. `body` is at
+    most 64 KiB and as sent, never decompressed; a longer one was cut without a failure.
+    `detail` is short and safe to show to the endpoint's owner.
+    """
+
+    status: int | None
+    failure: Failure | None
+    detail: str
+    body: bytes
+    retry_after: str | None
+    duration_ms: int
+    remote: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Target:
+    url: URL
+    host: str
+    port: int
+    literal: tuple[str, ...] | None
+    secure: bool
+
+
+class Egress:
+    """Sends requests out, and nowhere else than the policy permits.
+
+    Make one per process, inside its running loop, as an async context manager. Each try
+    judges the URL, then every address that the host has now (remembered for a few
+    seconds); one denied address denies the host. The judged addresses are the only ones
+    the connector is given, and part of the key under which connections are kept, so a
+    kept connection serves only while its host still has the same permitted addresses.
+
+    With a proxy the target is judged the same way first. For https the proxy is asked to
+    connect to a judged address, so it resolves nothing; for http it is given the name
+    and resolves it itself, so there its own rules are the last gate.
+    """
+
+    def __init__(self, policy: Policy, options: Options) -> None:
+        self._policy = policy
+        self._timeout = options.timeout_seconds
+        self._names = Names(options.nameservers, limit=options.dns_seconds, memory=options.dns_memory_seconds)
+        self._contexts = Contexts()
+        self._targets: OrderedDict[str, _Target] = OrderedDict()
+        self._verdicts: dict[tuple[str, int], bool] = {}
+        self._proxy = None if options.proxy is None else Proxy(options.proxy)
+        self._connector = Connector(
+            self._may_open,
+            idle_pools=options.idle_pools or _affordable_pools(),
+            idle_seconds=options.idle_seconds,
+            source=options.source_address,
+        )
+        self._session = aiohttp.ClientSession(
+            connector=self._connector,
+            request_class=PooledRequest,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            headers={"User-Agent": options.user_agent, "Accept-Encoding": "identity"},
+            timeout=_NO_LIMIT,
+            trust_env=False,
+            auto_decompress=False,
+            max_line_size=_LINE_BYTES,
+            max_field_size=_LINE_BYTES,
+            max_headers=_HEADERS,
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Closes every connection."""
+        await self._session.close()
+        await self._names.close()
+
+    @property
+    def policy(self) -> Policy:
+        """What may be reached. A new policy binds from the next try on, kept connections too."""
+        return self._policy
+
+    @policy.setter
+    def policy(self, policy: Policy) -> None:
+        self._policy = policy
+        self._targets.clear()
+        self._verdicts.clear()
+
+    async def post(self, request: Outgoing) -> Answer:
+        """Sends `request` once, redirects not followed, within the total timeout.
+
+        Never raises for what the endpoint, its name server or its certificate does. A kept
+        connection that turns out to be closed is replaced by a new one once: whether the
+        endpoint saw the first request is then unknown, as after any lost connection.
+        """
+        started = monotonic()
+        current = Attempt(pins=request.pins)
+        attempt.set(current)
+        failure, detail = await self._outcome(request, current)
+        return Answer(
+            status=current.status,
+            failure=failure,
+            detail=detail,
+            body=current.body,
+            retry_after=current.retry_after,
+            duration_ms=round((monotonic() - started) * 1000),
+            remote=current.remote,
+        )
+
+    async def _outcome(self, request: Outgoing, current: Attempt) -> tuple[Failure | None, str]:
+        try:
+            async with asyncio.timeout(self._timeout):
+                await self._exchange(request, current)
+        except Exception as error:  # noqa: BLE001 - an endpoint may find an error that nobody foresaw
+            return explain(error, current)
+        return None, ""
+
+    async def _exchange(self, request: Outgoing, current: Attempt) -> None:
+        target = self._target(request.url)
+        vetted = await self._judged(target)
+        current.secure = target.secure
+        current.addresses = vetted if self._proxy is None else await self._proxy_addresses(self._proxy)
+        current.key = (request.pool, vetted, request.pins)
+        response = await self._respond(request, target, current)
+        try:
+            current.status = response.status
+            current.retry_after = response.headers.get("Retry-After", "")[:_RETRY_AFTER_CHARS] or None
+            await _read(response.content, current)
+        finally:
+            if not response.content.is_eof():
+                response.close()
+
+    async def _respond(self, request: Outgoing, target: _Target, current: Attempt) -> aiohttp.ClientResponse:
+        try:
+            return await self._send(request, target)
+        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
+            if current.opened:
+                raise
+        # The endpoint closed a kept connection; others of that age are likely closed too.
+        self._connector.forget(current.key)
+        return await self._send(request, target)
+
+    async def _send(self, request: Outgoing, target: _Target) -> aiohttp.ClientResponse:
+        context: _Trust = self._contexts.get(request.ca_pem) if target.secure else True
+        if self._proxy is not None:
+            return await self._send_through(self._proxy, request, target, context)
+        return await self._session.post(
+            target.url, data=request.body, headers=request.headers, ssl=context, allow_redirects=False
+        )
+
+    async def _send_through(
+        self, proxy: Proxy, request: Outgoing, target: _Target, context: _Trust
+    ) -> aiohttp.ClientResponse:
+        headers = CIMultiDict(request.headers)
+        url, name = target.url, None
+        if target.secure:
+            headers["Host"], name = target.url.raw_authority, target.host
+            url = tunnel(url, await self._judged(target))
+        else:
+            headers.update(proxy.headers)
+        return await self._session.post(
+            url,
+            data=request.body,
+            headers=headers,
+            ssl=context,
+            allow_redirects=False,
+            proxy=proxy.url,
+            proxy_headers=proxy.headers,
+            server_hostname=name,
+        )
+
+    def _target(self, url: str) -> _Target:
+        known = self._targets.get(url)
+        if known is not None:
+            return known
+        policy = self._policy
+        checked = check_url(url, allow=policy.allow, allowed_ports=policy.ports, https_only=policy.https_only)
+        target = self._targets[url] = _as_target(checked)
+        if len(self._targets) > _TARGETS:
+            self._targets.popitem(last=False)
+        return target
+
+    async def _judged(self, target: _Target) -> tuple[str, ...]:
+        """All addresses of the target, each of them permitted. Raises BlockedAddressError, NameLookupError."""
+        addresses = target.literal or self._names.known(target.host) or await self._names.lookup(target.host)
+        for address in addresses:
+            if not self._permitted(address, target.port):
+                raise BlockedAddressError
+        return addresses
+
+    def _permitted(self, address: str, port: int) -> bool:
+        verdict = self._verdicts.get((address, port))
+        if verdict is None:
+            if len(self._verdicts) >= _VERDICTS:
+                self._verdicts.clear()
+            policy = self._policy
+            verdict = is_allowed(address, port, policy.allow, policy.deny, policy.ports)
+            self._verdicts[address, port] = verdict
+        return verdict
+
+    def _may_open(self, address: str, port: int) -> bool:
+        # Behind a proxy every socket leads to the proxy, which the operator named.
+        if self._proxy is None:
+            return self._permitted(address, port)
+        return port == self._proxy.port and address in attempt.get().addresses
+
+    async def _proxy_addresses(self, proxy: Proxy) -> tuple[str, ...]:
+        try:
+            return literal(proxy.host) or await self._names.lookup(proxy.host)
+        except NameLookupError as error:
+            raise ProxyLostError from error
+
+
+def _affordable_pools() -> int:
+    """As many idle pools as leave half of the process's file descriptors to live requests."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return _MOST_POOLS if soft == resource.RLIM_INFINITY else min(_MOST_POOLS, soft // 2)
+
+
+def _as_target(checked: CheckedUrl) -> _Target:
+    # From the checked parts and already encoded, so that no second parser reads it otherwise.
+    url = URL(checked.url, encoded=True)
+    literal = None if checked.address is None else (str(checked.address),)
+    return _Target(url, checked.host, checked.port, literal, checked.scheme == "https")
+
+
+async def _read(content: aiohttp.StreamReader, current: Attempt) -> None:
+    """Up to the limit of the body into `current`, what came before a failure included."""
+    if content.is_eof():
+        current.body = content.read_nowait(BODY_BYTES)
+        return
+    while (left := BODY_BYTES - len(current.body)) > 0 and (part := await content.read(left)):
+        current.body += part
