@@ -1,0 +1,72 @@
+# What a developer calls. Everything lives in .venv and .postrider; only Python 3.11+ and make are needed.
+
+PYTHON ?= python3
+PORT ?=
+ARGS ?=
+BIN := .venv/bin
+PYTEST := $(BIN)/python -m pytest
+LONGER := --ignore=tests/faults --ignore=tests/fuzz
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check faults fuzz bench acceptance lock clean
+
+help:
+	@echo 'make run         start everything here and deliver a first event (PORT=8000)'
+	@echo 'make test        the tests, against real servers (ARGS="-k words")'
+	@echo 'make check       ruff, mypy and import-linter'
+	@echo 'make acceptance  the acceptance rows, with a count of those that hold'
+	@echo 'make faults      kill, stop and starve every part under load'
+	@echo 'make fuzz        every operation with input that breaks the contract'
+	@echo 'make bench       the speed, against plain references'
+	@echo 'make lock        resolve the dependencies anew (needs uv)'
+	@echo 'make clean       remove .venv, the data in .postrider and every cache'
+
+# Made anew whenever the lock changes, and usable only when it is whole: the stamp is written last.
+.venv/stamp: requirements-dev.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo 'Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11'; exit 1; }
+	@rm -f $@
+	@echo 'Installing what requirements-dev.lock names into .venv ...'
+	@$(PYTHON) -m venv .venv || { echo '$(PYTHON) cannot make a virtual environment: install python3-venv'; exit 1; }
+	@$(BIN)/python -m pip install --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' | \
+		{ read -r site; printf '%s\n' '$(CURDIR)' > "$$site/postrider.pth"; }
+	@printf '#!/bin/sh\nexec "$${0%%/*}/python" -m app.cli.main "$$@"\n' > $(BIN)/postrider
+	@chmod +x $(BIN)/postrider
+	@touch $@
+
+run: .venv/stamp
+	@exec $(BIN)/python -m app.cli.main dev --with-parent $(if $(PORT),--port $(PORT)) $(ARGS)
+
+test: .venv/stamp
+	$(PYTEST) $(LONGER) $(ARGS)
+
+check: .venv/stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+acceptance: .venv/stamp
+	$(PYTEST) -m acceptance $(LONGER) $(ARGS)
+
+faults: .venv/stamp
+	$(PYTEST) tests/faults $(ARGS)
+
+fuzz: .venv/stamp
+	$(PYTEST) tests/fuzz $(ARGS)
+
+bench: .venv/stamp
+	@exec $(BIN)/python -m app.cli.main bench $(ARGS)
+
+COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
+
+lock:
+	@command -v uv > /dev/null || { echo 'make lock needs uv: https://docs.astral.sh/uv'; exit 1; }
+	$(COMPILE) pyproject.toml -o requirements.lock
+	$(COMPILE) --extra dev -c requirements.lock pyproject.toml -o requirements-dev.lock
+
+clean:
+	@if [ -d .postrider ] && [ -x $(BIN)/python ]; then $(BIN)/python -m app.cli.main dev --forget; fi
+	rm -rf .venv .postrider .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	find app worker migrations tests -name __pycache__ -type d -exec rm -rf {} +
