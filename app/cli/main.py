@@ -2,16 +2,17 @@
 
 import click
 
+from app.cli.keys import keys
+from app.cli.orgs import orgs
 from app.cli.processes import api, beat, migrate, worker
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="postrider")
 def main() -> None:
     """Webhooks as a service: an event in, signed webhooks out."""
 
 
-for command in (api, worker, beat, migrate):
+for command in (api, worker, beat, migrate, orgs, keys):
     main.add_command(command)
 
 if __name__ == "__main__":

@@ -8,19 +8,21 @@ from typing import Never
 
 import click
 
+from app.cli.operator import settings_or_exit
+
 _CELERY = ["-m", "celery", "-A", "worker.celery_app"]
 
 
 @click.command()
-@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
+@click.option("--host", default=["127.0.0.1"], show_default=True, multiple=True, help="An address to listen on.")
 @click.option("--port", default=8000, show_default=True, help="The port to listen on.")
 @click.option("--workers", default=2, show_default=True, help="Processes that serve requests.")
 @click.option("--drain-seconds", default=30, show_default=True, help="How long requests may finish on SIGTERM.")
-def api(host: str, port: int, workers: int, drain_seconds: int) -> None:
+def api(host: tuple[str, ...], port: int, workers: int, drain_seconds: int) -> None:
     """Serve the HTTP API (gunicorn with uvicorn's worker)."""
-    bind = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    options = ["--bind", bind, "--workers", str(workers), "--graceful-timeout", str(drain_seconds)]
-    _become("-m", "gunicorn", "--worker-class", "uvicorn_worker.UvicornWorker", *options, "app.main:create_app()")
+    binds = [f"--bind=[{one}]:{port}" if ":" in one else f"--bind={one}:{port}" for one in host]
+    limits = [f"--workers={workers}", f"--graceful-timeout={drain_seconds}", "--no-control-socket"]
+    _become("-m", "gunicorn", "--worker-class=uvicorn_worker.UvicornWorker", *binds, *limits, "app.main:create_app()")
 
 
 @click.command()
@@ -45,6 +47,7 @@ def beat(schedule: str | None) -> None:
 @click.option("--revision", default="head", show_default=True, help="The revision to reach.")
 def migrate(revision: str) -> None:
     """Bring the database's tables to a revision, as the migrator's role."""
+    settings_or_exit()
     from alembic import command  # noqa: PLC0415  # a second that the other commands spare
     from alembic.config import Config  # noqa: PLC0415
 

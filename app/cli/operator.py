@@ -1,0 +1,62 @@
+"""How the operator's commands reach the database: as the migrator, in one transaction."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from uuid import UUID
+
+import click
+from pydantic import ValidationError
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session
+
+from app.domain import ids
+from app.kit.db import make_engine, make_sessions
+from app.settings import Settings, read_settings
+
+
+def settings_or_exit() -> Settings:
+    """The settings; a usage error that names what is missing or wrong, never its value."""
+    try:
+        return read_settings()
+    except ValidationError as error:
+        problems = [_problem(one["loc"], one["msg"]) for one in error.errors(include_input=False, include_url=False)]
+        raise click.UsageError("; ".join(problems)) from error
+
+
+@contextmanager
+def transaction() -> Iterator[Session]:
+    """A session of the migrator, committed at the end of the block; one line when the database is away."""
+    try:
+        engine = make_engine(settings_or_exit().database.migrator(), pool_size=1, name="postrider-operator")
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    try:
+        with make_sessions(engine).begin() as db:
+            yield db
+    except OperationalError as error:
+        raise click.ClickException(f"the database does not answer: {str(error.orig).splitlines()[0]}") from error
+    finally:
+        engine.dispose()
+
+
+class TypeId(click.ParamType[UUID]):
+    """An id as it is shown outside, such as org_01j…."""
+
+    name = "id"
+
+    def __init__(self, prefix: str) -> None:
+        self._prefix = prefix
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> UUID:
+        """The UUID inside; a usage error for anything else."""
+        if isinstance(value, UUID):
+            return value
+        decoded = ids.decode(self._prefix, str(value))
+        if decoded is None:
+            self.fail(f"{value!r} is no id that begins with {self._prefix}_", param, ctx)
+        return decoded
+
+
+def _problem(place: tuple[int | str, ...], message: str) -> str:
+    name = "POSTRIDER_" + "__".join(str(part) for part in place).upper() if place else "the settings"
+    return f"{name}: {message[0].lower()}{message[1:]}"

@@ -1,0 +1,1 @@
+"""The tenants and the keys by which their programs call."""

@@ -1,0 +1,28 @@
+"""Statements about organisations and their API keys."""
+
+from uuid import UUID
+
+from sqlalchemy import Select, Update, func, select, update
+
+from app.models import ApiKey, Organisation
+
+
+def organisations() -> Select[Organisation]:
+    """Every organisation that is not deleted, oldest first; only the worker's role sees more than its own."""
+    return select(Organisation).where(Organisation.deleted_at.is_(None)).order_by(Organisation.id)
+
+
+def organisation(organisation_id: UUID) -> Select[Organisation]:
+    """One organisation that is not deleted."""
+    return organisations().where(Organisation.id == organisation_id)
+
+
+def keys(organisation_id: UUID) -> Select[ApiKey]:
+    """Every key of an organisation, oldest first, the revoked ones too."""
+    return select(ApiKey).where(ApiKey.organisation_id == organisation_id).order_by(ApiKey.id)
+
+
+def revoke(organisation_id: UUID, key_id: UUID) -> Update:
+    """Ends a key that is not revoked yet; its id comes back."""
+    mine = (ApiKey.organisation_id == organisation_id, ApiKey.id == key_id, ApiKey.revoked_at.is_(None))
+    return update(ApiKey).where(*mine).values(revoked_at=func.now()).returning(ApiKey.id)

@@ -1,0 +1,87 @@
+"""The operator's commands work on a real database, and say in a line what they lack."""
+
+import re
+from collections.abc import Callable, Mapping
+
+import psycopg
+import pytest
+from click.testing import CliRunner, Result
+
+from app.cli.dev.roles import DatabaseUrls
+from app.cli.main import main
+from app.domain import api_key
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def run(environment: Mapping[str, str]) -> Run:
+    return lambda *words: CliRunner(env=environment).invoke(main, list(words))
+
+
+@pytest.fixture
+def organisation(run: Run) -> str:
+    return run("orgs", "create", "Acme").output.strip()
+
+
+def test_an_organisation_is_listed(run: Run, organisation: str) -> None:
+    assert re.fullmatch(r"org_[0-9a-z]{26}", organisation)
+    assert f"{organisation}\tAcme" in run("orgs", "list").output.splitlines()
+
+
+def test_a_key_is_found_by_the_api_until_it_is_revoked(run: Run, organisation: str, database: DatabaseUrls) -> None:
+    key = run("keys", "create", organisation, "--name", "shop").output.strip()
+    assert api_key.looks_valid(key)
+    assert _is_good(database.api, key)
+    key_id, hint, state, name = run("keys", "list", organisation).output.strip().split("\t")
+    assert (hint, state, name) == (f"…{key[-4:]}", "good", "shop")
+    assert run("keys", "revoke", organisation, key_id).exit_code == 0
+    assert not _is_good(database.api, key)
+    assert "\trevoked\t" in run("keys", "list", organisation).output
+
+
+def test_a_second_revocation_is_refused(run: Run, organisation: str) -> None:
+    run("keys", "create", organisation)
+    key_id = run("keys", "list", organisation).output.split("\t")[0]
+    assert run("keys", "revoke", organisation, key_id).exit_code == 0
+    assert "there is no such key" in run("keys", "revoke", organisation, key_id).output
+
+
+def test_a_key_of_another_organisation_is_not_revoked(run: Run, organisation: str) -> None:
+    run("keys", "create", organisation)
+    key_id = run("keys", "list", organisation).output.split("\t")[0]
+    other = run("orgs", "create", "Other").output.strip()
+    assert run("keys", "revoke", other, key_id).exit_code == 1
+    assert "\tgood\t" in run("keys", "list", organisation).output
+
+
+def test_no_key_without_an_organisation(run: Run) -> None:
+    refused = run("keys", "create", "org_01jd0000000000000000000000")
+    assert (refused.exit_code, refused.output) == (1, "Error: there is no such organisation\n")
+
+
+def test_an_id_of_another_kind_is_a_usage_error(run: Run) -> None:
+    refused = run("keys", "list", "app_01jd0000000000000000000000")
+    assert refused.exit_code == 2
+    assert "is no id that begins with org_" in refused.output
+
+
+def test_missing_settings_are_named_without_values(environment: Mapping[str, str]) -> None:
+    lacking = {**environment, "POSTRIDER_REDIS__URL": None, "POSTRIDER_SECRETS__ACTIVE": "hush"}
+    refused = CliRunner(env=lacking).invoke(main, ["orgs", "list"])
+    assert refused.exit_code == 2
+    assert "POSTRIDER_REDIS" in refused.output
+    assert len(refused.output.strip().splitlines()) <= 4
+
+
+@pytest.mark.parametrize("command", ["api", "worker", "beat", "migrate", "orgs", "keys"])
+def test_every_command_explains_itself(command: str) -> None:
+    shown = CliRunner().invoke(main, [command, "--help"])
+    assert shown.exit_code == 0
+    assert shown.output.startswith("Usage:")
+
+
+def _is_good(api_url: str, key: str) -> bool:
+    with psycopg.connect(api_url) as connection:
+        found = connection.execute("SELECT id FROM find_api_key(%s)", [api_key.digest(key)]).fetchone()
+    return found is not None
