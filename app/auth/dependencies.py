@@ -1,24 +1,41 @@
-"""What routes ask for: the caller, and a transaction that sees the caller's organisation only."""
+"""What routes ask for: the caller with its permission, and a transaction that sees the caller's organisation only."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from enum import StrEnum
 from typing import Annotated
 
-from fastapi import Depends, Request
+from fastapi import Depends, Request, Security
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.auth.caller import Caller
+from app.auth.keys import Callers
 from app.kit.db import enter_tenants
 from app.kit.errors import forbidden, unauthenticated
 
 
-async def identify(request: Request) -> Caller:
+class Capability(StrEnum):
+    """What a portal token can be narrowed to; looking is part of each."""
+
+    view_base = "ViewBase"
+    view_endpoint_secret = "ViewEndpointSecret"  # noqa: S105 a capability's name on the wire
+    manage_endpoint_secret = "ManageEndpointSecret"  # noqa: S105 as above
+    manage_transformations = "ManageTransformations"
+    create_attempts = "CreateAttempts"
+    manage_endpoint = "ManageEndpoint"
+
+
+bearer = HTTPBearer(auto_error=False, description="An API key of the organisation, or a portal token")
+
+
+async def identify(
+    request: Request, bearer: Annotated[HTTPAuthorizationCredentials | None, Security(bearer)]
+) -> Caller:
     """The caller of this request, by its `Authorization: Bearer` header."""
-    scheme, _, credential = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() != "bearer" or not credential:
+    if bearer is None or not bearer.credentials:
         raise unauthenticated()
-    caller = await request.app.state.callers.identify(credential.strip())
-    assert isinstance(caller, Caller)
-    return caller
+    callers: Callers = request.app.state.callers
+    return await callers.identify(bearer.credentials)
 
 
 AnyCaller = Annotated[Caller, Depends(identify)]
@@ -31,7 +48,23 @@ async def organisation_only(caller: AnyCaller) -> Caller:
     return caller
 
 
+def capable(capability: Capability, *, writes: bool = True) -> Callable[[Caller], Awaitable[Caller]]:
+    """A dependency: the caller, when it may do this. A read-only portal token never writes."""
+
+    async def check(caller: AnyCaller) -> Caller:
+        if not caller.may(capability) or (writes and caller.read_only):
+            raise forbidden()
+        return caller
+
+    return check
+
+
 OrganisationCaller = Annotated[Caller, Depends(organisation_only)]
+CanManageEndpoints = Annotated[Caller, Depends(capable(Capability.manage_endpoint))]
+CanViewSecrets = Annotated[Caller, Depends(capable(Capability.view_endpoint_secret, writes=False))]
+CanManageSecrets = Annotated[Caller, Depends(capable(Capability.manage_endpoint_secret))]
+CanCreateAttempts = Annotated[Caller, Depends(capable(Capability.create_attempts))]
+CanManageTransformations = Annotated[Caller, Depends(capable(Capability.manage_transformations))]
 
 
 async def transaction(request: Request, caller: AnyCaller) -> AsyncIterator[AsyncSession]:

@@ -57,7 +57,7 @@ class Callers:
             self._known.popitem(last=False)
 
 
-def _key_statement(credential: str) -> Select[tuple[object, object]]:
+def _key_statement(credential: str) -> Select[object, object]:
     digest = bindparam("digest", api_key.digest(credential), BYTEA)
     found = func.find_api_key(digest).table_valued(column("organisation_id"), column("id"))
     return select(found.c.organisation_id, found.c.id)

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Engine, MetaData, create_engine, func, make_url, select, text
+from sqlalchemy import Connection, Engine, MetaData, Table, create_engine, func, make_url, select, text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
 
@@ -22,6 +22,13 @@ class Base(DeclarativeBase):
     """The base of every table."""
 
     metadata = MetaData(naming_convention=NAMING)
+
+
+def table_of(model: type[Base]) -> Table:
+    """The table behind a model, for statements over whole sets that no object stands for."""
+    found = model.__table__
+    assert isinstance(found, Table)
+    return found
 
 
 class NotDurableError(RuntimeError):
@@ -66,7 +73,7 @@ def make_sessions(engine: Engine) -> sessionmaker[Session]:
     return sessionmaker(engine, expire_on_commit=False)
 
 
-def enter_tenants(db: Session, organisation_ids: Iterable[UUID]) -> None:
+def enter_tenants(db: Session | Connection, organisation_ids: Iterable[UUID]) -> None:
     """Lets the transaction see these organisations and no other, until it ends."""
     value = ",".join(str(one) for one in organisation_ids)
     db.execute(select(func.set_config(TENANTS_SETTING, value, True)))  # noqa: FBT003 the SQL function's own flag

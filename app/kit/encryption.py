@@ -134,6 +134,12 @@ class KeyRing:
         """Whether `blob` is under another key than the active one."""
         return _split(blob)[0] != self.active
 
+    def derive(self, purpose: str, key_id: str | None = None) -> tuple[str, bytes]:
+        """A key id, the active one unless given, and 32 bytes for this purpose only. Raises KeyError for a lost key."""
+        key_id = key_id or self.active
+        info = b"derive:" + purpose.encode()
+        return key_id, HKDF(SHA256(), _KEY_BYTES, salt=None, info=info).derive(self._keys[key_id].material)
+
     def seal(self, purpose: str, data: bytes, aad: bytes = b"") -> str:
         """`data` as an opaque URL-safe string, good for this purpose and owner (`aad`) only."""
         key = self._keys[self.active]

@@ -1,0 +1,160 @@
+"""Portal tokens: what an application's own users carry, signed by keys derived from the key ring."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from joserfc import jwt
+from joserfc.errors import JoseError
+from joserfc.jwk import OctKey
+from sqlalchemy import Select, exists, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.auth.caller import Caller
+from app.domain.ids import decode, encode
+from app.kit.clock import new_id, utc_now
+from app.kit.db import enter_tenants
+from app.kit.encryption import KeyRing
+from app.kit.errors import unauthenticated
+from app.models import Application, ApplicationKind, Organisation, RevokedPortalToken
+
+ISSUER = "postrider/portal"
+ALGORITHM = "HS256"
+PURPOSE = "portal-token"
+LIFETIME = timedelta(days=7)
+SHORTEST = timedelta(minutes=1)
+LONGEST = timedelta(days=28)
+LEEWAY = timedelta(seconds=5)
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What a token allows. Flags None: every event type is seen; capabilities None: everything may be done."""
+
+    organisation_id: UUID
+    application_id: UUID
+    feature_flags: Sequence[str] | None = None
+    capabilities: Sequence[str] | None = None
+    read_only: bool = False
+    session_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PortalToken:
+    """A token that was made here and has not expired; whether it was revoked the database knows."""
+
+    id: UUID
+    grant: Grant
+    expires_at: datetime
+
+    def caller(self) -> Caller:
+        """Who calls with it."""
+        grant = self.grant
+        return Caller(
+            organisation_id=grant.organisation_id,
+            subject=f"portal:{self.id}",
+            application_id=grant.application_id,
+            feature_flags=_set(grant.feature_flags),
+            capabilities=_set(grant.capabilities),
+            read_only=grant.read_only,
+        )
+
+
+class PortalTokens:
+    """Makes and reads portal tokens; the algorithm is pinned, the key is found by its id."""
+
+    def __init__(self, ring: KeyRing) -> None:
+        self._ring = ring
+
+    def mint(self, grant: Grant, lifetime: timedelta = LIFETIME) -> str:
+        """A token; ValueError for a lifetime out of bounds."""
+        if not SHORTEST <= lifetime <= LONGEST:
+            msg = "a portal token lives for a minute to 28 days"
+            raise ValueError(msg)
+        key_id, key = self._ring.derive(PURPOSE)
+        header = {"alg": ALGORITHM, "kid": key_id, "typ": "JWT"}
+        return jwt.encode(header, _claims(grant, lifetime), OctKey.import_key(key), [ALGORITHM])
+
+    def verify(self, text: str) -> PortalToken:
+        """What the token says; Problem `unauthenticated` when it was not made here, was changed, or has expired."""
+        try:
+            token = _token(jwt.decode(text, self._key, [ALGORITHM]).claims)
+        except (JoseError, KeyError, TypeError, ValueError):
+            raise unauthenticated() from None
+        if token.expires_at + LEEWAY <= utc_now():
+            raise unauthenticated("The portal token has expired")
+        return token
+
+    async def read(self, connection: AsyncConnection, text: str) -> Caller:
+        """The caller of the token; Problem `unauthenticated` also when it was revoked or its application is gone.
+
+        The connection must be in a transaction, which is left under the token's tenant.
+        """
+        token = self.verify(text)
+        await connection.run_sync(enter_tenants, [token.grant.organisation_id])
+        if (await connection.execute(_still_good(token))).scalar_one_or_none() is None:
+            raise unauthenticated()
+        return token.caller()
+
+    def _key(self, signed: Any) -> OctKey:  # noqa: ANN401 joserfc passes one of several kinds
+        return OctKey.import_key(self._ring.derive(PURPOSE, signed.headers()["kid"])[1])
+
+
+def _claims(grant: Grant, lifetime: timedelta) -> dict[str, Any]:
+    now = utc_now()
+    claims = {
+        "iss": ISSUER,
+        "sub": encode("app", grant.application_id),
+        "org": encode("org", grant.organisation_id),
+        "iat": int(now.timestamp()),
+        "exp": int((now + lifetime).timestamp()),
+        "jti": str(new_id()),
+        "featureFlags": _list(grant.feature_flags),
+        "capabilities": _list(grant.capabilities),
+        "readOnly": grant.read_only or None,
+        "sid": grant.session_id,
+    }
+    return {name: value for name, value in claims.items() if value is not None}
+
+
+def _token(claims: dict[str, Any]) -> PortalToken:
+    application_id, organisation_id = decode("app", claims["sub"]), decode("org", claims["org"])
+    if claims["iss"] != ISSUER or application_id is None or organisation_id is None:
+        msg = "not a portal token"
+        raise ValueError(msg)
+    grant = Grant(
+        organisation_id,
+        application_id,
+        claims.get("featureFlags"),
+        claims.get("capabilities"),
+        claims.get("readOnly", False),
+        claims.get("sid"),
+    )
+    return PortalToken(UUID(claims["jti"]), grant, datetime.fromtimestamp(claims["exp"], UTC))
+
+
+def _still_good(token: PortalToken) -> Select[UUID]:
+    tenant = token.grant.organisation_id
+    revoked = exists().where(RevokedPortalToken.organisation_id == tenant, RevokedPortalToken.token_id == token.id)
+    return (
+        select(Application.id)
+        .join(Organisation, Organisation.id == Application.organisation_id)
+        .where(
+            Application.organisation_id == tenant,
+            Application.id == token.grant.application_id,
+            Application.kind == ApplicationKind.tenant,
+            Application.deleted_at.is_(None),
+            Organisation.deleted_at.is_(None),
+            ~revoked,
+        )
+    )
+
+
+def _set(values: Sequence[str] | None) -> frozenset[str] | None:
+    return None if values is None else frozenset(values)
+
+
+def _list(values: Sequence[str] | None) -> list[str] | None:
+    return None if values is None else list(values)

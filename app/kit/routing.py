@@ -1,0 +1,54 @@
+"""Routers whose routes read JSON strictly, and say what went wrong like any other fault."""
+
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
+
+from app.domain.json_text import BadJson, read_object
+from app.kit.errors import Fault, Kind, Problem
+
+Handler = Callable[[Request], Coroutine[Any, Any, Response]]
+NOTHING_RAW: frozenset[str] = frozenset()
+
+
+def malformed(error: BadJson) -> Problem:
+    """A body that is no JSON object, or holds what JSON text must not."""
+    fault = Fault(("body", *error.path), error.message, f"json_{error.kind}")
+    return Problem(Kind.invalid, "invalid", error.message, faults=[fault])
+
+
+class StrictRequest(Request):
+    """A request whose body is read by our own rules."""
+
+    async def json(self) -> dict[str, Any]:
+        """The object in the body. Raises BadJson."""
+        return read_object(await self.body(), raw=NOTHING_RAW).values
+
+
+class StrictRoute(APIRoute):
+    """A route that reads its body strictly."""
+
+    def get_route_handler(self) -> Handler:
+        """The handler, which FastAPI calls once for each route."""
+        handle = super().get_route_handler()
+
+        async def strictly(request: Request) -> Response:
+            try:
+                return await handle(StrictRequest(request.scope, request.receive))
+            except HTTPException as error:
+                # FastAPI turns whatever reading the body raises into its own error, and keeps the cause.
+                if isinstance(error.__cause__, BadJson):
+                    raise malformed(error.__cause__) from None
+                raise
+
+        return strictly
+
+
+class Router(APIRouter):
+    """The router of every feature: each has a tag, from which its operations are named."""
+
+    def __init__(self, *, tag: str, prefix: str = "") -> None:
+        super().__init__(prefix=prefix, tags=[tag], route_class=StrictRoute)
