@@ -7,13 +7,15 @@ from sqlalchemy import Select, Update, func, select, update
 from app.models import ApiKey, Organisation
 
 
-def organisations() -> Select[Organisation]:
-    """Every organisation that is not deleted, oldest first; only the worker's role sees more than its own."""
-    return select(Organisation).where(Organisation.deleted_at.is_(None)).order_by(Organisation.id)
+def organisations() -> Select[UUID, str]:
+    """Id and name of each organisation that is not deleted, oldest first; a tenant's transaction sees its own."""
+    return (
+        select(Organisation.id, Organisation.name).where(Organisation.deleted_at.is_(None)).order_by(Organisation.id)
+    )
 
 
-def organisation(organisation_id: UUID) -> Select[Organisation]:
-    """One organisation that is not deleted."""
+def organisation(organisation_id: UUID) -> Select[UUID, str]:
+    """Id and name of one organisation that is not deleted."""
     return organisations().where(Organisation.id == organisation_id)
 
 
