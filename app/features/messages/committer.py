@@ -1,0 +1,156 @@
+"""Group commit: one transaction stores what many requests brought, fairly between organisations.
+
+This is the one named exception to "one transaction per request". A request holds no connection while it waits,
+a message that cannot be stored fails its own request only, and a client that goes away does not cancel its message.
+"""
+
+import asyncio
+import logging
+from collections import OrderedDict, deque
+from collections.abc import Callable, Sequence
+from uuid import UUID
+
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
+
+from app.features.messages.operations import Accepted, Incoming, Replayed, Result, accept, too_many
+from app.kit.errors import Kind, Problem
+
+Waiting = tuple[Incoming, asyncio.Future[Result]]
+OUTAGE = ("08", "53", "57")
+logger = logging.getLogger(__name__)
+
+
+class FairQueue:
+    """Messages waiting, first in first out within an organisation, in turns between organisations."""
+
+    def __init__(self, limit: int, limit_per_organisation: int) -> None:
+        self._limit = limit
+        self._share = limit_per_organisation
+        self._length = 0
+        self._queues: OrderedDict[UUID, deque[Waiting]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return self._length
+
+    def is_full_for(self, organisation_id: UUID) -> bool:
+        """Whether the organisation, or everyone together, has as much waiting as may be."""
+        queue = self._queues.get(organisation_id)
+        return self._length >= self._limit or (queue is not None and len(queue) >= self._share)
+
+    def put(self, waiting: Waiting) -> None:
+        """Adds one; Problem `too_many` when there is no room."""
+        organisation_id = waiting[0].organisation_id
+        if self.is_full_for(organisation_id):
+            detail = "Too many messages of your organisation are waiting to be stored; slow down"
+            raise too_many(detail, retry_after=1)
+        self._queues.setdefault(organisation_id, deque()).append(waiting)
+        self._length += 1
+
+    def take(self, most: int) -> list[Waiting]:
+        """Removes up to `most`, one of each organisation in turn."""
+        taken: list[Waiting] = []
+        while self._queues and len(taken) < most:
+            organisation_id, queue = self._queues.popitem(last=False)
+            taken.append(queue.popleft())
+            if queue:
+                self._queues[organisation_id] = queue
+        self._length -= len(taken)
+        return taken
+
+
+class Committer:
+    """Owns the session that stores messages; one for each process, run by `run`."""
+
+    def __init__(
+        self,
+        sessions: async_sessionmaker[AsyncSession],
+        queue: FairQueue,
+        *,
+        batch: int,
+        wake: Callable[[], None],
+    ) -> None:
+        self._sessions = sessions
+        self._queue = queue
+        self._batch = batch
+        self._wake = wake
+        self._filled = asyncio.Event()
+        self._closing = False
+
+    def check_room(self, organisation_id: UUID) -> None:
+        """Problem `too_many` when a message of this organisation would be refused; cheap, before it is read."""
+        if self._queue.is_full_for(organisation_id):
+            raise too_many(
+                "Too many messages of your organisation are waiting to be stored; slow down", retry_after=1
+            )
+
+    async def accept(self, incoming: Incoming) -> Accepted | Replayed:
+        """Returns when the message is durable; raises the Problem that refused it."""
+        result: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        self._queue.put((incoming, result))
+        self._filled.set()
+        outcome = await asyncio.shield(result)
+        if isinstance(outcome, Problem):
+            raise outcome
+        return outcome
+
+    async def run(self) -> None:
+        """Commits batch after batch until `close`, and what is left then."""
+        while not self._closing or len(self._queue):
+            if not len(self._queue):
+                self._filled.clear()
+                await self._filled.wait()
+            await self._commit(self._queue.take(self._batch))
+
+    def close(self) -> None:
+        """Lets `run` end once the queue is empty."""
+        self._closing = True
+        self._filled.set()
+
+    async def _commit(self, batch: Sequence[Waiting]) -> None:
+        if not batch:
+            return
+        try:
+            results = await self._store([incoming for incoming, _ in batch])
+        except (SQLAlchemyError, OSError, TimeoutError) as error:
+            await self._recover(batch, error)
+            return
+        for (_, waiting), result in zip(batch, results, strict=True):
+            _tell(waiting, result)
+        self._wake()
+
+    async def _store(self, batch: Sequence[Incoming]) -> list[Result]:
+        async with self._sessions.begin() as session:
+            return await session.run_sync(accept, batch)
+
+    async def _recover(self, batch: Sequence[Waiting], error: Exception) -> None:
+        """One bad message must not fail its neighbours; an outage fails all of them."""
+        if len(batch) > 1 and not is_outage(error):
+            for one in batch:
+                await self._commit([one])
+            return
+        if not is_outage(error):
+            logger.error("a message could not be stored", exc_info=error)
+        for _, waiting in batch:
+            _tell(waiting, _refusal(error))
+
+
+def _tell(waiting: asyncio.Future[Result], result: Result) -> None:
+    if not waiting.done():
+        waiting.set_result(result)
+
+
+def _refusal(error: Exception) -> Problem:
+    if is_outage(error):
+        return Problem(
+            Kind.unavailable, "unavailable", "The message was not stored; try again", retry_after=1
+        )
+    return Problem(Kind.bad_request, "unstorable", "The database refused the message")
+
+
+def is_outage(error: Exception) -> bool:
+    """Whether the database is out of reach, rather than unwilling."""
+    if not isinstance(error, DBAPIError):
+        return True
+    state = str(getattr(error.orig, "sqlstate", "") or "")
+    return error.connection_invalidated or not state or state[:2] in OUTAGE

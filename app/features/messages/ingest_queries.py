@@ -1,0 +1,242 @@
+"""Statements of the one way in. Each takes arrays, is built once, and names its tenants in its rows."""
+
+from functools import cache
+from typing import Any
+
+from sqlalchemy import (
+    ARRAY,
+    Date,
+    DateTime,
+    Delete,
+    Insert,
+    Integer,
+    LargeBinary,
+    Select,
+    SmallInteger,
+    Text,
+    Uuid,
+    bindparam,
+    cast,
+    delete,
+    func,
+    or_,
+    select,
+)
+from sqlalchemy.dialects.postgresql import JSONB, insert
+
+from app.kit.arrays import unnest
+from app.kit.db import table_of
+from app.models import (
+    Application,
+    DueDelivery,
+    Endpoint,
+    EndpointGate,
+    EventType,
+    IdempotencyKey,
+    Lane,
+    Message,
+    MessageEventId,
+    Payload,
+    Trigger,
+)
+
+MOMENT = DateTime(timezone=True)
+
+
+@cache
+def applications() -> Select[Any]:
+    """The live applications among `organisations` that `ids` or `uids` name."""
+    return select(
+        Application.organisation_id,
+        Application.id,
+        Application.uid,
+        Application.kind,
+        Application.throttle_rate,
+    ).where(
+        Application.organisation_id == func.any(bindparam("organisations", type_=ARRAY(Uuid))),
+        or_(
+            Application.id == func.any(bindparam("ids", type_=ARRAY(Uuid))),
+            Application.uid == func.any(bindparam("uids", type_=ARRAY(Text))),
+        ),
+        Application.deleted_at.is_(None),
+    )
+
+
+@cache
+def insert_application() -> Insert:
+    """Makes an application unless its uid is taken, by this transaction or one at the same time."""
+    names = ("organisation_id", "id", "uid", "name", "throttle_rate", "metadata")
+    values = {name: bindparam(name) for name in names}
+    return insert(table_of(Application)).values(values).on_conflict_do_nothing()
+
+
+@cache
+def endpoints() -> Select[Any]:
+    """What fan-out must know of the enabled endpoints of `applications`."""
+    return select(
+        Endpoint.application_id,
+        Endpoint.id,
+        Endpoint.event_types,
+        Endpoint.channels,
+        Endpoint.feature_flags,
+        Endpoint.throttle_rate,
+    ).where(
+        Endpoint.organisation_id == func.any(bindparam("organisations", type_=ARRAY(Uuid))),
+        Endpoint.application_id == func.any(bindparam("applications", type_=ARRAY(Uuid))),
+        Endpoint.disabled.is_(False),
+        Endpoint.deleted_at.is_(None),
+    )
+
+
+@cache
+def gates() -> Select[Any]:
+    """Which of `endpoints` have held deliveries; the share lock keeps those gates until the commit.
+
+    A gate that a worker is removing is passed over: the delivery is then ready, and held later if need be.
+    """
+    return (
+        select(EndpointGate.endpoint_id)
+        .where(
+            EndpointGate.organisation_id == func.any(bindparam("organisations", type_=ARRAY(Uuid))),
+            EndpointGate.endpoint_id == func.any(bindparam("endpoints", type_=ARRAY(Uuid))),
+            EndpointGate.lane == Lane.first,
+        )
+        .order_by(EndpointGate.endpoint_id)
+        .with_for_update(key_share=True, read=True, skip_locked=True)
+    )
+
+
+@cache
+def event_type_flags() -> Select[Any]:
+    """The feature flags of `names`."""
+    return select(EventType.organisation_id, EventType.name, EventType.feature_flags).where(
+        EventType.organisation_id == func.any(bindparam("organisations", type_=ARRAY(Uuid))),
+        EventType.name == func.any(bindparam("names", type_=ARRAY(Text))),
+        EventType.feature_flags.is_not(None),
+    )
+
+
+@cache
+def insert_idempotency_keys() -> Insert:
+    """Takes the keys that nobody holds, in order; waits for a transaction that is taking the same one."""
+    given = unnest(
+        organisation_id=Uuid(),
+        key=LargeBinary(),
+        body_digest=LargeBinary(),
+        status=SmallInteger(),
+        response=LargeBinary(),
+    )
+    return (
+        insert(table_of(IdempotencyKey))
+        .from_select([name.key for name in given.c], select(given).order_by(given.c.key))
+        .on_conflict_do_nothing()
+        .returning(table_of(IdempotencyKey).c.key)
+    )
+
+
+@cache
+def idempotency_keys() -> Select[Any]:
+    """What was answered to `keys`."""
+    return select(
+        IdempotencyKey.key, IdempotencyKey.body_digest, IdempotencyKey.status, IdempotencyKey.response
+    ).where(
+        IdempotencyKey.organisation_id == func.any(bindparam("organisations", type_=ARRAY(Uuid))),
+        IdempotencyKey.key == func.any(bindparam("keys", type_=ARRAY(LargeBinary))),
+    )
+
+
+@cache
+def release_idempotency_keys() -> Delete:
+    """Gives back keys that this transaction took for requests that are refused after all."""
+    given = unnest(organisation_id=Uuid(), key=LargeBinary())
+    return delete(table_of(IdempotencyKey)).where(
+        IdempotencyKey.organisation_id == given.c.organisation_id, IdempotencyKey.key == given.c.key
+    )
+
+
+@cache
+def insert_event_ids() -> Insert:
+    """Takes the event ids that are free in their application, in order."""
+    given = unnest(organisation_id=Uuid(), application_id=Uuid(), event_id=Text(), message_id=Uuid())
+    return (
+        insert(table_of(MessageEventId))
+        .from_select(
+            [name.key for name in given.c], select(given).order_by(given.c.application_id, given.c.event_id)
+        )
+        .on_conflict_do_nothing()
+        .returning(table_of(MessageEventId).c.message_id)
+    )
+
+
+@cache
+def insert_messages() -> Insert:
+    """Stores messages; lists come as JSON text, the fan-out as an array's text."""
+    given = unnest(
+        organisation_id=Uuid(),
+        id=Uuid(),
+        application_id=Uuid(),
+        event_type=Text(),
+        event_id=Text(),
+        channels=Text(),
+        tags=Text(),
+        deliver_at=MOMENT,
+        created_at=MOMENT,
+        payload_expires_at=MOMENT,
+        fan_out=Text(),
+    )
+    casts = {"channels": JSONB, "tags": JSONB, "fan_out": ARRAY(Uuid)}
+    columns = [cast(one, casts[one.key]) if one.key in casts else one for one in given.c]
+    return insert(table_of(Message)).from_select([one.key for one in given.c], select(*columns))
+
+
+@cache
+def insert_payloads() -> Insert:
+    """Stores the bytes to be sent."""
+    given = unnest(
+        organisation_id=Uuid(), message_id=Uuid(), expires_on=Date(), content_type=Text(), body=LargeBinary()
+    )
+    return insert(table_of(Payload)).from_select([one.key for one in given.c], select(given))
+
+
+@cache
+def insert_due() -> Insert:
+    """Owes messages to endpoints, from now on or from `deliver_at`."""
+    given = unnest(
+        organisation_id=Uuid(),
+        endpoint_id=Uuid(),
+        message_id=Uuid(),
+        application_id=Uuid(),
+        state=SmallInteger(),
+        deliver_at=MOMENT,
+        expires_on=Date(),
+        event_type=Text(),
+    )
+    fixed = {"trigger": Trigger.scheduled, "lane": Lane.first, "attempt": 0, "failures": 0}
+    due = func.greatest(func.now(), given.c.deliver_at)
+    taken = [one for one in given.c if one.key != "deliver_at"]
+    return insert(table_of(DueDelivery)).from_select(
+        [*(one.key for one in taken), "due_at", *fixed],
+        select(*taken, due, *(cast(int(value), SmallInteger) for value in fixed.values())),
+    )
+
+
+@cache
+def open_gates() -> Insert:
+    """Makes gates for endpoints whose rate is limited, so that their deliveries are served from there."""
+    given = unnest(organisation_id=Uuid(), endpoint_id=Uuid(), application_id=Uuid())
+    return (
+        insert(table_of(EndpointGate))
+        .from_select(
+            ["organisation_id", "endpoint_id", "application_id", "lane", "next_at"],
+            select(given, cast(int(Lane.first), Integer), func.now()).order_by(given.c.endpoint_id),
+        )
+        .on_conflict_do_nothing()
+    )
+
+
+@cache
+def ensure_partitions() -> Select[Any]:
+    """Makes the partitions of `days` (messages) and `expiries` (payloads) that are missing."""
+    return select(
+        func.ensure_partitions(bindparam("days", type_=ARRAY(Date)), bindparam("expiries", type_=ARRAY(Date)))
+    )

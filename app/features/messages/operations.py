@@ -1,0 +1,402 @@
+"""The one way in: a batch of messages with all that they owe becomes rows, in the caller's transaction."""
+
+import json
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import event
+from sqlalchemy.orm import Session
+
+from app.domain import ids
+from app.domain.filters import Subscription, matches
+from app.features.messages import ingest_queries as queries
+from app.kit.arrays import transpose
+from app.kit.clock import new_id
+from app.kit.db import enter_tenants
+from app.kit.errors import Kind, Problem, conflict, not_found
+from app.models import ApplicationKind, DueState
+
+_known_partitions: set[tuple[date, date]] = set()
+
+
+@dataclass(frozen=True, slots=True)
+class Once:
+    """What makes a request safe to repeat: digests of its key and of its body, and the status of its answer."""
+
+    key: bytes
+    body_digest: bytes
+    status: int
+
+
+@dataclass(frozen=True, slots=True)
+class NewApplication:
+    """The application to make when the message names none that exists."""
+
+    uid: str
+    name: str
+    throttle_rate: int | None
+    metadata: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """A message that asks to come in. `application` is an id or a uid.
+
+    `body` is sent and signed as it is. `endpoint_id` limits the fan-out to one endpoint, whatever it subscribes to.
+    `response` is what the caller is answered, and again when it repeats the request under the same `once`.
+    """
+
+    organisation_id: UUID
+    application: str
+    message_id: UUID
+    event_type: str
+    body: bytes
+    content_type: str
+    expires_at: datetime
+    event_id: str | None = None
+    channels: tuple[str, ...] | None = None
+    tags: tuple[str, ...] | None = None
+    deliver_at: datetime | None = None
+    endpoint_id: UUID | None = None
+    kind: ApplicationKind = ApplicationKind.tenant
+    response: bytes = b""
+    once: Once | None = None
+    new_application: NewApplication | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The message is stored and owed to `endpoints` endpoints; durable when the transaction commits."""
+
+    message_id: UUID
+    endpoints: int
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """The request was carried out before; this is what was answered then."""
+
+    status: int
+    response: bytes
+
+
+Result = Accepted | Replayed | Problem
+
+
+@dataclass(slots=True)
+class _Entry:
+    """A message of the batch on its way: its application once found, its fan-out, and what came of it.
+
+    `twin` is the same request, earlier in the batch; what refuses that one refuses this one.
+    """
+
+    incoming: Incoming
+    application_id: UUID | None = None
+    throttled: bool = False
+    owed: list[Any] = field(default_factory=list)
+    result: Result | None = None
+    twin: "_Entry | None" = None
+
+
+def accept(db: Session, batch: Sequence[Incoming]) -> list[Result]:
+    """Stores the batch and what it owes; one result for each message, in order. A refused one harms no other."""
+    entries = [_Entry(one) for one in batch]
+    organisations = sorted({one.organisation_id for one in batch})
+    enter_tenants(db, organisations)
+    _find_applications(db, organisations, entries)
+    _take_idempotency_keys(db, organisations, _open(entries))
+    _take_event_ids(db, _open(entries))
+    _fan_out(db, organisations, list(_open(entries)))
+    _store(db, list(_open(entries)))
+    return [_conclude(entry) for entry in entries]
+
+
+def _open(entries: Iterable[_Entry]) -> Iterator[_Entry]:
+    return (entry for entry in entries if entry.result is None)
+
+
+def _conclude(entry: _Entry) -> Result:
+    if entry.twin is not None and isinstance(entry.twin.result, Problem):
+        return entry.twin.result
+    return entry.result or Accepted(entry.incoming.message_id, len(entry.owed))
+
+
+def _find_applications(db: Session, organisations: list[UUID], entries: Sequence[_Entry]) -> None:
+    _match_applications(db, organisations, entries)
+    asked = [entry for entry in entries if entry.application_id is None and entry.incoming.new_application]
+    if asked:
+        _make_applications(db, asked)
+        _match_applications(db, organisations, asked)
+    for entry in entries:
+        if entry.application_id is None:
+            entry.result = not_found("Application")
+
+
+def _make_applications(db: Session, entries: Sequence[_Entry]) -> None:
+    for entry in entries:
+        asked = entry.incoming.new_application
+        assert asked is not None
+        values = {
+            "organisation_id": entry.incoming.organisation_id,
+            "id": new_id(),
+            "uid": asked.uid,
+            "name": asked.name,
+            "throttle_rate": asked.throttle_rate,
+            "metadata": asked.metadata,
+        }
+        db.execute(queries.insert_application(), values)
+
+
+def _match_applications(db: Session, organisations: list[UUID], entries: Sequence[_Entry]) -> None:
+    refs = {ref for entry in entries for ref in _refs(entry.incoming)}
+    by_id = {ref: found for ref in refs if (found := ids.decode("app", ref))}
+    parameters = {"organisations": organisations, "ids": list(by_id.values()), "uids": list(refs)}
+    found: dict[tuple[Any, ...], Any] = {}
+    for row in db.execute(queries.applications(), parameters):
+        owner = (row.organisation_id, row.kind)
+        found[*owner, row.id] = found[*owner, row.uid] = row
+    for entry in entries:
+        owner = (entry.incoming.organisation_id, entry.incoming.kind)
+        named = ((by_id.get(ref, ref), ref) for ref in _refs(entry.incoming))
+        row = next((found[*owner, one] for pair in named for one in pair if (*owner, one) in found), None)
+        if row is not None:
+            entry.application_id = row.id
+            entry.throttled = row.throttle_rate is not None
+
+
+def _refs(incoming: Incoming) -> tuple[str, ...]:
+    asked = incoming.new_application
+    return (incoming.application,) if asked is None else (incoming.application, asked.uid)
+
+
+def _take_idempotency_keys(db: Session, organisations: list[UUID], entries: Iterable[_Entry]) -> None:
+    asked: dict[bytes, list[_Entry]] = defaultdict(list)
+    for entry in entries:
+        if entry.incoming.once:
+            asked[entry.incoming.once.key].append(entry)
+    if not asked:
+        return
+    rows = [_key_row(same[0].incoming) for same in asked.values()]
+    names = ("organisation_id", "key", "body_digest", "status", "response")
+    taken = set(db.scalars(queries.insert_idempotency_keys(), transpose(rows, *names)))
+    if len(taken) < len(asked):
+        held = {
+            row.key: row
+            for row in db.execute(
+                queries.idempotency_keys(),
+                {"organisations": organisations, "keys": list(asked.keys() - taken)},
+            )
+        }
+        for key, row in held.items():
+            for entry in asked[key]:
+                entry.result = _replay(entry.incoming, row.body_digest, row.status, row.response)
+    for key in taken:
+        first, *others = asked[key]
+        for entry in others:
+            once = _once(first.incoming)
+            entry.result = _replay(entry.incoming, once.body_digest, once.status, first.incoming.response)
+            entry.twin = first
+
+
+def _once(incoming: Incoming) -> Once:
+    assert incoming.once is not None
+    return incoming.once
+
+
+def _key_row(incoming: Incoming) -> tuple[Any, ...]:
+    once = _once(incoming)
+    return incoming.organisation_id, once.key, once.body_digest, once.status, incoming.response
+
+
+def _replay(incoming: Incoming, body_digest: bytes, status: int, response: bytes) -> Result:
+    if _once(incoming).body_digest != body_digest:
+        return conflict(
+            "The idempotency key was used with another body; take a new key", "idempotency_conflict"
+        )
+    return Replayed(status, response)
+
+
+def _take_event_ids(db: Session, entries: Iterable[_Entry]) -> None:
+    asked = [entry for entry in entries if entry.incoming.event_id is not None]
+    if not asked:
+        return
+    rows = [
+        (one.incoming.organisation_id, one.application_id, one.incoming.event_id, one.incoming.message_id)
+        for one in asked
+    ]
+    names = ("organisation_id", "application_id", "event_id", "message_id")
+    taken = set(db.scalars(queries.insert_event_ids(), transpose(rows, *names)))
+    refused = [entry for entry in asked if entry.incoming.message_id not in taken]
+    for entry in refused:
+        entry.result = conflict("A message with this eventId exists in the application")
+    _release_keys(db, refused)
+
+
+def _release_keys(db: Session, refused: Sequence[_Entry]) -> None:
+    rows = [(one.incoming.organisation_id, one.incoming.once.key) for one in refused if one.incoming.once]
+    if rows:
+        db.execute(queries.release_idempotency_keys(), transpose(rows, "organisation_id", "key"))
+
+
+def _fan_out(db: Session, organisations: list[UUID], entries: Sequence[_Entry]) -> None:
+    applications = list({entry.application_id for entry in entries})
+    parameters = {"organisations": organisations, "applications": applications}
+    found = defaultdict(list)
+    for row in db.execute(queries.endpoints(), parameters) if applications else ():
+        found[row.application_id].append((row, _subscription(row)))
+    flags = _flags(db, organisations, entries, found)
+    for entry in entries:
+        candidates = found[entry.application_id] if entry.application_id else []
+        entry.owed = [
+            row for row, subscription in candidates if _is_owed(entry.incoming, row, subscription, flags)
+        ]
+
+
+def _subscription(row: Any) -> Subscription:  # noqa: ANN401 a row of queries.endpoints
+    return Subscription(_set(row.event_types), _set(row.channels), feature_flags=_set(row.feature_flags))
+
+
+def _set(values: Sequence[str] | None) -> frozenset[str] | None:
+    return None if values is None else frozenset(values)
+
+
+Flags = Mapping[tuple[UUID, str], frozenset[str]]
+
+
+def _is_owed(incoming: Incoming, row: Any, subscription: Subscription, flags: Flags) -> bool:  # noqa: ANN401 see above
+    if incoming.endpoint_id is not None:
+        return bool(row.id == incoming.endpoint_id)
+    channels = frozenset(incoming.channels or ())
+    event_flags = flags.get((incoming.organisation_id, incoming.event_type), frozenset())
+    return matches(subscription, incoming.event_type, channels, event_flags)
+
+
+def _flags(
+    db: Session, organisations: list[UUID], entries: Sequence[_Entry], found: Mapping[Any, Any]
+) -> Flags:
+    if not any(subscription.feature_flags is not None for rows in found.values() for _, subscription in rows):
+        return {}
+    names = list({entry.incoming.event_type for entry in entries})
+    rows = db.execute(queries.event_type_flags(), {"organisations": organisations, "names": names})
+    return {(row.organisation_id, row.name): frozenset(row.feature_flags) for row in rows}
+
+
+def _store(db: Session, entries: Sequence[_Entry]) -> None:
+    if not entries:
+        return
+    _ensure_partitions(db, entries)
+    messages = [_message_row(entry) for entry in entries]
+    db.execute(queries.insert_messages(), transpose(messages, *_MESSAGE_COLUMNS))
+    payloads = [_payload_row(entry.incoming) for entry in entries]
+    names = ("organisation_id", "message_id", "expires_on", "content_type", "body")
+    db.execute(queries.insert_payloads(), transpose(payloads, *names))
+    _owe(db, [(entry, row) for entry in entries for row in entry.owed])
+
+
+_MESSAGE_COLUMNS = (
+    "organisation_id",
+    "id",
+    "application_id",
+    "event_type",
+    "event_id",
+    "channels",
+    "tags",
+    "deliver_at",
+    "created_at",
+    "payload_expires_at",
+    "fan_out",
+)
+
+
+def _message_row(entry: _Entry) -> tuple[Any, ...]:
+    one = entry.incoming
+    return (
+        one.organisation_id,
+        one.message_id,
+        entry.application_id,
+        one.event_type,
+        one.event_id,
+        _json(one.channels),
+        _json(one.tags),
+        one.deliver_at,
+        ids.timestamp(one.message_id),
+        one.expires_at,
+        "{" + ",".join(str(row.id) for row in entry.owed) + "}",
+    )
+
+
+def _json(values: tuple[str, ...] | None) -> str | None:
+    return None if values is None else json.dumps(values)
+
+
+def _payload_row(one: Incoming) -> tuple[Any, ...]:
+    return one.organisation_id, one.message_id, one.expires_at.date(), one.content_type, one.body
+
+
+def _owe(db: Session, owed: Sequence[tuple[_Entry, Any]]) -> None:
+    if not owed:
+        return
+    gated = _gated(db, owed)
+    rows = [_due_row(entry, row.id, held=row.id in gated) for entry, row in owed]
+    names = (
+        "organisation_id",
+        "endpoint_id",
+        "message_id",
+        "application_id",
+        "state",
+        "deliver_at",
+        "expires_on",
+        "event_type",
+    )
+    db.execute(queries.insert_due(), transpose(rows, *names))
+
+
+def _due_row(entry: _Entry, endpoint_id: UUID, *, held: bool) -> tuple[Any, ...]:
+    one = entry.incoming
+    # What is not due yet waits by its time, and meets the gate when the time has come.
+    state = DueState.held if held and one.deliver_at is None else DueState.ready
+    return (
+        one.organisation_id,
+        endpoint_id,
+        one.message_id,
+        entry.application_id,
+        int(state),
+        one.deliver_at,
+        one.expires_at.date(),
+        one.event_type,
+    )
+
+
+def _gated(db: Session, owed: Sequence[tuple[_Entry, Any]]) -> set[UUID]:
+    """The endpoints whose deliveries wait behind a gate: those that are congested, and those with a rate."""
+    owners = {row.id: (entry.incoming.organisation_id, entry.application_id) for entry, row in owed}
+    limited = {row.id for entry, row in owed if entry.throttled or row.throttle_rate is not None}
+    if limited:
+        rows = [(owners[one][0], one, owners[one][1]) for one in limited]
+        db.execute(queries.open_gates(), transpose(rows, "organisation_id", "endpoint_id", "application_id"))
+    organisations = list({organisation for organisation, _ in owners.values()})
+    return set(db.scalars(queries.gates(), {"organisations": organisations, "endpoints": list(owners)}))
+
+
+def _ensure_partitions(db: Session, entries: Sequence[_Entry]) -> None:
+    wanted = {
+        (ids.timestamp(one.incoming.message_id).date(), one.incoming.expires_at.date()) for one in entries
+    }
+    missing = wanted - _known_partitions
+    if missing:
+        days, expiries = ([*{*column}] for column in zip(*missing, strict=True))
+        db.execute(queries.ensure_partitions(), {"days": days, "expiries": expiries})
+        _after_commit(db, lambda: _known_partitions.update(missing))
+
+
+def _after_commit(db: Session, act: Callable[[], None]) -> None:
+    event.listen(db, "after_commit", lambda _session: act(), once=True)
+
+
+def too_many(detail: str, retry_after: float) -> Problem:
+    """The queue is full; nothing was stored."""
+    return Problem(Kind.too_many, "limit_reached", detail, retry_after=retry_after)

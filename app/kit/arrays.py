@@ -1,0 +1,27 @@
+"""Many rows in one statement: arrays that PostgreSQL unnests."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import ARRAY, TableValuedAlias, bindparam, column, func
+from sqlalchemy.types import TypeEngine
+
+
+def unnest(**columns: TypeEngine[Any]) -> TableValuedAlias:
+    """A table `given` with one row per place in the arrays that the parameters named like its columns hold.
+
+    The statement it stands in is built once and executed with those parameters, each a list of the same length.
+    """
+    arrays = [bindparam(name, type_=ARRAY(type_)) for name, type_ in columns.items()]
+    return (
+        func.unnest(*arrays)
+        .table_valued(*(column(name, type_) for name, type_ in columns.items()), name="given")
+        .render_derived()
+    )
+
+
+def transpose(rows: Sequence[tuple[Any, ...]], *names: str) -> dict[str, list[Any]]:
+    """Rows as the parameters of `unnest`: each name with the list of its values."""
+    if not rows:
+        return {name: [] for name in names}
+    return {name: list(values) for name, values in zip(names, zip(*rows, strict=True), strict=True)}

@@ -1,0 +1,61 @@
+"""Wakes workers: a message that says only that something is due. Losing one loses nothing."""
+
+import logging
+import threading
+import time
+
+from celery import Celery
+from kombu.exceptions import OperationalError
+
+WAKE_TASK = "delivery.wake"
+WAKE_QUEUE = "wake"
+PAUSE_SECONDS = 0.02
+EXPIRES_SECONDS = 5
+logger = logging.getLogger(__name__)
+
+# A broker that hangs may hold the publisher for this long, never a request: it has a thread of its own.
+TRANSPORT = {"socket_timeout": 0.2, "socket_connect_timeout": 0.2, "retry_on_timeout": False, "max_retries": 0}
+
+
+class Waker:
+    """Sends wake-ups from one thread: at once when idle, at most one each 20 ms under load."""
+
+    def __init__(self, broker_url: str) -> None:
+        self._app = Celery(broker=broker_url, set_as_current=False)
+        self._app.conf.update(broker_transport_options=TRANSPORT, task_ignore_result=True)
+        self._wanted = threading.Event()
+        self._stopped = False
+        self._thread = threading.Thread(target=self._run, name="waker", daemon=True)
+
+    def start(self) -> None:
+        """Starts the thread."""
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Asks for a wake-up; returns at once."""
+        self._wanted.set()
+
+    def stop(self) -> None:
+        """Ends the thread after the message it may be sending."""
+        self._stopped = True
+        self._wanted.set()
+        self._thread.join(timeout=2)
+
+    def _run(self) -> None:
+        while True:
+            self._wanted.wait()
+            self._wanted.clear()
+            if self._stopped:
+                return
+            self._send()
+            time.sleep(PAUSE_SECONDS)
+
+    def _send(self) -> None:
+        try:
+            self._app.send_task(
+                WAKE_TASK, queue=WAKE_QUEUE, expires=EXPIRES_SECONDS, retry=False, ignore_result=True
+            )
+        except (OperationalError, OSError) as error:
+            # Workers look by themselves every second, so a lost wake-up costs latency only.
+            logger.warning("broker out of reach, workers will find the work by themselves: %s", error)
+            time.sleep(1)
