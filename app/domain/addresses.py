@@ -21,6 +21,8 @@ Network = IPv4Network | IPv6Network
 DEFAULT_PORTS = (443, 80, 8443, 8080)
 MAX_URL = 65536
 
+_PORTS = range(1, 65536)
+
 _DENIED_V4 = tuple(
     IPv4Network(network)
     for network in (
@@ -70,14 +72,12 @@ _ALLOWED = re.compile(r"\[([^\]]+)\](/[0-9]+)?(?::([0-9]+))?|([^:\[\]]+)(?::([0-
 _LONGEST_HOST = 253
 # Characters that the two IDNA standards send to different hosts.
 _AMBIGUOUS = frozenset("\u00df\u1e9e\u03c2\u200c\u200d")
-_LOCAL_NAMES = frozenset(
-    {"localhost", "localhost4", "localhost6", "ip6-localhost", "ip6-loopback", "broadcasthost"}
-)
+_LOCAL_NAMES = frozenset({"localhost", "localhost4", "localhost6", "ip6-localhost", "ip6-loopback", "broadcasthost"})
 _LOCAL_DOMAINS = ("localhost", "localdomain", "localdomain4", "localdomain6")
 _METADATA_NAMES = frozenset({"metadata", "instance-data", "metadata.google.internal", "metadata.goog"})
 
 
-class BadUrl(ValueError):  # noqa: N818
+class BadUrl(ValueError):
     """A URL that Postrider will not call; `reason` is fit for the caller's eyes."""
 
     def __init__(self, reason: str) -> None:
@@ -229,7 +229,7 @@ def _allowance(item: str) -> Allowance:
     network = _network(inner + (mask or "") if inner else plain or bare, item)
     digits = inner_port or plain_port
     port = int(digits) if digits else None
-    if port is not None and not 0 < port < 65536:
+    if port is not None and port not in _PORTS:
         message = f"not a port: {item!r}"
         raise ValueError(message)
     return Allowance(network, port)
@@ -264,7 +264,7 @@ def _host_and_port(netloc: str, default: int) -> tuple[str, int]:
     if not match:
         raise BadUrl("the host or port is malformed")
     port = int(match[2] or default)
-    if not 0 < port < 65536:
+    if port not in _PORTS:
         raise BadUrl("the port is out of range")
     return match[1], port
 
@@ -311,9 +311,7 @@ def _ipv4(host: str) -> tuple[str, IPv4Address]:
         raise BadUrl("an IPv4 address is four decimal numbers") from None
 
 
-def _check_literal(
-    address: Address, port: int, allow: Sequence[Allowance], allowed_ports: Collection[int]
-) -> None:
+def _check_literal(address: Address, port: int, allow: Sequence[Allowance], allowed_ports: Collection[int]) -> None:
     if not is_allowed(str(address), port, allow):
         raise BadUrl("the address is not allowed")
     if not is_allowed(str(address), port, allow, allowed_ports=allowed_ports):

@@ -77,11 +77,9 @@ _FOLD = str.maketrans("_", "-")
 
 _SENSITIVE = re.compile(r"auth|token|secret|passw|passphrase|credential|cookie|session|signature|jwt|bearer")
 _SENSITIVE_KEYS = re.compile(r"(?:^|-)(?:api|app|access|client|private|subscription|functions?)?-?key$")
-    r"(?:^|-)(?:api|app|access|client|private|subscription|functions?)?-?key$"
-)
 
 
-class BadHeader(ValueError):  # noqa: N818
+class BadHeader(ValueError):
     """A header that may not be set; `name` says which, `reason` is fit for the caller's eyes."""
 
     def __init__(self, name: str, reason: str) -> None:

@@ -6,6 +6,7 @@ from uuid import UUID
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 _PAIRS = tuple(high + low for high in _ALPHABET for low in _ALPHABET)
 _SUFFIX_LENGTH = 26
+_RANDOM_BYTES = 8
 
 # int(text, 32) counts in C but knows another alphabet; every byte that is not ours becomes "!",
 # which it refuses, so that neither its underscores, blanks, signs nor capitals slip through.
@@ -25,10 +26,10 @@ def uuid7(milliseconds: int, sequence: int, random: bytes) -> UUID:
 
     Raises ValueError when a part does not fit its bits.
     """
-    if milliseconds >> 48 or sequence >> 12 or len(random) < 8:
+    if milliseconds >> 48 or sequence >> 12 or len(random) < _RANDOM_BYTES:
         message = "a UUIDv7 takes 48 bits of milliseconds, 12 of sequence and 8 random bytes"
         raise ValueError(message)
-    tail = int.from_bytes(random[:8], "big") & 0x3FFF_FFFF_FFFF_FFFF
+    tail = int.from_bytes(random[:_RANDOM_BYTES], "big") & 0x3FFF_FFFF_FFFF_FFFF
     return UUID(int=milliseconds << 80 | _VERSION | sequence << 64 | _VARIANT | tail)
 
 

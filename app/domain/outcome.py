@@ -25,6 +25,7 @@ class Failure(StrEnum):
 # Faults on our side of the wire: they fail the attempt but say nothing of the endpoint.
 _OURS = frozenset({Failure.PROXY, Failure.LOCAL})
 
+_SUCCESS = range(200, 300)
 _GONE = 410
 _SLOW_DOWN = frozenset({429, 502, 503, 504})
 
@@ -63,7 +64,7 @@ class Verdict:
 def judge(status: int | None, failure: Failure | None) -> Verdict:
     """Judge an attempt: only a whole 2xx answer succeeds, redirects fail, 410 disables."""
     return Verdict(
-        success=failure is None and status is not None and 200 <= status < 300,
+        success=failure is None and status in _SUCCESS,
         disable=status == _GONE,
         slow_down=status in _SLOW_DOWN,
         blames=failure not in _OURS,

@@ -131,7 +131,7 @@ def sign(message_id: str, timestamp: int, body: bytes, keys: Sequence[Key]) -> s
     return " ".join([key.sign(content) for key in keys])
 
 
-def verify(  # noqa: PLR0913, PLR0917
+def verify(
     message_id: str,
     timestamp_header: str,
     body: bytes,

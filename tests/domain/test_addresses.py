@@ -12,7 +12,7 @@ from app.domain.addresses import Allowance, BadUrl, check_url, is_allowed, parse
 LOOPBACK = parse_allow_list(["127.0.0.0/8", "::1"])
 
 DENIED_V4 = [
-    "0.0.0.0", "0.255.255.255", "10.0.0.1", "100.64.0.1", "100.100.100.200", "127.0.0.1",
+    "0.0.0.0", "0.255.255.255", "10.0.0.1", "100.64.0.1", "100.100.100.200", "127.0.0.1",  # noqa: S104
     "127.255.255.254", "169.254.169.254", "172.16.0.1", "172.31.255.255", "192.0.0.1", "192.0.2.1",
     "192.88.99.1", "192.168.1.1", "198.18.0.1", "198.19.255.255", "198.51.100.7", "203.0.113.9",
     "224.0.0.1", "239.255.255.255", "240.0.0.1", "255.255.255.255", "168.63.129.16",
@@ -49,9 +49,7 @@ def test_public_addresses(address: str) -> None:
     assert is_allowed(address, 443, ())
 
 
-@pytest.mark.parametrize(
-    "address", ["", "x", "fe80::1%eth0", "2606:4700::1%1", "2130706433", "0177.0.0.1", "127.1"]
-)
+@pytest.mark.parametrize("address", ["", "x", "fe80::1%eth0", "2606:4700::1%1", "2130706433", "0177.0.0.1", "127.1"])
 def test_what_cannot_be_read_is_refused(address: str) -> None:
     assert not is_allowed(address, 443, parse_allow_list(["0.0.0.0/0", "::/0"]))
 

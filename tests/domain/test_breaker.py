@@ -33,9 +33,7 @@ def failed(times: int, health: Health = HEALTHY, now: datetime = NOW) -> Health:
 
 def test_opens_at_the_fifth_failure() -> None:
     assert failed(4) == Health(consecutive_failures=4, fail_since=NOW)
-    assert failed(5) == Health(
-        consecutive_failures=5, open_until=NOW + seconds(30), opened_times=1, fail_since=NOW
-    )
+    assert failed(5) == Health(consecutive_failures=5, open_until=NOW + seconds(30), opened_times=1, fail_since=NOW)
 
 
 def test_failures_in_flight_at_opening_do_not_prolong_it() -> None:

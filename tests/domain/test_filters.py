@@ -44,7 +44,7 @@ def test_rules(
 
 
 @given(FILTERS, FILTERS, st.booleans(), FILTERS, st.sampled_from("abc"), SETS, SETS)
-def test_every_filter_must_agree(  # noqa: PLR0913, PLR0917
+def test_every_filter_must_agree(
     types: frozenset[str] | None,
     wanted: frozenset[str] | None,
     disabled: bool,  # noqa: FBT001

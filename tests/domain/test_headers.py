@@ -36,9 +36,7 @@ def test_w12_names_are_tokens(name: str) -> None:
         check_headers({name: "x"})
 
 
-@pytest.mark.parametrize(
-    "value", ["a\r\nHost: x", "a\nb", "a\rb", "a\x00", "a\x7f", "\x1b[31m", "日本", "a\n"]
-)
+@pytest.mark.parametrize("value", ["a\r\nHost: x", "a\nb", "a\rb", "a\x00", "a\x7f", "\x1b[31m", "日本", "a\n"])
 def test_w12_values_have_no_controls(value: str) -> None:
     """W12: no CR, LF or NUL."""
     with pytest.raises(BadHeader, match="characters"):

@@ -9,9 +9,7 @@ from hypothesis import strategies as st
 
 from app.domain import ids
 
-MOMENTS = st.datetimes(datetime(1970, 1, 1), datetime(2500, 1, 1)).map(
-    lambda moment: moment.replace(tzinfo=UTC)
-)
+MOMENTS = st.datetimes(datetime(1970, 1, 1), datetime(2500, 1, 1)).map(lambda moment: moment.replace(tzinfo=UTC))  # noqa: DTZ001
 
 # From the TypeID specification's valid.json; the vectors without a prefix are given one.
 VALID = [
@@ -101,9 +99,7 @@ def test_uuid7_of_rfc_9562() -> None:
     assert ids.timestamp(value) == datetime(2022, 2, 22, 19, 22, 22, tzinfo=UTC)
 
 
-@pytest.mark.parametrize(
-    "parts", [(2**48, 0, bytes(8)), (-1, 0, bytes(8)), (0, 4096, bytes(8)), (0, 0, bytes(7))]
-)
+@pytest.mark.parametrize("parts", [(2**48, 0, bytes(8)), (-1, 0, bytes(8)), (0, 4096, bytes(8)), (0, 0, bytes(7))])
 def test_uuid7_refuses_what_does_not_fit(parts: tuple[int, int, bytes]) -> None:
     with pytest.raises(ValueError, match="UUIDv7"):
         ids.uuid7(*parts)

@@ -18,19 +18,15 @@ SYMMETRIC = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 SYMMETRIC_SIGNATURE = "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
 PRIVATE = "whsk_6Xb/dCcHpPea21PS1N9VY/NZW723CEc77N4rJCubMbfVKIDij2HKpMKkioLlX0dRqSKJp4AJ6p9lMicMFs6Kvg=="
 PUBLIC = "whpk_1SiA4o9hyqTCpIqC5V9HUakiiaeACeqfZTInDBbOir4="
-PRIVATE_SIGNATURE = (
-    "v1a,hnO3f9T8Ytu9HwrXslvumlUpqtNVqkhqw/enGzPCXe5BdqzCInXqYXFymVJaA7AZdpXwVLPo3mNl8EM+m7TBAg=="
-)
+PRIVATE_SIGNATURE = "v1a,hnO3f9T8Ytu9HwrXslvumlUpqtNVqkhqw/enGzPCXe5BdqzCInXqYXFymVJaA7AZdpXwVLPo3mNl8EM+m7TBAg=="
 SEED_ONLY = "whsk_VEVTVFNJR05JTkdLRVlET05PVFVTRVRISVNGT1JBTlk="
-SEED_ONLY_SIGNATURE = (
-    "v1a,tQ9V2XOqn7jL/DQenEFpqIugdBVtiMmER5mhSkXBNwM0mkATuDe6KYYUuxqtaiHeYGb7KaaBRdM5WqyeFiL8Ag=="
-)
+SEED_ONLY_SIGNATURE = "v1a,tQ9V2XOqn7jL/DQenEFpqIugdBVtiMmER5mhSkXBNwM0mkATuDe6KYYUuxqtaiHeYGb7KaaBRdM5WqyeFiL8Ag=="
 
 VECTORS = [(SYMMETRIC, SYMMETRIC_SIGNATURE), (PRIVATE, PRIVATE_SIGNATURE), (SEED_ONLY, SEED_ONLY_SIGNATURE)]
-KEYS = st.one_of(
-    st.binary(min_size=24, max_size=64).map(SymmetricKey),
-    st.binary(min_size=32, max_size=32).map(AsymmetricKey),
-)
+# HMAC fills short keys up with zeros, so keys that differ only there are the same key.
+SECRETS = st.binary(min_size=23, max_size=63).map(lambda secret: secret + b"\x01")
+SEEDS = st.binary(min_size=32, max_size=32)
+KEYS = st.one_of(SECRETS.map(SymmetricKey), SEEDS.map(AsymmetricKey))
 
 
 @pytest.mark.parametrize(("secret", "signature"), VECTORS)
@@ -98,9 +94,7 @@ def test_tolerance(shift: int, accepted: bool) -> None:  # noqa: FBT001
     assert signing.verify(ID, str(AT), BODY, SYMMETRIC_SIGNATURE, keys, now=AT + shift) is accepted
 
 
-@pytest.mark.parametrize(
-    "stamp", ["", " ", "1614265330.0", "+1614265330", "1_614_265_330", "١", "9" * 5000, "x"]
-)
+@pytest.mark.parametrize("stamp", ["", " ", "1614265330.0", "+1614265330", "1_614_265_330", "١", "9" * 5000, "x"])
 def test_malformed_timestamp_does_not_verify(stamp: str) -> None:
     keys = [signing.parse_secret(SYMMETRIC)]
     assert not signing.verify(ID, stamp, BODY, SYMMETRIC_SIGNATURE, keys, now=AT, tolerance=10**9)

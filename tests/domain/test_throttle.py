@@ -15,9 +15,7 @@ STEPS = st.lists(st.tuples(st.integers(0, 3_000_000), st.integers(0, 4000)), min
 
 
 @given(RATES, BURSTS, STEPS)
-def test_no_window_gets_more_than_its_share(
-    rate: int, burst: int | None, steps: list[tuple[int, int]]
-) -> None:
+def test_no_window_gets_more_than_its_share(rate: int, burst: int | None, steps: list[tuple[int, int]]) -> None:
     tat, now, grants = None, NOW, []
     for passed, wanted in steps:
         now += timedelta(microseconds=passed)
@@ -32,9 +30,7 @@ def test_no_window_gets_more_than_its_share(
 
 
 @given(RATES, BURSTS, STEPS)
-def test_waiting_until_next_at_is_enough_and_needed(
-    rate: int, burst: int | None, steps: list[tuple[int, int]]
-) -> None:
+def test_waiting_until_next_at_is_enough_and_needed(rate: int, burst: int | None, steps: list[tuple[int, int]]) -> None:
     tat, now = None, NOW
     for passed, wanted in steps:
         now += timedelta(microseconds=passed)
