@@ -63,7 +63,7 @@ def read_object(body: bytes, *, raw: frozenset[str], max_depth: int = MAX_DEPTH)
     """Read an object; members named in `raw` are checked but kept as they were written.
 
     Numbers within them may have any size. Raises BadJson. Time and memory are linear in the body; about a
-    tenth of a second for the most hostile MiB.
+    quarter of a second for the most hostile MiB.
     """
     text = _checked_text(body, max_depth)
     values: dict[str, Any] = {}
