@@ -7,7 +7,7 @@ from typing import Annotated, Any, Generic, TypeVar
 from uuid import UUID
 
 from fastapi import Depends, Query, Request
-from sqlalchemy import Select
+from sqlalchemy import ColumnElement, Select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute
 
@@ -18,6 +18,7 @@ from app.kit.wire import Out
 MAX_LIMIT = 250
 BACK = "-"
 Item = TypeVar("Item")
+KeyColumn = InstrumentedAttribute[UUID] | InstrumentedAttribute[str] | ColumnElement[UUID]
 
 
 class Order(StrEnum):
@@ -90,8 +91,8 @@ PageQuery = Annotated[Page, Depends(page)]
 
 async def paginate(
     db: AsyncSession,
-    statement: Select[Any],
-    key: InstrumentedAttribute[UUID] | InstrumentedAttribute[str],
+    statement: Select[*tuple[Any, ...]],
+    key: KeyColumn,
     asked: Page,
     *,
     seal: Seal,
@@ -118,8 +119,8 @@ async def paginate(
 
 
 def _window(
-    statement: Select[Any],
-    key: InstrumentedAttribute[UUID] | InstrumentedAttribute[str],
+    statement: Select[*tuple[Any, ...]],
+    key: KeyColumn,
     asked: Page,
     seal: Seal,
     *,

@@ -38,7 +38,7 @@ class Filters:
             *self.window(Message.id, Message.created_at),
         ]
 
-    def of_related(self, event_type: ColumnElement[str]) -> list[ColumnElement[bool]]:
+    def of_related(self, event_type: InstrumentedAttribute[str]) -> list[ColumnElement[bool]]:
         """The conditions on a row that knows its event type and is joined with its message when they need it."""
         return [*self._labels(), *self._types(event_type)]
 
@@ -61,7 +61,7 @@ class Filters:
             found.append(Message.tags.contains([self.tag]))
         return found
 
-    def _types(self, column: ColumnElement[str] | InstrumentedAttribute[str]) -> list[ColumnElement[bool]]:
+    def _types(self, column: InstrumentedAttribute[str]) -> list[ColumnElement[bool]]:
         return [column.in_(self.event_types)] if self.event_types else []
 
 

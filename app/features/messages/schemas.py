@@ -26,6 +26,7 @@ Unique = Field(json_schema_extra={"uniqueItems": True})
 Channels = Annotated[list[Channel], Field(min_length=1, max_length=5), AfterValidator(distinct), Unique]
 Tags = Annotated[list[Tag], Field(max_length=10), AfterValidator(distinct), Unique]
 ContentType = Annotated[str, StringConstraints(pattern=r"^[!-~]+( [!-~]+)*$", max_length=256)]
+RATE_NAMES = AliasChoices("throttleRate", "rateLimit")
 Text = Annotated[str, StringConstraints(pattern=r"^[^\x00]*$")]
 
 

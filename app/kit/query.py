@@ -1,0 +1,49 @@
+"""Values of query parameters: what cannot be read is told apart from what cannot be."""
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+from fastapi import Query
+from pydantic import BeforeValidator, StringConstraints
+from pydantic_core import PydanticCustomError
+
+from app.kit.wire import RFC_3339, Name
+
+FIRST = datetime(1970, 1, 2, tzinfo=UTC)
+LAST = datetime(9999, 1, 1, tzinfo=UTC)
+
+
+def _moment(value: object) -> datetime:
+    if isinstance(value, datetime):
+        return value
+    # A plus sign that was not escaped arrives as a blank.
+    text = value[:10] + value[10:].replace(" ", "+") if isinstance(value, str) else ""
+    try:
+        return _within(datetime.fromisoformat(text.upper())) if RFC_3339.fullmatch(text) else _unreadable()
+    except ValueError:
+        return _unreadable()
+
+
+def _within(value: datetime) -> datetime:
+    # Nothing is older than the first moment or younger than the last, and ids cannot tell of such times.
+    if value.year <= FIRST.year:
+        return FIRST
+    return min(value.astimezone(UTC), LAST) if value.year < LAST.year else LAST
+
+
+def _unreadable() -> datetime:
+    kind, sentence = "datetime_parsing", "must be a date and time with its zone, as in RFC 3339"
+    raise PydanticCustomError(kind, sentence)
+
+
+def _split(value: object) -> object:
+    parts = value if isinstance(value, list) else [value]
+    return [name for part in parts if isinstance(part, str) for name in part.split(",") if name]
+
+
+Moment = Annotated[datetime, BeforeValidator(_moment)]
+"""A moment as RFC 3339 text."""
+Names = Annotated[list[Name], BeforeValidator(_split), Query()]
+"""Names joined by commas, or repeated."""
+Label = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]+$", max_length=128)]
+"""A word that somebody chose."""
