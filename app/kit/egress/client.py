@@ -28,8 +28,8 @@ _HEADERS = 128
 _MOST_POOLS = 10_000
 _TARGETS = 20_000
 _VERDICTS = 50_000
+_CLOSED = (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, aiohttp.ClientConnectionResetError)
 _NO_LIMIT = aiohttp.ClientTimeout(total=None, sock_connect=None)
-
 
 _Trust = ssl.SSLContext | Literal[True]
 
@@ -218,7 +218,7 @@ class Egress:
     async def _respond(self, request: Outgoing, target: _Target, current: Attempt) -> aiohttp.ClientResponse:
         try:
             return await self._send(request, target)
-        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
+        except _CLOSED:
             if current.opened:
                 raise
         # The endpoint closed a kept connection; others of that age are likely closed too.

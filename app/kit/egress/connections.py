@@ -83,8 +83,12 @@ class PooledRequest(ClientRequest):
 
     @property
     def connection_key(self) -> ConnectionKey:
-        """The key of aiohttp and, after it, the attempt's: two pools never meet."""
-        return tuple.__new__(ConnectionKey, (*super().connection_key, attempt.get().key))
+        """The key of aiohttp with the attempt's in it: two pools never meet.
+
+        It takes the place of the hash of the proxy's headers, which never differ here.
+        """
+        key = super().connection_key
+        return tuple.__new__(ConnectionKey, (*key[:6], attempt.get().key, key.server_hostname))
 
 
 class VettedAddresses(AbstractResolver):
@@ -148,10 +152,10 @@ class BoundedHandler(ResponseHandler):
 
     def _cut(self, error: TooLargeError) -> None:
         body = self._payload
+        self.abort()  # first, for it forgets the error
         self.set_exception(error)
         if body is not None:
             body.set_exception(error)
-        self.abort()
 
     def _outgrown(self) -> bool:
         in_body = self._payload is not None and self._payload is not EMPTY_PAYLOAD
@@ -204,7 +208,7 @@ class Connector(TCPConnector):
 
     def forget(self, key: tuple[Hashable, ...]) -> None:
         """Closes the idle connections of an attempt's key."""
-        for kept in [kept for kept in self._conns if tuple(kept)[-1] == key]:
+        for kept in [kept for kept in self._conns if key in kept]:
             for handler, _ in self._conns.pop(kept):
                 handler.close()
 
