@@ -13,7 +13,7 @@ from app.models.delivery import (
     Status,
     Trigger,
 )
-from app.models.endpoint import ApplicationRate, Endpoint, EndpointGate, EndpointHealth, EndpointSecret
+from app.models.endpoint import ApplicationRate, Endpoint, EndpointGate, EndpointHealth, EndpointRate, EndpointSecret
 from app.models.event_type import EventType
 from app.models.message import IdempotencyKey, Message, MessageEventId, Payload
 from app.models.organisation import ApiKey, Organisation, RevokedPortalToken
@@ -33,6 +33,7 @@ __all__ = [
     "Endpoint",
     "EndpointGate",
     "EndpointHealth",
+    "EndpointRate",
     "EndpointSecret",
     "EventType",
     "IdempotencyKey",

@@ -10,7 +10,10 @@ from app.models.columns import Bytes, Created, Id, Integers, Json, Moment, PartT
 
 
 class Endpoint(Base):
-    """A URL with its subscription. `revision` rises with every change, so that copies of a row can be told apart."""
+    """A URL with its subscription. `revision` rises with every change, so that copies of a row can be told apart.
+
+    `example_tat` is the theoretical arrival time of the rate at which examples may be sent.
+    """
 
     __tablename__ = "endpoints"
     __table_args__ = (
@@ -45,6 +48,7 @@ class Endpoint(Base):
     headers: Mapped[Bytes | None]
     header_style: Mapped[str] = mapped_column(Text, server_default="webhook")
     ca_pem: Mapped[String | None]
+    example_tat: Mapped[Moment | None]
     revision: Mapped[int] = mapped_column(server_default="1")
     created_at: Mapped[Created]
     updated_at: Mapped[Updated]
@@ -74,7 +78,7 @@ class EndpointSecret(Base):
 
 
 class EndpointHealth(Base):
-    """What the last attempts say of an endpoint, and its rate's theoretical arrival time. No row means healthy."""
+    """What the last attempts say of an endpoint. No row means healthy."""
 
     __tablename__ = "endpoint_health"
     __table_args__ = ({"postgresql_with": {"fillfactor": "50"}},)
@@ -87,6 +91,16 @@ class EndpointHealth(Base):
     probing: Mapped[bool] = mapped_column(server_default="false")
     slow_until: Mapped[Moment | None]
     fail_since: Mapped[Moment | None]
+
+
+class EndpointRate(Base):
+    """The theoretical arrival time of an endpoint's rate. Apart from its health: claims write it, records never do."""
+
+    __tablename__ = "endpoint_rates"
+    __table_args__ = ({"postgresql_with": {"fillfactor": "50"}},)
+
+    organisation_id: Mapped[PartTenant]
+    endpoint_id: Mapped[UUID] = mapped_column(primary_key=True)
     rate_tat: Mapped[Moment | None]
 
 
@@ -106,7 +120,7 @@ class EndpointGate(Base):
 
     __tablename__ = "endpoint_gates"
     __table_args__ = (
-        Index("ix_endpoint_gates_next", "lane", "next_at"),
+        Index("ix_endpoint_gates_next", "next_at"),
         {"postgresql_with": {"fillfactor": "50"}},
     )
 

@@ -20,6 +20,7 @@ API_RIGHTS = {
     "endpoints": "SELECT, INSERT, UPDATE",
     "endpoint_secrets": ALL,
     "endpoint_health": ALL,
+    "endpoint_rates": "SELECT",
     "endpoint_gates": ALL,
     "application_rates": ALL,
     "messages": "SELECT, INSERT, UPDATE (payload_expunged_at)",
@@ -266,7 +267,7 @@ def _tables() -> None:
         sa.PrimaryKeyConstraint("organisation_id", "endpoint_id", "lane", name=op.f("pk_endpoint_gates")),
         postgresql_with={"fillfactor": "50"},
     )
-    op.create_index("ix_endpoint_gates_next", "endpoint_gates", ["lane", "next_at"], unique=False)
+    op.create_index("ix_endpoint_gates_next", "endpoint_gates", ["next_at"], unique=False)
     op.create_table(
         "endpoint_health",
         sa.Column("organisation_id", sa.Uuid(), nullable=False),
@@ -277,8 +278,15 @@ def _tables() -> None:
         sa.Column("probing", sa.Boolean(), server_default="false", nullable=False),
         sa.Column("slow_until", sa.DateTime(timezone=True), nullable=True),
         sa.Column("fail_since", sa.DateTime(timezone=True), nullable=True),
-        sa.Column("rate_tat", sa.DateTime(timezone=True), nullable=True),
         sa.PrimaryKeyConstraint("organisation_id", "endpoint_id", name=op.f("pk_endpoint_health")),
+        postgresql_with={"fillfactor": "50"},
+    )
+    op.create_table(
+        "endpoint_rates",
+        sa.Column("organisation_id", sa.Uuid(), nullable=False),
+        sa.Column("endpoint_id", sa.Uuid(), nullable=False),
+        sa.Column("rate_tat", sa.DateTime(timezone=True), nullable=True),
+        sa.PrimaryKeyConstraint("organisation_id", "endpoint_id", name=op.f("pk_endpoint_rates")),
         postgresql_with={"fillfactor": "50"},
     )
     op.create_table(
@@ -466,6 +474,7 @@ def _tables() -> None:
         sa.Column("headers", sa.LargeBinary(), nullable=True),
         sa.Column("header_style", sa.Text(), server_default="webhook", nullable=False),
         sa.Column("ca_pem", sa.Text(), nullable=True),
+        sa.Column("example_tat", sa.DateTime(timezone=True), nullable=True),
         sa.Column("revision", sa.Integer(), server_default="1", nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.Column("updated_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
@@ -531,6 +540,7 @@ def downgrade() -> None:
     op.drop_table("message_event_ids")
     op.drop_table("idempotency_keys")
     op.drop_table("endpoint_health")
+    op.drop_table("endpoint_rates")
     op.drop_table("endpoint_gates")
     op.drop_table("due_deliveries")
     op.drop_table("delivery_actions")

@@ -1,0 +1,336 @@
+"""Statements of the claim: what is due, what may go, and taking it. Each is built once; parameters are arrays.
+
+They cross organisations, as the workers do; every row names its own.
+"""
+
+from functools import cache
+from typing import Any
+
+from sqlalchemy import (
+    ARRAY,
+    Date,
+    DateTime,
+    Delete,
+    Insert,
+    Integer,
+    Interval,
+    Select,
+    SmallInteger,
+    Text,
+    Update,
+    Uuid,
+    and_,
+    bindparam,
+    cast,
+    delete,
+    func,
+    literal_column,
+    select,
+    true,
+    update,
+)
+from sqlalchemy.dialects.postgresql import insert
+
+from app.kit.arrays import unnest
+from app.kit.db import table_of
+from app.models import (
+    Application,
+    ApplicationRate,
+    DueDelivery,
+    DueState,
+    Endpoint,
+    EndpointGate,
+    EndpointHealth,
+    EndpointRate,
+    EndpointSecret,
+    Payload,
+)
+
+DUE = table_of(DueDelivery)
+GATES = table_of(EndpointGate)
+MOMENT = DateTime(timezone=True)
+ENDPOINT_KEY = ("organisation_id", "endpoint_id")
+DUE_KEY = (*ENDPOINT_KEY, "message_id", "trigger")
+# Literals, so that the planner sees that the partial indexes serve.
+NOT_HELD = DUE.c.state != literal_column(str(int(DueState.held)))
+HELD = DUE.c.state == literal_column(str(int(DueState.held)))
+SENDING = DUE.c.state == literal_column(str(int(DueState.sending)))
+
+
+def _due_key() -> Any:  # noqa: ANN401 a table of arrays
+    return unnest(organisation_id=Uuid(), endpoint_id=Uuid(), message_id=Uuid(), trigger=SmallInteger())
+
+
+def _is(given: Any) -> Any:  # noqa: ANN401 a condition on the due row that the arrays name
+    return and_(*(DUE.c[name] == given.c[name] for name in DUE_KEY))
+
+
+@cache
+def ready() -> Select[Any]:
+    """The oldest deliveries of `lane` that are due and not held, locked; those others have locked are passed over."""
+    return (
+        select(*DUE.c)
+        .where(DUE.c.lane == bindparam("lane", type_=SmallInteger), NOT_HELD, DUE.c.due_at <= func.now())
+        .order_by(DUE.c.due_at)
+        .limit(bindparam("most", type_=Integer))
+        .with_for_update(skip_locked=True)
+    )
+
+
+@cache
+def gates() -> Select[Any]:
+    """The gates of `lanes` that may be looked at, longest waiting first; those of `endpoints` at once.
+
+    They are not locked: who holds the lock of an endpoint owns its gates.
+    """
+    asked = GATES.c.endpoint_id == func.any(bindparam("endpoints", type_=ARRAY(Uuid)))
+    return (
+        select(*GATES.c)
+        .where(
+            GATES.c.lane == func.any(bindparam("lanes", type_=ARRAY(Integer))), (GATES.c.next_at <= func.now()) | asked
+        )
+        .order_by(GATES.c.next_at)
+        .limit(bindparam("most", type_=Integer))
+    )
+
+
+@cache
+def held() -> Select[Any]:
+    """The oldest `most` held deliveries of each endpoint and lane, locked."""
+    given = unnest(endpoint_id=Uuid(), lane=SmallInteger(), most=Integer())
+    found = (
+        select(*DUE.c)
+        .where(DUE.c.endpoint_id == given.c.endpoint_id, DUE.c.lane == given.c.lane, HELD, DUE.c.due_at <= func.now())
+        .order_by(DUE.c.due_at)
+        .limit(given.c.most)
+        .with_for_update(skip_locked=True)
+        .lateral("found")
+    )
+    return select(*found.c).select_from(given).join(found, true())
+
+
+@cache
+def lock_endpoints() -> Select[Any]:
+    """Those of `endpoint_id` that no other claim is counting at this moment; they are ours until the commit."""
+    given = unnest(endpoint_id=Uuid())
+    key = func.hashtextextended(cast(given.c.endpoint_id, Text), literal_column("0"))
+    # Materialised by OFFSET 0: the lock must be tried once for each row and not where the planner likes.
+    tried = (
+        select(given.c.endpoint_id, func.pg_try_advisory_xact_lock(key).label("is_ours"))
+        .offset(literal_column("0"))
+        .subquery("tried")
+    )
+    return select(tried.c.endpoint_id).where(tried.c.is_ours)
+
+
+@cache
+def facts() -> Select[Any]:
+    """What admission must know of endpoints: configuration, health, rates, and how many are in flight."""
+    given = unnest(organisation_id=Uuid(), endpoint_id=Uuid())
+    flying = (
+        select(func.count())
+        .select_from(DUE)
+        .where(DUE.c.endpoint_id == given.c.endpoint_id, SENDING, DUE.c.due_at > func.now())
+        .scalar_subquery()
+    )
+    health = table_of(EndpointHealth)
+    rates = table_of(EndpointRate)
+    return (
+        select(
+            Endpoint.organisation_id,
+            Endpoint.id,
+            Endpoint.application_id,
+            Endpoint.revision,
+            Endpoint.throttle_rate,
+            (Endpoint.disabled | Endpoint.deleted_at.is_not(None)).label("is_closed"),
+            Application.throttle_rate.label("owner_rate"),
+            *(health.c[name] for name in HEALTH),
+            rates.c.rate_tat,
+            flying.label("in_flight"),
+            func.now().label("now"),
+        )
+        .select_from(given)
+        .join(Endpoint, and_(Endpoint.organisation_id == given.c.organisation_id, Endpoint.id == given.c.endpoint_id))
+        .join(
+            Application,
+            and_(Application.organisation_id == Endpoint.organisation_id, Application.id == Endpoint.application_id),
+        )
+        .outerjoin(
+            health,
+            and_(health.c.organisation_id == given.c.organisation_id, health.c.endpoint_id == given.c.endpoint_id),
+        )
+        .outerjoin(
+            rates,
+            and_(rates.c.organisation_id == given.c.organisation_id, rates.c.endpoint_id == given.c.endpoint_id),
+        )
+    )
+
+
+HEALTH = ("consecutive_failures", "opened_times", "open_until", "probing", "slow_until", "fail_since")
+
+
+@cache
+def lock_owners() -> Select[Any]:
+    """Locks the rates of applications, which endpoints share; those that another claim uses are passed over."""
+    rates = table_of(ApplicationRate)
+    given = unnest(organisation_id=Uuid(), application_id=Uuid())
+    return (
+        select(rates.c.organisation_id, rates.c.application_id, rates.c.rate_tat)
+        .join(
+            given,
+            and_(rates.c.organisation_id == given.c.organisation_id, rates.c.application_id == given.c.application_id),
+        )
+        .with_for_update(of=rates, skip_locked=True)
+    )
+
+
+@cache
+def make_owner_rates() -> Insert:
+    """Makes the rows that `lock_owners` locks."""
+    given = unnest(organisation_id=Uuid(), application_id=Uuid())
+    return (
+        insert(table_of(ApplicationRate))
+        .from_select(["organisation_id", "application_id"], select(given).order_by(given.c.application_id))
+        .on_conflict_do_nothing()
+    )
+
+
+@cache
+def take() -> Update:
+    """Leases deliveries for `lease` and counts the attempt that starts."""
+    given = _due_key()
+    return (
+        update(DUE)
+        .where(_is(given))
+        .values(
+            state=cast(int(DueState.sending), SmallInteger),
+            due_at=func.now() + bindparam("lease", type_=Interval),
+            attempt=DUE.c.attempt + 1,
+        )
+    )
+
+
+@cache
+def hold() -> Update:
+    """Puts deliveries behind their endpoint's gate."""
+    return update(DUE).where(_is(_due_key())).values(state=cast(int(DueState.held), SmallInteger))
+
+
+@cache
+def set_gates() -> Insert:
+    """Makes or moves gates."""
+    given = unnest(
+        organisation_id=Uuid(), endpoint_id=Uuid(), lane=Integer(), application_id=Uuid(), next_at=MOMENT
+    )
+    made = insert(GATES).from_select(
+        [one.key for one in given.c], select(given).order_by(given.c.endpoint_id, given.c.lane)
+    )
+    return made.on_conflict_do_update(
+        index_elements=["organisation_id", "endpoint_id", "lane"], set_={"next_at": made.excluded.next_at}
+    )
+
+
+@cache
+def remove_gates() -> Delete:
+    """Removes gates that nothing waits behind, but for those that an ingest relies on at this moment."""
+    given = unnest(organisation_id=Uuid(), endpoint_id=Uuid(), lane=Integer())
+    free = (
+        select(GATES.c.organisation_id, GATES.c.endpoint_id, GATES.c.lane)
+        .join(given, and_(*(GATES.c[name] == given.c[name] for name in ("organisation_id", "endpoint_id", "lane"))))
+        .with_for_update(skip_locked=True, of=GATES)
+        .cte("free")
+    )
+    return delete(GATES).where(
+        *(GATES.c[name] == free.c[name] for name in ("organisation_id", "endpoint_id", "lane"))
+    )
+
+
+@cache
+def orphans() -> Insert:
+    """Makes the gates that held deliveries lack; none do unless rows were moved by hand."""
+    lacking = (
+        select(DUE.c.organisation_id, DUE.c.endpoint_id, DUE.c.lane, DUE.c.application_id, func.now())
+        .where(HELD, ~select(GATES.c.lane).where(*_gate_of_due()).exists())
+        .distinct(DUE.c.endpoint_id, DUE.c.lane)
+    )
+    names = ["organisation_id", "endpoint_id", "lane", "application_id", "next_at"]
+    return insert(GATES).from_select(names, lacking).on_conflict_do_nothing()
+
+
+def _gate_of_due() -> list[Any]:
+    return [GATES.c[name] == DUE.c[name] for name in ("organisation_id", "endpoint_id", "lane")]
+
+
+@cache
+def set_rates() -> Insert:
+    """Stores what endpoints' rates have spent."""
+    given = unnest(organisation_id=Uuid(), endpoint_id=Uuid(), rate_tat=MOMENT)
+    made = insert(table_of(EndpointRate)).from_select(
+        [one.key for one in given.c], select(given).order_by(given.c.endpoint_id)
+    )
+    return made.on_conflict_do_update(
+        index_elements=["organisation_id", "endpoint_id"], set_={"rate_tat": made.excluded.rate_tat}
+    )
+
+
+@cache
+def set_owner_rates() -> Update:
+    """Stores what applications' rates have spent."""
+    rates = table_of(ApplicationRate)
+    given = unnest(organisation_id=Uuid(), application_id=Uuid(), rate_tat=MOMENT)
+    return (
+        update(rates)
+        .where(rates.c.organisation_id == given.c.organisation_id, rates.c.application_id == given.c.application_id)
+        .values(rate_tat=given.c.rate_tat)
+    )
+
+
+@cache
+def payloads() -> Select[Any]:
+    """The bytes of messages whose payload expires on `day`, one partition at a time."""
+    given = unnest(organisation_id=Uuid(), message_id=Uuid())
+    table = table_of(Payload)
+    return (
+        select(table.c.message_id, table.c.content_type, table.c.body)
+        .select_from(given)
+        .join(
+            table,
+            and_(
+                table.c.organisation_id == given.c.organisation_id,
+                table.c.message_id == given.c.message_id,
+                table.c.expires_on == bindparam("day", type_=Date),
+            ),
+        )
+    )
+
+
+@cache
+def destinations() -> Select[Any]:
+    """What sending to endpoints takes."""
+    given = unnest(organisation_id=Uuid(), endpoint_id=Uuid())
+    return select(
+        Endpoint.organisation_id,
+        Endpoint.id,
+        Endpoint.revision,
+        Endpoint.url,
+        Endpoint.headers,
+        Endpoint.header_style,
+        Endpoint.ca_pem,
+        Endpoint.retry_schedule,
+    ).join(given, and_(Endpoint.organisation_id == given.c.organisation_id, Endpoint.id == given.c.endpoint_id))
+
+
+@cache
+def secrets() -> Select[Any]:
+    """The live signing secrets of endpoints, newest first."""
+    given = unnest(organisation_id=Uuid(), endpoint_id=Uuid())
+    table = table_of(EndpointSecret)
+    return (
+        select(table.c.endpoint_id, table.c.secret, table.c.expires_at)
+        .join(
+            given,
+            and_(table.c.organisation_id == given.c.organisation_id, table.c.endpoint_id == given.c.endpoint_id),
+        )
+        .where(table.c.expires_at.is_(None) | (table.c.expires_at > func.now()))
+        .order_by(table.c.endpoint_id, table.c.id.desc())
+    )
