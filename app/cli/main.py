@@ -2,6 +2,7 @@
 
 import click
 
+from app.cli.dev.command import dev
 from app.cli.keys import keys
 from app.cli.orgs import orgs
 from app.cli.processes import api, beat, migrate, worker
@@ -12,7 +13,7 @@ def main() -> None:
     """Webhooks as a service: an event in, signed webhooks out."""
 
 
-for command in (api, worker, beat, migrate, orgs, keys):
+for command in (dev, api, worker, beat, migrate, orgs, keys):
     main.add_command(command)
 
 if __name__ == "__main__":

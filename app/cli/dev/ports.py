@@ -7,15 +7,14 @@ LOOPBACK = "127.0.0.1"
 _LAST_PORT = 65535
 
 
-def is_free(port: int, host: str = LOOPBACK) -> bool:
-    """Whether a server could listen there now."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except (OSError, OverflowError):
-            return False
-    return True
+def loopback_hosts() -> list[str]:
+    """The addresses behind `localhost` that this machine has."""
+    return [host for host in (LOOPBACK, "::1") if _binds(host, 0)]
+
+
+def is_free(port: int) -> bool:
+    """Whether a server could listen there now, by every address of `localhost`."""
+    return all(_binds(host, port) for host in loopback_hosts())
 
 
 def first_free(start: int, *, tries: int = 100) -> int | None:
@@ -35,3 +34,13 @@ def any_free() -> int:
 def keep_or_pick(port: int | None) -> int:
     """The port of last time when it is still free, else another."""
     return port if port and is_free(port) else any_free()
+
+
+def _binds(host: str, port: int) -> bool:
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return False
+    return True
