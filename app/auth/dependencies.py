@@ -28,14 +28,20 @@ class Capability(StrEnum):
 bearer = HTTPBearer(auto_error=False, description="An API key of the organisation, or a portal token")
 
 
-async def identify(
-    request: Request, bearer: Annotated[HTTPAuthorizationCredentials | None, Security(bearer)]
-) -> Caller:
-    """The caller of this request, by its `Authorization: Bearer` header."""
-    if bearer is None or not bearer.credentials:
+async def credential(header: Annotated[HTTPAuthorizationCredentials | None, Security(bearer)]) -> str:
+    """The text behind `Authorization: Bearer`."""
+    if header is None or not header.credentials:
         raise unauthenticated()
+    return header.credentials
+
+
+Credential = Annotated[str, Depends(credential)]
+
+
+async def identify(request: Request, credential: Credential) -> Caller:
+    """The caller of this request."""
     callers: Callers = request.app.state.callers
-    return await callers.identify(bearer.credentials)
+    return await callers.identify(credential)
 
 
 AnyCaller = Annotated[Caller, Depends(identify)]

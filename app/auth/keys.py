@@ -35,6 +35,10 @@ class Callers:
         self._remember(credential, caller)
         return caller
 
+    def forget(self, credential: str) -> None:
+        """Asks the database about this credential the next time."""
+        self._known.pop(credential, None)
+
     async def _find(self, credential: str) -> Caller:
         if api_key.looks_valid(credential):
             return await self._find_key(credential)

@@ -23,6 +23,7 @@ from app.models import Application, ApplicationKind, Organisation, RevokedPortal
 ISSUER = "postrider/portal"
 ALGORITHM = "HS256"
 PURPOSE = "portal-token"
+PAGE = "/portal"
 LIFETIME = timedelta(days=7)
 SHORTEST = timedelta(minutes=1)
 LONGEST = timedelta(days=28)
@@ -31,11 +32,11 @@ LEEWAY = timedelta(seconds=5)
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """What a token allows. Flags None: every event type is seen; capabilities None: everything may be done."""
+    """What a token allows: the event types without a flag and those of its flags; capabilities None means all."""
 
     organisation_id: UUID
     application_id: UUID
-    feature_flags: Sequence[str] | None = None
+    feature_flags: Sequence[str] = ()
     capabilities: Sequence[str] | None = None
     read_only: bool = False
     session_id: str | None = None
@@ -56,8 +57,8 @@ class PortalToken:
             organisation_id=grant.organisation_id,
             subject=f"portal:{self.id}",
             application_id=grant.application_id,
-            feature_flags=_set(grant.feature_flags),
-            capabilities=_set(grant.capabilities),
+            feature_flags=frozenset(grant.feature_flags),
+            capabilities=None if grant.capabilities is None else frozenset(grant.capabilities),
             read_only=grant.read_only,
         )
 
@@ -111,8 +112,8 @@ def _claims(grant: Grant, lifetime: timedelta) -> dict[str, Any]:
         "iat": int(now.timestamp()),
         "exp": int((now + lifetime).timestamp()),
         "jti": str(new_id()),
-        "featureFlags": _list(grant.feature_flags),
-        "capabilities": _list(grant.capabilities),
+        "featureFlags": list(grant.feature_flags),
+        "capabilities": None if grant.capabilities is None else list(grant.capabilities),
         "readOnly": grant.read_only or None,
         "sid": grant.session_id,
     }
@@ -127,7 +128,7 @@ def _token(claims: dict[str, Any]) -> PortalToken:
     grant = Grant(
         organisation_id,
         application_id,
-        claims.get("featureFlags"),
+        claims["featureFlags"],
         claims.get("capabilities"),
         claims.get("readOnly", False),
         claims.get("sid"),
@@ -152,9 +153,6 @@ def _still_good(token: PortalToken) -> Select[UUID]:
     )
 
 
-def _set(values: Sequence[str] | None) -> frozenset[str] | None:
-    return None if values is None else frozenset(values)
-
-
-def _list(values: Sequence[str] | None) -> list[str] | None:
-    return None if values is None else list(values)
+def portal_url(public_url: str, token: str) -> str:
+    """The page that takes a token. It stands in the fragment, which browsers keep out of requests and logs."""
+    return f"{public_url.rstrip('/')}{PAGE}#token={token}"

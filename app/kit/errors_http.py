@@ -42,6 +42,7 @@ TITLES = {
     503: "Service unavailable",
 }
 CODES = {404: "not_found", 405: "method_not_allowed", 413: "payload_too_large", 415: "unsupported_media_type"}
+REQUEST_ID = "x-request-id"
 UNPARSABLE = ("_parsing", "_type", "enum", "literal_error", "json_invalid")
 logger = logging.getLogger(__name__)
 
@@ -60,6 +61,7 @@ def answer(
     request: Request, status: int, code: str, detail: object, headers: dict[str, str] | None = None
 ) -> JSONResponse:
     """An error body: `detail` is a sentence, or the list of faults of a 422."""
+    request_id = request.scope.get("postrider.request_id")
     body = {
         "code": code,
         "detail": detail,
@@ -67,9 +69,10 @@ def answer(
         "title": TITLES.get(status, "Error"),
         "status": status,
         "instance": request.url.path,
-        "requestId": request.scope.get("postrider.request_id"),
+        "requestId": request_id,
     }
-    return JSONResponse(body, status, headers)
+    # An unexpected error is answered outside of every middleware, so that the id is set here.
+    return JSONResponse(body, status, {**(headers or {}), **({REQUEST_ID: request_id} if request_id else {})})
 
 
 async def _problem(request: Request, error: Exception) -> JSONResponse:
@@ -118,7 +121,11 @@ async def _database(request: Request, error: Exception) -> JSONResponse:
 
 
 def _is_outage(error: DBAPIError) -> bool:
-    return error.connection_invalidated or isinstance(error, OperationalError) or _sqlstate(error)[:2] in {"08", "53", "57"}
+    return (
+        error.connection_invalidated
+        or isinstance(error, OperationalError)
+        or _sqlstate(error)[:2] in {"08", "53", "57"}
+    )
 
 
 def _sqlstate(error: DBAPIError) -> str:

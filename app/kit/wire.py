@@ -16,7 +16,7 @@ INT4_MAX = 2**31 - 1
 class In(BaseModel):
     """A request body of the contract: types are not guessed, unknown fields are ignored."""
 
-    model_config = ConfigDict(alias_generator=to_camel, strict=True, extra="ignore")  # type: ignore[pydantic-alias]  # only ever read from the wire
+    model_config = ConfigDict(alias_generator=to_camel, strict=True, extra="ignore")
 
 
 class OwnIn(In):

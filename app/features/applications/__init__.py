@@ -1,0 +1,1 @@
+"""Applications: the customers of an organisation."""

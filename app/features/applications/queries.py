@@ -1,0 +1,54 @@
+"""Statements about applications; the tenant comes first in each."""
+
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Select, Update, func, select, update
+from sqlalchemy.dialects.postgresql import Insert, insert
+
+from app.models import Application, ApplicationKind
+
+UID_IS_TAKEN = "uq_applications_uid"
+Values = Mapping[str, Any]
+
+
+def live(organisation_id: UUID) -> Select[Application]:
+    """The applications that are not deleted, in no order."""
+    return select(Application).where(
+        Application.organisation_id == organisation_id,
+        Application.kind == ApplicationKind.tenant,
+        Application.deleted_at.is_(None),
+    )
+
+
+def by_uid(organisation_id: UUID, uid: str) -> Select[Application]:
+    """The application of this uid."""
+    return live(organisation_id).where(Application.uid == uid)
+
+
+def add(organisation_id: UUID, application_id: UUID, values: Values) -> Insert:
+    """Adds an application, which comes back; nothing does when its uid is taken."""
+    return (
+        insert(Application)
+        .values(organisation_id=organisation_id, id=application_id, **values)
+        .on_conflict_do_nothing(index_elements=["organisation_id", "uid"], index_where=Application.deleted_at.is_(None))
+    )
+
+
+def change(organisation_id: UUID, application_id: UUID, values: Values) -> Update:
+    """Changes an application that is not deleted."""
+    return (
+        update(Application)
+        .where(
+            Application.organisation_id == organisation_id,
+            Application.id == application_id,
+            Application.deleted_at.is_(None),
+        )
+        .values(**values)
+    )
+
+
+def remove(organisation_id: UUID, application_id: UUID) -> Update:
+    """Marks an application as deleted, which frees its uid; its id comes back."""
+    return change(organisation_id, application_id, {"deleted_at": func.now()}).returning(Application.id)

@@ -1,0 +1,1 @@
+"""Portal tokens over the API: how an application's own users get in, and out."""

@@ -1,0 +1,65 @@
+"""Portal access over HTTP."""
+
+from fastapi import Request, Response
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.auth.caller import Caller
+from app.auth.dependencies import AnyCaller, Credential, Db, OrganisationCaller
+from app.auth.idempotency import OnceOnly
+from app.auth.keys import Callers
+from app.auth.portal import PortalTokens, portal_url
+from app.auth.resources import AppId, load_application
+from app.features.authentication import queries, service
+from app.features.authentication.schemas import AppPortalAccessIn, AppPortalAccessOut
+from app.kit.errors import Kind, Problem
+from app.kit.routing import Router
+from app.models import Application
+
+router = Router(tag="authentication", prefix="/auth")
+
+
+@router.post("/app-portal-access/{app_id}", response_model=AppPortalAccessOut)
+@router.post("/dashboard-access/{app_id}", response_model=AppPortalAccessOut, include_in_schema=False)
+async def app_portal_access(
+    request: Request, app_id: AppId, body: AppPortalAccessIn, caller: OrganisationCaller, db: Db, once: OnceOnly
+) -> Response:
+    """A token for the application's own users, and the page that takes it.
+
+    With `application`, the application is made when the path names none.
+    """
+
+    async def work() -> AppPortalAccessOut:
+        application = await _application(db, caller, app_id, body)
+        tokens: PortalTokens = request.app.state.portal_tokens
+        token = tokens.mint(service.grant(application, body), service.lifetime(body))
+        return AppPortalAccessOut(token=token, url=portal_url(request.app.state.settings.public_url, token))
+
+    return await once(200, work, private=True)
+
+
+@router.post("/logout", status_code=204)
+async def logout(request: Request, credential: Credential, caller: AnyCaller, db: Db, once: OnceOnly) -> Response:
+    """Ends the portal token that calls. An API key has no session: nothing ends, the operator revokes it."""
+
+    async def work() -> None:
+        if not caller.is_organisation:
+            await _revoke(request, db, credential)
+
+    return await once(204, work)
+
+
+async def _application(db: AsyncSession, caller: Caller, reference: str, body: AppPortalAccessIn) -> Application:
+    try:
+        return await load_application(db, caller.organisation_id, reference)
+    except Problem as problem:
+        if body.application is None or problem.kind is not Kind.not_found:
+            raise
+    return await service.make_application(db, caller.organisation_id, reference, body.application)
+
+
+async def _revoke(request: Request, db: AsyncSession, credential: str) -> None:
+    tokens: PortalTokens = request.app.state.portal_tokens
+    callers: Callers = request.app.state.callers
+    token = tokens.verify(credential)
+    await db.execute(queries.revoke(token.grant.organisation_id, token.id, token.expires_at))
+    callers.forget(credential)

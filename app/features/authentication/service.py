@@ -1,0 +1,51 @@
+"""Grants portal tokens."""
+
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.auth.portal import LIFETIME, Grant
+from app.domain.ids import decode
+from app.features.applications import operations as applications
+from app.features.authentication.schemas import AppPortalAccessIn, PortalApplicationIn
+from app.kit.errors import not_found
+from app.kit.wire import is_name
+from app.models import Application
+
+
+async def make_application(
+    db: AsyncSession, organisation_id: UUID, reference: str, body: PortalApplicationIn
+) -> Application:
+    """The application of the body, made unless its uid, by default the one in the path, is there already.
+
+    Raises Problem `not_found` when the path holds an id: ids are not for callers to choose.
+    """
+    if decode("app", reference) is not None or not is_name(reference):
+        raise not_found("Application")
+    values: dict[str, Any] = {
+        "uid": body.uid or reference,
+        "name": body.name,
+        "throttle_rate": body.throttle_rate,
+        "metadata_": body.metadata,
+    }
+    application, _ = await db.run_sync(applications.add_or_find, organisation_id, values)
+    return application
+
+
+def grant(application: Application, body: AppPortalAccessIn) -> Grant:
+    """What the token is to allow."""
+    return Grant(
+        organisation_id=application.organisation_id,
+        application_id=application.id,
+        feature_flags=body.feature_flags or (),
+        capabilities=body.capabilities,
+        read_only=bool(body.read_only),
+        session_id=body.session_id,
+    )
+
+
+def lifetime(body: AppPortalAccessIn) -> timedelta:
+    """How long the token is to live."""
+    return LIFETIME if body.expiry is None else timedelta(seconds=body.expiry)

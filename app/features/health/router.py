@@ -1,0 +1,46 @@
+"""Health checks, which need no credential."""
+
+import asyncio
+
+from fastapi import Request, Response
+from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from app.features.health.schemas import HealthOut, State
+from app.kit import redis
+from app.kit.routing import Router
+
+TIMEOUT_SECONDS = 2.0
+router = Router(tag="health", prefix="/health")
+
+
+@router.get("", response_model=HealthOut, responses={503: {"model": HealthOut}})
+@router.head("", include_in_schema=False)
+async def get(request: Request) -> Response:
+    """Whether the database and the queue answer; 503 only without the database."""
+    state = request.app.state
+    database, queue = await asyncio.gather(
+        _database_answers(state.engine), redis.answers(state.settings.redis.url.get_secret_value())
+    )
+    health = HealthOut(db=_word(database), queue=_word(queue))
+    return Response(health.model_dump_json(), 200 if database else 503, media_type="application/json")
+
+
+@router.get("/ping", status_code=204)
+@router.head("/ping", status_code=204, include_in_schema=False)
+async def ping() -> None:
+    """Whether the process answers at all."""
+
+
+async def _database_answers(engine: AsyncEngine) -> bool:
+    try:
+        async with asyncio.timeout(TIMEOUT_SECONDS), engine.connect() as connection:
+            await connection.execute(text("SELECT 1"))
+    except (SQLAlchemyError, OSError, TimeoutError):
+        return False
+    return True
+
+
+def _word(answers: bool) -> State:  # noqa: FBT001 it is the subject
+    return "ok" if answers else "unavailable"

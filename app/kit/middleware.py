@@ -1,0 +1,108 @@
+"""Around every request: an id that names it, a path without a trailing slash, a body that is JSON and not too long."""
+
+import re
+from uuid import uuid4
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.kit.errors import Kind, Problem
+from app.kit.errors_http import REQUEST_ID, problem_answer
+
+REQUEST_ID_KEY = "postrider.request_id"
+WELL_FORMED = re.compile(r"[A-Za-z0-9_\-.]{8,128}")
+JSON_TYPE = re.compile(r"application/(json|[a-z0-9!#$&^_.+-]+\+json)\s*(;.*)?", re.IGNORECASE)
+TOO_LARGE = "The body is too large"
+
+
+class RequestIds:
+    """Gives each request an id, the client's own when it is well formed, and answers with it."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serves one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = _request_id(scope)
+        scope[REQUEST_ID_KEY] = request_id
+
+        async def send_with_id(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).setdefault(REQUEST_ID, request_id)
+            await send(message)
+
+        await self._app(scope, receive, send_with_id)
+
+
+class PlainPaths:
+    """Takes a path with a trailing slash for the one without."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serves one request."""
+        if scope["type"] == "http" and scope["path"].endswith("/") and scope["path"] != "/":
+            scope["path"] = scope["path"].rstrip("/") or "/"
+            scope["raw_path"] = scope.get("raw_path", b"").rstrip(b"/") or b"/"
+        await self._app(scope, receive, send)
+
+
+class BodyGuard:
+    """Refuses bodies beyond `limit` bytes before they are read, and under `prefix` those that are not JSON."""
+
+    def __init__(self, app: ASGIApp, *, limit: int, prefix: str) -> None:
+        self._app = app
+        self._limit = limit
+        self._prefix = prefix
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serves one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        length = headers.get("content-length")
+        problem = self._problem(scope, headers, length)
+        if problem is not None:
+            await problem_answer(Request(scope), problem)(scope, receive, send)
+            return
+        # A length that was announced is held to by the server.
+        await self._app(scope, receive if length is not None else self._counting(receive), send)
+
+    def _problem(self, scope: Scope, headers: Headers, length: str | None) -> Problem | None:
+        if length is not None and int(length) > self._limit:
+            return Problem(Kind.too_large, "payload_too_large", TOO_LARGE)
+        has_body = length not in (None, "0") or "transfer-encoding" in headers
+        if has_body and scope["path"].startswith(self._prefix) and not _is_json(headers):
+            return Problem(Kind.unsupported_media, "unsupported_media_type", "Content-Type must be application/json")
+        return None
+
+    def _counting(self, receive: Receive) -> Receive:
+        seen = 0
+
+        async def counted() -> Message:
+            nonlocal seen
+            message = await receive()
+            seen += len(message.get("body", b""))
+            if seen > self._limit:
+                raise HTTPException(413, TOO_LARGE)
+            return message
+
+        return counted
+
+
+def _request_id(scope: Scope) -> str:
+    for name, value in scope["headers"]:
+        if name == b"x-request-id" and WELL_FORMED.fullmatch(text := value.decode("latin-1")):
+            return str(text)
+    return str(uuid4())
+
+
+def _is_json(headers: Headers) -> bool:
+    return JSON_TYPE.fullmatch(headers.get("content-type", "").strip()) is not None
