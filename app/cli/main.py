@@ -17,4 +17,4 @@ for command in (dev, api, worker, beat, migrate, orgs, keys):
     main.add_command(command)
 
 if __name__ == "__main__":
-    main()
+    main(prog_name="postrider")
