@@ -1,0 +1,1 @@
+"""Endpoints: where messages go, with their secrets, headers and figures."""

@@ -1,0 +1,167 @@
+"""Endpoints of an application, over HTTP."""
+
+from typing import Annotated, Any
+
+from fastapi import Depends, Path, Query, Request, Response, status
+from starlette.background import BackgroundTask
+
+from app.auth.dependencies import AnyCaller, Capability, Db, capable, organisation_only
+from app.auth.idempotency import Answer, OnceOnly
+from app.auth.resources import TargetApplication
+from app.domain import ids
+from app.features.endpoints import service
+from app.features.endpoints.schemas import (
+    EndpointHeadersIn,
+    EndpointHeadersOut,
+    EndpointHeadersPatchIn,
+    EndpointIn,
+    EndpointOut,
+    EndpointPatch,
+    EndpointSecretOut,
+    EndpointSecretRotateIn,
+    EndpointStats,
+    EndpointStatsRange,
+    EndpointUpdate,
+    EventExampleIn,
+    ExampleOut,
+)
+from app.features.endpoints.service import Scope
+from app.kit.clock import utc_now
+from app.kit.paging import Listing, Order, PageQuery, Seal, paginate
+from app.kit.routing import Router
+from app.models import Endpoint
+
+router = Router(tag="endpoint", prefix="/app/{app_id}/endpoint")
+EndpointId = Annotated[str, Path(description="The endpoint's id or uid", min_length=1, max_length=256)]
+MANAGES = [Depends(capable(Capability.manage_endpoint))]
+SEES_SECRETS = [Depends(capable(Capability.view_endpoint_secret, writes=False))]
+MANAGES_SECRETS = [Depends(capable(Capability.manage_endpoint_secret))]
+CREATED: dict[int | str, dict[str, Any]] = {201: {"model": EndpointOut, "description": "It was made"}}
+
+
+async def scope(request: Request, application: TargetApplication, db: Db, caller: AnyCaller) -> Scope:
+    """Whose endpoints the request is about."""
+    state = request.app.state
+    return Scope(db, state.keyring, state.destinations, application, caller.feature_flags)
+
+
+Target = Annotated[Scope, Depends(scope)]
+
+
+@router.get("")
+async def list_(target: Target, page: PageQuery) -> Listing[EndpointOut]:
+    """The application's endpoints, the newest first unless asked otherwise."""
+    owner = target.application.organisation_id, target.application.id
+    found = await paginate(
+        target.db,
+        service.every(target),
+        Endpoint.id,
+        page,
+        seal=Seal("endpoints", owner),
+        shape=EndpointOut.of,
+        order=Order.descending,
+    )
+    return Listing[EndpointOut](**found)
+
+
+@router.post("", status_code=status.HTTP_201_CREATED, response_model=EndpointOut, dependencies=MANAGES)
+async def create(target: Target, new: EndpointIn, once: OnceOnly) -> Response:
+    """Makes an endpoint, with a secret of its own unless one is given."""
+
+    async def work() -> EndpointOut:
+        return EndpointOut.of(await service.create(target, new))
+
+    return await once(status.HTTP_201_CREATED, work)
+
+
+@router.get("/{endpoint_id}")
+async def get(target: Target, endpoint_id: EndpointId) -> EndpointOut:
+    """One endpoint."""
+    return EndpointOut.of(await service.get(target, endpoint_id))
+
+
+@router.put("/{endpoint_id}", response_model=EndpointOut, responses=CREATED, dependencies=MANAGES)
+async def upsert(target: Target, endpoint_id: EndpointId, wanted: EndpointUpdate) -> Response:
+    """Makes the endpoint what is given, or makes one with this uid. Its secret and headers stay."""
+    endpoint, made = await service.put(target, endpoint_id, wanted)
+    return Answer(status.HTTP_201_CREATED if made else status.HTTP_200_OK, EndpointOut.of(endpoint)).response()
+
+
+@router.patch("/{endpoint_id}", dependencies=MANAGES)
+async def patch(target: Target, endpoint_id: EndpointId, wanted: EndpointPatch) -> EndpointOut:
+    """Changes what is given; null clears."""
+    return EndpointOut.of(await service.patch(target, endpoint_id, wanted))
+
+
+@router.delete("/{endpoint_id}", status_code=status.HTTP_204_NO_CONTENT, dependencies=MANAGES)
+async def delete(target: Target, endpoint_id: EndpointId) -> None:
+    """Deletes the endpoint; what is pending is cancelled."""
+    await service.delete(target, endpoint_id)
+
+
+@router.get("/{endpoint_id}/secret", dependencies=SEES_SECRETS)
+async def get_secret(target: Target, endpoint_id: EndpointId) -> EndpointSecretOut:
+    """What a receiver verifies with: the secret, or the public half of an ed25519 key."""
+    return EndpointSecretOut(key=await service.secret(target, endpoint_id))
+
+
+@router.post("/{endpoint_id}/secret/rotate", response_model=EndpointSecretOut, dependencies=MANAGES_SECRETS)
+async def rotate_secret(
+    target: Target, endpoint_id: EndpointId, wanted: EndpointSecretRotateIn, once: OnceOnly
+) -> Response:
+    """Gives the endpoint a new secret; until the grace period ends, deliveries are signed with both."""
+
+    async def work() -> EndpointSecretOut:
+        return EndpointSecretOut(key=await service.rotate(target, endpoint_id, wanted))
+
+    return await once(status.HTTP_200_OK, work, private=True)
+
+
+@router.get("/{endpoint_id}/headers")
+async def get_headers(target: Target, endpoint_id: EndpointId) -> EndpointHeadersOut:
+    """The custom headers; values that are credentials are never shown."""
+    return EndpointHeadersOut.of(await service.headers(target, endpoint_id))
+
+
+@router.put("/{endpoint_id}/headers", status_code=status.HTTP_204_NO_CONTENT, dependencies=MANAGES)
+async def update_headers(target: Target, endpoint_id: EndpointId, wanted: EndpointHeadersIn) -> None:
+    """Replaces the custom headers, from the next attempt on."""
+    await service.set_headers(target, endpoint_id, wanted.headers)
+
+
+@router.patch("/{endpoint_id}/headers", status_code=status.HTTP_204_NO_CONTENT, dependencies=MANAGES)
+async def patch_headers(target: Target, endpoint_id: EndpointId, wanted: EndpointHeadersPatchIn) -> None:
+    """Sets some custom headers, and removes those that are null or in deleteHeaders."""
+    await service.patch_headers(target, endpoint_id, wanted)
+
+
+@router.get("/{endpoint_id}/stats")
+async def get_stats(
+    target: Target, endpoint_id: EndpointId, window: Annotated[EndpointStatsRange, Query()]
+) -> EndpointStats:
+    """How many deliveries of at most 28 days are in which state."""
+    return await service.stats(target, endpoint_id, window, utc_now())
+
+
+@router.post("/{endpoint_id}/send-example", response_model=ExampleOut, dependencies=[Depends(organisation_only)])
+async def send_example(
+    request: Request,
+    target: Target,
+    endpoint_id: EndpointId,
+    wanted: EventExampleIn,
+    once: OnceOnly,
+) -> Response:
+    """Sends an example of the event type to this endpoint, whatever it subscribes to."""
+
+    async def work() -> ExampleOut:
+        sent = await service.send_example(target, endpoint_id, wanted)
+        return ExampleOut(
+            id=ids.encode("msg", sent.id),
+            event_type=wanted.event_type,
+            payload=dict(sent.payload),
+            timestamp=ids.timestamp(sent.id),
+        )
+
+    response = await once(status.HTTP_200_OK, work)
+    response.background = BackgroundTask(request.app.state.waker.wake)
+    return response

@@ -1,0 +1,178 @@
+"""What callers do with an application's endpoints."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Select
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import Session
+
+from app.domain import ids
+from app.domain.destinations import Destinations
+from app.features.endpoints import operations, queries
+from app.features.endpoints.examples import Example, Sent, send
+from app.features.endpoints.operations import Changes, NewEndpoint, ShownHeaders
+from app.features.endpoints.schemas import (
+    EndpointHeadersPatchIn,
+    EndpointIn,
+    EndpointPatch,
+    EndpointSecretRotateIn,
+    EndpointStats,
+    EndpointStatsRange,
+    EndpointUpdate,
+    EventExampleIn,
+)
+from app.kit.encryption import KeyRing
+from app.kit.errors import invalid
+from app.models import Application, Endpoint, Status
+
+STATS_SPAN = timedelta(days=28)
+Written = EndpointIn | EndpointUpdate | EndpointPatch
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Whose endpoints, and what binds the caller: `flags` are a portal token's feature flags, None is unrestricted."""
+
+    db: AsyncSession
+    ring: KeyRing
+    destinations: Destinations
+    application: Application
+    flags: Collection[str] | None
+
+
+def every(scope: Scope) -> Select[Endpoint]:
+    """The application's endpoints, as a statement for a page."""
+    return queries.of_application(scope.application.organisation_id, scope.application.id)
+
+
+async def get(scope: Scope, reference: str, *, lock: bool = False) -> Endpoint:
+    """The endpoint of this id or uid. Raises `not_found`."""
+    return await scope.db.run_sync(operations.find, scope.application, reference, lock=lock)
+
+
+async def create(scope: Scope, new: EndpointIn) -> Endpoint:
+    """Makes an endpoint. Raises `invalid` or `conflict`."""
+    changes = await _checked(scope, new)
+    if scope.flags is not None:
+        changes["feature_flags"] = sorted(scope.flags)
+    made = NewEndpoint(changes, new.secret, new.headers or {})
+    return await scope.db.run_sync(operations.create, scope.ring, scope.application, made)
+
+
+async def put(scope: Scope, reference: str, wanted: EndpointUpdate) -> tuple[Endpoint, bool]:
+    """The endpoint as it is wanted, and whether it was made. One that was named by its uid keeps that uid.
+
+    Raises `not_found` for an id that there is none of, `invalid`, `conflict`.
+    """
+    endpoint = await scope.db.run_sync(operations.seek, scope.application, reference, lock=True)
+    if endpoint is None:
+        return await create(scope, _as_new(wanted, operations.uid_for(reference))), True
+    changes = await _checked(scope, wanted)
+    if "uid" not in wanted.model_fields_set and endpoint.uid == reference:
+        changes["uid"] = reference
+    return await _change(scope, endpoint, changes), False
+
+
+async def patch(scope: Scope, reference: str, wanted: EndpointPatch) -> Endpoint:
+    """Changes what is given. Raises `not_found`, `invalid`, `conflict`."""
+    endpoint = await get(scope, reference, lock=True)
+    return await _change(scope, endpoint, await _checked(scope, wanted))
+
+
+async def delete(scope: Scope, reference: str) -> None:
+    """Deletes the endpoint and cancels what is pending. Raises `not_found`."""
+    endpoint = await get(scope, reference, lock=True)
+    await scope.db.run_sync(operations.delete, scope.application, endpoint)
+
+
+async def secret(scope: Scope, reference: str) -> str:
+    """What a receiver verifies the endpoint's deliveries with. Raises `not_found`."""
+    current, *_ = await scope.db.run_sync(operations.secrets, scope.ring, await get(scope, reference))
+    return current.shown
+
+
+async def rotate(scope: Scope, reference: str, wanted: EndpointSecretRotateIn) -> str:
+    """Gives the endpoint a new secret and says what a receiver verifies with from now on."""
+    endpoint = await get(scope, reference, lock=True)
+    grace = timedelta(seconds=wanted.grace_seconds)
+    return (await scope.db.run_sync(operations.rotate, scope.ring, endpoint, wanted.key, grace)).shown
+
+
+async def headers(scope: Scope, reference: str) -> ShownHeaders:
+    """The endpoint's custom headers, as far as they may be shown."""
+    return operations.shown_headers(scope.ring, await get(scope, reference))
+
+
+async def set_headers(scope: Scope, reference: str, wanted: dict[str, str]) -> None:
+    """Replaces the custom headers. Raises `invalid`, naming the header."""
+    endpoint = await get(scope, reference, lock=True)
+    await scope.db.run_sync(operations.set_headers, scope.ring, endpoint, wanted)
+
+
+async def patch_headers(scope: Scope, reference: str, wanted: EndpointHeadersPatchIn) -> None:
+    """Sets and removes custom headers. Raises `invalid`, naming the header."""
+    endpoint = await get(scope, reference, lock=True)
+    given = wanted.headers, wanted.delete_headers or ()
+    await scope.db.run_sync(operations.patch_headers, scope.ring, endpoint, *given)
+
+
+async def stats(scope: Scope, reference: str, window: EndpointStatsRange, now: datetime) -> EndpointStats:
+    """How many of the window's deliveries are in which state. Raises `invalid` beyond 28 days."""
+    first, last = _span(window, now)
+    endpoint = await get(scope, reference)
+    of = endpoint.organisation_id, endpoint.id, ids.lowest(first), ids.lowest(last)
+    counts = dict.fromkeys(Status, 0)
+    for statement in (queries.count_open(*of), queries.count_finished(*of)):
+        for status, count in await scope.db.execute(statement):
+            counts[Status(status)] += count
+    return EndpointStats(**{status.name: count for status, count in counts.items()})
+
+
+async def send_example(scope: Scope, reference: str, wanted: EventExampleIn) -> Sent:
+    """Sends an example to this endpoint alone."""
+    example = Example(wanted.event_type, wanted.example_index, wanted.payload)
+
+    def carry_out(db: Session) -> Sent:
+        endpoint = operations.find(db, scope.application, reference, lock=True)
+        return send(db, scope.application, endpoint, example)
+
+    return await scope.db.run_sync(carry_out)
+
+
+async def _change(scope: Scope, endpoint: Endpoint, changes: Changes) -> Endpoint:
+    if scope.flags is not None and endpoint.feature_flags is not None:
+        changes["feature_flags"] = sorted(scope.flags)
+    return await scope.db.run_sync(operations.change, scope.application, endpoint, changes)
+
+
+async def _checked(scope: Scope, wanted: Written) -> Changes:
+    """The columns that the request sets. Raises `invalid` for a URL or an event type that cannot be."""
+    changes = wanted.changes()
+    operations.require_destination(scope.destinations, changes)
+    await scope.db.run_sync(
+        operations.require_event_types,
+        scope.application.organisation_id,
+        changes.get("event_types"),
+        flags=scope.flags,
+        field=wanted.event_types_field,
+    )
+    return changes
+
+
+def _as_new(wanted: EndpointUpdate, uid: str) -> EndpointIn:
+    values: dict[str, Any] = {name: getattr(wanted, name) for name in wanted.model_fields_set}
+    values["uid"] = wanted.uid or uid
+    return EndpointIn.model_construct(_fields_set=set(values), **values)
+
+
+def _span(window: EndpointStatsRange, now: datetime) -> tuple[datetime, datetime]:
+    last = window.until or now
+    first = window.since or last - STATS_SPAN
+    if last - first > STATS_SPAN:
+        raise invalid("since", "at most 28 days before until", where="query")
+    if first > last:
+        raise invalid("since", "must be before until", where="query")
+    return first, last

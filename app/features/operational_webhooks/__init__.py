@@ -1,0 +1,1 @@
+"""Webhooks about Postrider itself, sent through Postrider to the organisation."""

@@ -1,0 +1,119 @@
+"""Operational webhook endpoints, over HTTP."""
+
+from typing import Annotated, Any
+
+from fastapi import Depends, Path, Request, Response, status
+
+from app.auth.dependencies import Db, OrganisationCaller
+from app.auth.idempotency import Answer, OnceOnly
+from app.features.operational_webhooks import service
+from app.features.operational_webhooks.schemas import (
+    OperationalWebhookEndpointHeadersIn,
+    OperationalWebhookEndpointHeadersOut,
+    OperationalWebhookEndpointIn,
+    OperationalWebhookEndpointOut,
+    OperationalWebhookEndpointPatch,
+    OperationalWebhookEndpointSecretIn,
+    OperationalWebhookEndpointSecretOut,
+    OperationalWebhookEndpointUpdate,
+)
+from app.features.operational_webhooks.service import Scope
+from app.kit.paging import Listing, Order, PageQuery, Seal, paginate
+from app.kit.routing import Router
+from app.models import Endpoint
+
+router = Router(tag="operational-webhook-endpoint", prefix="/operational-webhook/endpoint")
+EndpointId = Annotated[str, Path(description="The endpoint's id or uid", min_length=1, max_length=256)]
+CREATED: dict[int | str, dict[str, Any]] = {201: {"model": OperationalWebhookEndpointOut, "description": "It was made"}}
+
+
+async def scope(request: Request, db: Db, caller: OrganisationCaller) -> Scope:
+    """Whose operational endpoints the request is about."""
+    application = await db.run_sync(service.open_application, caller.organisation_id)
+    return Scope(db, request.app.state.keyring, request.app.state.destinations, application)
+
+
+Target = Annotated[Scope, Depends(scope)]
+
+
+@router.get("")
+async def list_(target: Target, page: PageQuery) -> Listing[OperationalWebhookEndpointOut]:
+    """The organisation's operational endpoints, the newest first unless asked otherwise."""
+    found = await paginate(
+        target.db,
+        service.every(target),
+        Endpoint.id,
+        page,
+        seal=Seal("operational-endpoints", (target.application.organisation_id,)),
+        shape=OperationalWebhookEndpointOut.of,
+        order=Order.descending,
+    )
+    return Listing[OperationalWebhookEndpointOut](**found)
+
+
+@router.post("", status_code=status.HTTP_201_CREATED, response_model=OperationalWebhookEndpointOut)
+async def create(target: Target, new: OperationalWebhookEndpointIn, once: OnceOnly) -> Response:
+    """Makes an endpoint that is told of Postrider's own events."""
+
+    async def work() -> OperationalWebhookEndpointOut:
+        return OperationalWebhookEndpointOut.of(await service.create(target, new))
+
+    return await once(status.HTTP_201_CREATED, work)
+
+
+@router.get("/{endpoint_id}")
+async def get(target: Target, endpoint_id: EndpointId) -> OperationalWebhookEndpointOut:
+    """One operational endpoint."""
+    return OperationalWebhookEndpointOut.of(await service.get(target, endpoint_id))
+
+
+@router.put("/{endpoint_id}", response_model=OperationalWebhookEndpointOut, responses=CREATED)
+async def upsert(target: Target, endpoint_id: EndpointId, wanted: OperationalWebhookEndpointUpdate) -> Response:
+    """Makes the endpoint what is given, or makes one with this uid."""
+    endpoint, made = await service.put(target, endpoint_id, wanted)
+    body = OperationalWebhookEndpointOut.of(endpoint)
+    return Answer(status.HTTP_201_CREATED if made else status.HTTP_200_OK, body).response()
+
+
+@router.patch("/{endpoint_id}")
+async def patch(
+    target: Target, endpoint_id: EndpointId, wanted: OperationalWebhookEndpointPatch
+) -> OperationalWebhookEndpointOut:
+    """Changes what is given; null clears."""
+    return OperationalWebhookEndpointOut.of(await service.patch(target, endpoint_id, wanted))
+
+
+@router.delete("/{endpoint_id}", status_code=status.HTTP_204_NO_CONTENT)
+async def delete(target: Target, endpoint_id: EndpointId) -> None:
+    """Deletes the endpoint; what is pending is cancelled."""
+    await service.delete(target, endpoint_id)
+
+
+@router.get("/{endpoint_id}/secret")
+async def get_secret(target: Target, endpoint_id: EndpointId) -> OperationalWebhookEndpointSecretOut:
+    """What a receiver verifies with."""
+    return OperationalWebhookEndpointSecretOut(key=await service.secret(target, endpoint_id))
+
+
+@router.post("/{endpoint_id}/secret/rotate", response_model=OperationalWebhookEndpointSecretOut)
+async def rotate_secret(
+    target: Target, endpoint_id: EndpointId, wanted: OperationalWebhookEndpointSecretIn, once: OnceOnly
+) -> Response:
+    """Gives the endpoint a new secret; until the grace period ends, deliveries are signed with both."""
+
+    async def work() -> OperationalWebhookEndpointSecretOut:
+        return OperationalWebhookEndpointSecretOut(key=await service.rotate(target, endpoint_id, wanted))
+
+    return await once(status.HTTP_200_OK, work, private=True)
+
+
+@router.get("/{endpoint_id}/headers")
+async def get_headers(target: Target, endpoint_id: EndpointId) -> OperationalWebhookEndpointHeadersOut:
+    """The custom headers; values that are credentials are never shown."""
+    return OperationalWebhookEndpointHeadersOut.of(await service.headers(target, endpoint_id))
+
+
+@router.put("/{endpoint_id}/headers", status_code=status.HTTP_204_NO_CONTENT)
+async def update_headers(target: Target, endpoint_id: EndpointId, wanted: OperationalWebhookEndpointHeadersIn) -> None:
+    """Replaces the custom headers, from the next attempt on."""
+    await service.set_headers(target, endpoint_id, wanted.headers)
