@@ -1,25 +1,63 @@
 """The composition root of the API."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from ipaddress import ip_network
 
 from fastapi import FastAPI
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.auth.keys import Callers
 from app.auth.portal import PortalTokens
+from app.domain.destinations import Destinations
+from app.features.applications.router import router as applications
+from app.features.authentication.router import router as authentication
+from app.features.background_tasks.router import router as background_tasks
+from app.features.endpoints.router import router as endpoints
+from app.features.event_types.router import router as event_types
+from app.features.health.router import router as health
+from app.features.messages.committer import Committer, FairQueue
+from app.features.messages.ingest_router import router as ingest
+from app.features.messages.router import router as messages
+from app.features.operational_webhooks.router import router as operational_webhooks
 from app.kit import errors_http
 from app.kit.db import assert_durable, make_async_engine, make_async_sessions
 from app.kit.encryption import KeyRing
-from app.settings import Secrets, Settings, read_settings
+from app.kit.middleware import BodyGuard, PlainPaths, RequestIds
+from app.kit.openapi import ERRORS, operation_id
+from app.kit.queue import Waker
+from app.settings import Database, Egress, Secrets, Settings, read_settings
+
+PREFIX = "/api/v1"
+ROUTERS = (
+    health,
+    authentication,
+    applications,
+    event_types,
+    endpoints,
+    ingest,
+    messages,
+    background_tasks,
+    operational_webhooks,
+)
+# What may stand around a payload of the largest size: the other members of a message.
+ENVELOPE_BYTES = 64 * 1024
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
     """The ASGI application; gunicorn calls it in each worker process."""
     settings = settings or read_settings()
-    app = FastAPI(title="Postrider", lifespan=_lifespan, redirect_slashes=False)
+    app = FastAPI(
+        title="Postrider", lifespan=_lifespan, redirect_slashes=False, generate_unique_id_function=operation_id
+    )
     app.state.settings = settings
     app.state.keyring = open_ring(settings.secrets)
-    errors_http.install(app)
+    app.state.portal_tokens = PortalTokens(app.state.keyring)
+    app.state.destinations = _destinations(settings)
+    _surround(app, settings)
+    for router in ROUTERS:
+        app.include_router(router, prefix=PREFIX, responses=ERRORS)
     return app
 
 
@@ -28,19 +66,67 @@ def open_ring(secrets: Secrets) -> KeyRing:
     return KeyRing.parse({name: key.get_secret_value() for name, key in secrets.keys.items()}, secrets.active)
 
 
+def _surround(app: FastAPI, settings: Settings) -> None:
+    errors_http.install(app)
+    app.add_middleware(BodyGuard, limit=settings.ingest.max_body_bytes + ENVELOPE_BYTES, prefix=f"{PREFIX}/")
+    app.add_middleware(PlainPaths)
+    app.add_middleware(RequestIds)
+
+
+def _destinations(settings: Settings) -> Destinations:
+    egress: Egress = settings.egress
+    return Destinations(
+        public_url=settings.public_url,
+        allow=egress.allowances(),
+        deny=[ip_network(one) for one in egress.deny],
+        allowed_ports=egress.ports,
+        https_only=egress.https_only,
+    )
+
+
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     settings: Settings = app.state.settings
-    database = settings.database
-    engine = make_async_engine(
-        database.url.get_secret_value(), pool_size=database.pool_size, pooler=database.pooler
-    )
-    async with engine.connect() as connection:
-        await connection.run_sync(assert_durable)
-    app.state.engine = engine
-    app.state.sessions = make_async_sessions(engine)
-    app.state.callers = Callers(engine, PortalTokens(app.state.keyring))
+    state = app.state
+    async with _database(settings.database) as engine:
+        state.engine = engine
+        state.sessions = make_async_sessions(engine)
+        state.callers = Callers(engine, state.portal_tokens)
+        with _waker(settings.redis.url.get_secret_value()) as state.waker:
+            async with _committer(app) as state.committer:
+                yield
+
+
+@asynccontextmanager
+async def _database(database: Database) -> AsyncIterator[AsyncEngine]:
+    url = database.url.get_secret_value()
+    engine = make_async_engine(url, pool_size=database.pool_size, pooler=database.pooler)
     try:
-        yield
+        async with engine.connect() as connection:
+            await connection.run_sync(assert_durable)
+        yield engine
     finally:
         await engine.dispose()
+
+
+@contextmanager
+def _waker(broker_url: str) -> Iterator[Waker]:
+    waker = Waker(broker_url)
+    waker.start()
+    try:
+        yield waker
+    finally:
+        waker.stop()
+
+
+@asynccontextmanager
+async def _committer(app: FastAPI) -> AsyncIterator[Committer]:
+    ingest = app.state.settings.ingest
+    queue = FairQueue(ingest.queue, ingest.queue_per_organisation)
+    committer = Committer(app.state.sessions, queue, batch=ingest.batch, wake=app.state.waker.wake)
+    running = asyncio.create_task(committer.run(), name="committer")
+    try:
+        yield committer
+    finally:
+        committer.close()
+        await running
