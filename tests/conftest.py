@@ -8,11 +8,29 @@ import pytest
 
 from app.cli.dev.errors import DevError
 from app.cli.dev.roles import DatabaseUrls
+from tests.acceptance import Acceptance
 from tests.servers import Servers, cloned_database, process_environment, running_servers, template_database
 
 # A skip in CI must begin so: it is about the kernel or the hardware, which no package changes.
 NOT_INSTALLABLE = "this machine cannot: "
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """What the longer suites are told."""
+    parser.addoption("--bounded", action="store_true", help="the short form of a long suite, as CI runs it")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Counts rows where nothing but rows is asked for."""
+    if config.getoption("markexpr") == "acceptance":
+        config.pluginmanager.register(Acceptance())
+
+
+@pytest.fixture(scope="session")
+def bounded(request: pytest.FixtureRequest) -> bool:
+    """Whether the short form of a long suite is wanted."""
+    return bool(request.config.getoption("bounded"))
 
 
 @pytest.fixture(scope="session")
