@@ -6,6 +6,8 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import cast
 
 from dnslib import AAAA, CNAME, QTYPE, RCODE, RR, A, DNSRecord
 
@@ -133,12 +135,12 @@ class _Udp(asyncio.DatagramProtocol):
         self._names = names
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = transport
+        # asyncio's own class of them is none by name.
+        self._transport = cast("asyncio.DatagramTransport", transport)
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         reply = self._names.reply(data, limit=512)
         if reply is not None:
-            assert isinstance(self._transport, asyncio.DatagramTransport)
             self._transport.sendto(reply, addr)
 
 
@@ -161,19 +163,29 @@ class NameServer:
         if isinstance(found, int):
             reply.header.rcode = found
         else:
-            for item in found:
-                self._add(reply, request.q, item)
+            self._fill(reply, name, found)
         packed: bytes = reply.pack()
-        return packed if len(packed) <= limit else bytes(reply.truncate().pack())
+        if len(packed) <= limit:
+            return packed
+        shortened = request.reply()
+        shortened.header.tc = 1
+        return bytes(shortened.pack())
 
-    def _add(self, reply: DNSRecord, question: object, item: str) -> None:
-        qname, qtype = question.qname, QTYPE[question.qtype]  # type: ignore[attr-defined]
-        if item.startswith("->"):
-            reply.add_answer(RR(qname, QTYPE.CNAME, rdata=CNAME(item[2:]), ttl=0))
-        elif ":" in item and qtype == "AAAA":
-            reply.add_answer(RR(qname, QTYPE.AAAA, rdata=AAAA(item), ttl=0))
-        elif ":" not in item and qtype == "A":
-            reply.add_answer(RR(qname, QTYPE.A, rdata=A(item), ttl=0))
+    def _fill(self, reply: DNSRecord, name: str, found: Sequence[str], depth: int = 0) -> None:
+        for item in found:
+            if item.startswith("->"):
+                alias = item[2:]
+                reply.add_answer(RR(name, QTYPE.CNAME, rdata=CNAME(alias), ttl=0))
+                further = self.answers(alias)
+                if depth < 5 and isinstance(further, Sequence):
+                    self._fill(reply, alias, further, depth + 1)
+            else:
+                self._add(reply, name, ip_address(item))
+
+    def _add(self, reply: DNSRecord, name: str, address: IPv4Address | IPv6Address) -> None:
+        kind, make = ("A", A) if address.version == 4 else ("AAAA", AAAA)
+        if QTYPE[reply.q.qtype] == kind:
+            reply.add_answer(RR(name, getattr(QTYPE, kind), rdata=make(tuple(address.packed)), ttl=0))
 
     async def over_tcp(self, reader: Reader, writer: Writer) -> None:
         while True:

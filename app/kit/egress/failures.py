@@ -40,13 +40,13 @@ def explain(error: BaseException, attempt: Attempt) -> Explained:
 
 
 def _chain(error: BaseException) -> list[BaseException]:
-    """The error and what it came from: aiohttp wraps what the socket or OpenSSL said."""
+    """What the socket or OpenSSL said first, then the errors of aiohttp that wrap it."""
     links: list[BaseException] = []
     link: BaseException | None = error
     while link is not None and link not in links:
         links.append(link)
         link = link.__cause__
-    return links
+    return links[::-1]
 
 
 def _timeout(_: BaseException, attempt: Attempt) -> Explained:

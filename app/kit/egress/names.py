@@ -17,6 +17,7 @@ _REASONS = {
     pycares.errno.ARES_ETIMEOUT: "the name servers did not answer in time",
     pycares.errno.ARES_ESERVFAIL: "the name server failed",
     pycares.errno.ARES_EREFUSED: "the name server refused to answer",
+    pycares.errno.ARES_EBADRESP: "the name server's answer is malformed",
     pycares.errno.ARES_EBADNAME: "the host name is malformed",
 }
 

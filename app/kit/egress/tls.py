@@ -23,6 +23,8 @@ def make_context(ca_pem: bytes | None) -> ssl.SSLContext:
 
     Raises BadAuthorityError.
     """
+    if ca_pem == b"":
+        raise BadAuthorityError  # ssl would take it for no authority and trust the system's
     try:
         context = ssl.create_default_context(cadata=None if ca_pem is None else ca_pem.decode("ascii"))
     except (ssl.SSLError, ValueError):
