@@ -101,7 +101,7 @@ def known_event_types(organisation_id: UUID, names: Sequence[str], flags: Sequen
     if flags is None:
         return found
     open_to_all = func.coalesce(func.cardinality(EventType.feature_flags), 0) == 0
-    return found.where(or_(open_to_all, EventType.feature_flags.overlap(list(flags))))
+    return found.where(or_(open_to_all, EventType.feature_flags.bool_op("&&")(list(flags))))
 
 
 def spend_example(organisation_id: UUID, endpoint_id: UUID, tat: datetime) -> Update:

@@ -46,6 +46,6 @@ def listeners(organisation_ids: Collection[UUID], event_types: Collection[str]) 
             Application.kind == ApplicationKind.operational,
             Endpoint.deleted_at.is_(None),
             Endpoint.disabled.is_(False),
-            or_(Endpoint.event_types.is_(None), Endpoint.event_types.overlap(list(event_types))),
+            or_(Endpoint.event_types.is_(None), Endpoint.event_types.bool_op("&&")(sorted(event_types))),
         )
     )
