@@ -14,6 +14,8 @@ from app.domain.destinations import Destinations
 from app.features.applications.router import router as applications
 from app.features.authentication.router import router as authentication
 from app.features.background_tasks.router import router as background_tasks
+from app.features.deliveries.router import replays
+from app.features.deliveries.router import router as deliveries
 from app.features.endpoints.router import router as endpoints
 from app.features.event_types.router import router as event_types
 from app.features.health.router import router as health
@@ -38,6 +40,8 @@ ROUTERS = (
     endpoints,
     ingest,
     messages,
+    deliveries,
+    replays,
     background_tasks,
     operational_webhooks,
 )

@@ -1,6 +1,6 @@
 """Statements about what is owed, what has ended and what was tried."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC
 from typing import Any
@@ -9,6 +9,7 @@ from uuid import UUID
 from sqlalchemy import (
     CTE,
     ColumnElement,
+    Date,
     DateTime,
     Insert,
     Select,
@@ -16,6 +17,7 @@ from sqlalchemy import (
     Subquery,
     Text,
     Update,
+    Uuid,
     and_,
     case,
     cast,
@@ -29,9 +31,10 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy.orm import InstrumentedAttribute
 
 from app.domain.ids import lowest, timestamp
-from app.features.messages.queries import SKEW, Filters, readable
+from app.features.messages.queries import NO_FILTERS, SKEW, Filters, readable
 from app.kit.sql import clock, uuid7
 from app.models import (
     ActionKind,
@@ -41,6 +44,7 @@ from app.models import (
     DueDelivery,
     DueState,
     Endpoint,
+    EventType,
     Lane,
     Message,
     Status,
@@ -178,6 +182,13 @@ def endpoints_of_message(organisation_id: UUID, message_id: UUID) -> Select[Any]
 
 def is_owed(organisation_id: UUID, endpoint_id: UUID, message_id: UUID) -> Select[bool]:
     """Whether a message is or was owed to an endpoint."""
+    return select(is_owed_at_all(organisation_id, endpoint_id, literal(message_id, Uuid())))
+
+
+def is_owed_at_all(
+    organisation_id: UUID, endpoint_id: UUID, message_id: ColumnElement[UUID] | InstrumentedAttribute[UUID]
+) -> ColumnElement[bool]:
+    """Whether the pair is known, open or finished."""
     due = select(DueDelivery.message_id).where(
         DueDelivery.organisation_id == organisation_id,
         DueDelivery.endpoint_id == endpoint_id,
@@ -189,7 +200,7 @@ def is_owed(organisation_id: UUID, endpoint_id: UUID, message_id: UUID) -> Selec
         Delivery.endpoint_id == endpoint_id,
         Delivery.message_id == message_id,
     )
-    return select(due.exists() | ended.exists())
+    return due.exists() | ended.exists()
 
 
 def insert_resend(message: Message, endpoint_id: UUID) -> Insert:
@@ -291,3 +302,143 @@ def _acts(pairs: CTE, kind: ActionKind, reason: str) -> CTE:
 
 def _text(value: str) -> ColumnElement[str]:
     return cast(literal(value), Text)
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Finished deliveries of an endpoint to be owed anew: by how they ended, their messages and their answers.
+
+    `after` and `below` bound the messages' ids, both exclusive.
+    """
+
+    organisation_id: UUID
+    endpoint_id: UUID
+    after: UUID
+    below: UUID
+    statuses: tuple[Status, ...]
+    messages: Filters = NO_FILTERS
+    code_class: int | None = None
+
+
+def replay(scope: Scope, most: int, reason: str) -> Select[int, int, UUID | None]:
+    """Owes the oldest `most` in scope anew, in the replay lane; how many were looked at, were owed, and the last id."""
+    found = _finished(scope).order_by(Delivery.message_id).limit(most).cte("found")
+    gone = (
+        delete(Delivery)
+        .where(*_ended_in(scope), Delivery.message_id == found.c.message_id)
+        .returning(Delivery.organisation_id, Delivery.endpoint_id, Delivery.message_id)
+        .cte("gone")
+    )
+    again = select(found).join(gone, gone.c.message_id == found.c.message_id)
+    looked = select(func.count(), func.max(cast(found.c.message_id, Text))).select_from(found).subquery()
+    owed = select(func.count()).select_from(gone).scalar_subquery()
+    return select(looked.c[0], owed, cast(looked.c[1], Uuid)).add_cte(
+        _owe_again(again.subquery("again")), _acts(gone, ActionKind.replay, reason)
+    )
+
+
+def _ended_in(scope: Scope) -> list[ColumnElement[bool]]:
+    return [
+        Delivery.organisation_id == scope.organisation_id,
+        Delivery.endpoint_id == scope.endpoint_id,
+        Delivery.message_id > scope.after,
+        Delivery.message_id < scope.below,
+        Delivery.status.in_(scope.statuses),
+    ]
+
+
+def _finished(scope: Scope) -> Select[*tuple[Any, ...]]:
+    mine = and_(Message.organisation_id == scope.organisation_id, Message.id == Delivery.message_id)
+    found = (
+        select(*_debt(scope.endpoint_id))
+        .select_from(Delivery)
+        .join(Message, mine)
+        .where(*_ended_in(scope), readable(), *scope.messages.of_message())
+    )
+    if scope.code_class is None:
+        return found
+    answered = select(Attempt.id).where(
+        Attempt.organisation_id == scope.organisation_id,
+        Attempt.message_id == Delivery.message_id,
+        Attempt.endpoint_id == scope.endpoint_id,
+        in_class(scope.code_class),
+    )
+    return found.where(answered.exists())
+
+
+def _debt(endpoint_id: UUID) -> list[ColumnElement[Any]]:
+    """The columns of a due row that the message gives."""
+    return [
+        Message.organisation_id.label("organisation_id"),
+        cast(literal(endpoint_id), Uuid).label("endpoint_id"),
+        Message.id.label("message_id"),
+        Message.application_id.label("application_id"),
+        cast(func.timezone("UTC", Message.payload_expires_at), Date).label("expires_on"),
+        Message.event_type.label("event_type"),
+    ]
+
+
+def _owe_again(debts: Subquery) -> CTE:
+    fixed = {
+        "trigger": Trigger.scheduled,
+        "lane": Lane.replay,
+        "state": DueState.ready,
+        "attempt": 0,
+        "failures": 0,
+    }
+    values = select(*debts.c, func.now(), *(cast(int(value), SmallInteger) for value in fixed.values()))
+    return (
+        upsert(DueDelivery)
+        .from_select([*(one.key for one in debts.c), "due_at", *fixed], values)
+        .on_conflict_do_nothing()
+        .returning(DueDelivery.organisation_id, DueDelivery.endpoint_id, DueDelivery.message_id)
+        .cte("owed")
+    )
+
+
+def candidates(
+    organisation_id: UUID, application_id: UUID, endpoint_id: UUID, after: UUID, below: UUID
+) -> Select[UUID, str, list[str] | None, bool]:
+    """Messages with id, event type and channels, and whether the endpoint is known not to be owed them."""
+    missing = readable() & (func.array_position(Message.fan_out, endpoint_id).is_(None))
+    return (
+        select(Message.id, Message.event_type, Message.channels, missing)
+        .where(
+            Message.organisation_id == organisation_id,
+            Message.application_id == application_id,
+            Message.id > after,
+            Message.id < below,
+        )
+        .order_by(Message.id)
+    )
+
+
+def flags_of(organisation_id: UUID, names: Collection[str]) -> Select[str, list[str] | None]:
+    """The feature flags of event types."""
+    return select(EventType.name, EventType.feature_flags).where(
+        EventType.organisation_id == organisation_id, EventType.name.in_(names)
+    )
+
+
+def owe_missing(organisation_id: UUID, endpoint_id: UUID, ids: Collection[UUID], reason: str) -> Select[int]:
+    """Owes messages to an endpoint that was never owed them, in the replay lane; says how many."""
+    known = is_owed_at_all(organisation_id, endpoint_id, Message.id)
+    debts = select(*_debt(endpoint_id)).where(
+        Message.organisation_id == organisation_id, Message.id.in_(ids), readable(), ~known
+    )
+    owed = _owe_again(debts.subquery("missing"))
+    return select(func.count()).select_from(owed).add_cte(_acts(owed, ActionKind.replay, reason))
+
+
+def open_endpoint(organisation_id: UUID, endpoint_id: UUID) -> Select[Endpoint]:
+    """An endpoint that is neither deleted nor disabled; nobody can disable it until the transaction ends."""
+    return (
+        select(Endpoint)
+        .where(
+            Endpoint.organisation_id == organisation_id,
+            Endpoint.id == endpoint_id,
+            Endpoint.deleted_at.is_(None),
+            Endpoint.disabled.is_(False),
+        )
+        .with_for_update(read=True)
+    )

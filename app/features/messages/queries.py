@@ -65,6 +65,9 @@ class Filters:
         return [column.in_(self.event_types)] if self.event_types else []
 
 
+NO_FILTERS = Filters()
+
+
 def readable() -> ColumnElement[bool]:
     """Whether the payload may still be shown, by the database's clock."""
     return Message.payload_expunged_at.is_(None) & (Message.payload_expires_at > func.now())
@@ -81,7 +84,7 @@ def messages(organisation_id: UUID, application_id: UUID, filters: Filters) -> S
 
 def message(organisation_id: UUID, application_id: UUID, message_id: UUID) -> Select[Message, bool]:
     """One message of an application."""
-    return messages(organisation_id, application_id, Filters()).where(Message.id == message_id)
+    return messages(organisation_id, application_id, NO_FILTERS).where(Message.id == message_id)
 
 
 def message_by_event_id(organisation_id: UUID, application_id: UUID, event_id: str) -> Select[Message, bool]:
@@ -91,7 +94,7 @@ def message_by_event_id(organisation_id: UUID, application_id: UUID, event_id: s
         MessageEventId.application_id == application_id,
         MessageEventId.event_id == event_id,
     )
-    return messages(organisation_id, application_id, Filters()).where(Message.id == named.scalar_subquery())
+    return messages(organisation_id, application_id, NO_FILTERS).where(Message.id == named.scalar_subquery())
 
 
 def messages_by_id(organisation_id: UUID, ids: Collection[UUID]) -> Select[Message, bool]:

@@ -1,0 +1,252 @@
+"""Routes of attempts, of how messages stand with endpoints, and of sending again."""
+
+from typing import Annotated, Any
+
+from fastapi import Depends, Path, Query, Response
+
+from app.auth.dependencies import CanCreateAttempts, Db, OrganisationCaller
+from app.auth.idempotency import OnceOnly
+from app.auth.resources import TargetApplication
+from app.features.deliveries import service
+from app.features.deliveries.queries import AttemptFilters
+from app.features.deliveries.schemas import (
+    BulkReplayIn,
+    CodeClass,
+    EndpointMessageOut,
+    MessageAttemptOut,
+    MessageEndpointOut,
+    Nothing,
+    ReplayIn,
+    ReplayOut,
+)
+from app.features.deliveries.service import Show
+from app.features.messages.queries import Filters
+from app.kit.paging import Listing, PageQuery
+from app.kit.query import Label, Moment, Names
+from app.kit.raw_json import respond
+from app.kit.routing import Router
+from app.models import Status
+
+router = Router(tag="Message Attempt")
+replays = Router(tag="Endpoint")
+MessageId = Annotated[str, Path(description="The message's id or eventId", min_length=1, max_length=256)]
+EndpointId = Annotated[str, Path(description="The endpoint's id or uid", min_length=1, max_length=256)]
+AttemptId = Annotated[str, Path(description="The attempt's id", min_length=1, max_length=256)]
+StatusQuery = Annotated[int | None, Query(ge=min(Status), le=max(Status), description="Only of this status")]
+
+
+def _filters(
+    event_types: Names | None = None,
+    channel: Label | None = None,
+    tag: Label | None = None,
+    before: Moment | None = None,
+    after: Moment | None = None,
+) -> Filters:
+    return Filters(tuple(event_types or ()), channel, tag, before, after)
+
+
+def _show(*, with_content: bool = True, with_msg: bool = False, expanded_statuses: bool = False) -> Show:
+    return Show(with_content, with_msg, expanded_statuses)
+
+
+FiltersQuery = Annotated[Filters, Depends(_filters)]
+ShowQuery = Annotated[Show, Depends(_show)]
+
+
+def _attempt_filters(
+    filters: FiltersQuery, show: ShowQuery, status: StatusQuery = None, status_code_class: CodeClass | None = None
+) -> AttemptFilters:
+    return AttemptFilters(filters, show.wanted(status), status_code_class)
+
+
+AttemptFiltersQuery = Annotated[AttemptFilters, Depends(_attempt_filters)]
+AttemptList = Listing[MessageAttemptOut]
+
+
+@router.get(
+    "/app/{app_id}/attempt/endpoint/{endpoint_id}",
+    response_model=AttemptList,
+    operation_id="v1.message-attempt.list-by-endpoint",
+)
+async def list_attempts_by_endpoint(
+    db: Db,
+    application: TargetApplication,
+    endpoint_id: EndpointId,
+    filters: AttemptFiltersQuery,
+    asked: PageQuery,
+    show: ShowQuery,
+) -> dict[str, Any]:
+    """What was tried at an endpoint, the newest first."""
+    return await service.attempts_of_endpoint(db, application, endpoint_id, filters, asked, show)
+
+
+@router.get("/app/{app_id}/msg/{msg_id}/attempt", response_model=AttemptList, include_in_schema=False)
+@router.get(
+    "/app/{app_id}/attempt/msg/{msg_id}", response_model=AttemptList, operation_id="v1.message-attempt.list-by-msg"
+)
+async def list_attempts_by_message(
+    db: Db,
+    application: TargetApplication,
+    msg_id: MessageId,
+    filters: AttemptFiltersQuery,
+    asked: PageQuery,
+    show: ShowQuery,
+    endpoint_id: Annotated[str | None, Query(max_length=256, description="Only at this endpoint")] = None,
+) -> dict[str, Any]:
+    """What was tried for a message, the newest first."""
+    return await service.attempts_of_message(db, application, msg_id, filters, asked, show, endpoint_id)
+
+
+@router.get(
+    "/app/{app_id}/msg/{msg_id}/endpoint/{endpoint_id}/attempt", response_model=AttemptList, include_in_schema=False
+)
+async def list_attempts_of_pair(
+    db: Db,
+    application: TargetApplication,
+    msg_id: MessageId,
+    endpoint_id: EndpointId,
+    filters: AttemptFiltersQuery,
+    asked: PageQuery,
+    show: ShowQuery,
+) -> dict[str, Any]:
+    """What was tried for a message at one endpoint, the newest first."""
+    return await service.attempts_of_message(db, application, msg_id, filters, asked, show, endpoint_id)
+
+
+@router.get("/app/{app_id}/msg/{msg_id}/attempt/{attempt_id}", operation_id="v1.message-attempt.get")
+async def get_attempt(
+    db: Db, application: TargetApplication, msg_id: MessageId, attempt_id: AttemptId
+) -> MessageAttemptOut:
+    """One attempt."""
+    return await service.attempt(db, application, msg_id, attempt_id)
+
+
+@router.delete(
+    "/app/{app_id}/msg/{msg_id}/attempt/{attempt_id}/content",
+    status_code=204,
+    operation_id="v1.message-attempt.expunge-content",
+)
+async def expunge_attempt(
+    _caller: OrganisationCaller, db: Db, application: TargetApplication, msg_id: MessageId, attempt_id: AttemptId
+) -> None:
+    """Overwrites what the endpoint answered with `EXPUNGED`."""
+    await service.expunge(db, application, msg_id, attempt_id)
+
+
+@router.get(
+    "/app/{app_id}/endpoint/{endpoint_id}/msg",
+    response_model=Listing[EndpointMessageOut],
+    operation_id="v1.message-attempt.list-attempted-messages",
+)
+async def list_attempted_messages(
+    db: Db,
+    application: TargetApplication,
+    endpoint_id: EndpointId,
+    filters: FiltersQuery,
+    asked: PageQuery,
+    show: ShowQuery,
+    status: StatusQuery = None,
+) -> Response:
+    """The messages that were or are owed to an endpoint and how each stands, the newest first."""
+    return respond(await service.messages_of_endpoint(db, application, endpoint_id, filters, asked, show, status))
+
+
+@router.get(
+    "/app/{app_id}/msg/{msg_id}/endpoint",
+    response_model=Listing[MessageEndpointOut],
+    operation_id="v1.message-attempt.list-attempted-destinations",
+)
+async def list_attempted_destinations(
+    db: Db, application: TargetApplication, msg_id: MessageId, asked: PageQuery, show: ShowQuery
+) -> dict[str, Any]:
+    """The endpoints that a message was or is owed to and how it stands with each."""
+    return await service.endpoints_of_message(db, application, msg_id, asked, show)
+
+
+@router.post(
+    "/app/{app_id}/msg/{msg_id}/endpoint/{endpoint_id}/resend",
+    status_code=202,
+    response_model=Nothing,
+    operation_id="v1.message-attempt.resend",
+)
+async def resend(
+    _caller: CanCreateAttempts,
+    db: Db,
+    application: TargetApplication,
+    msg_id: MessageId,
+    endpoint_id: EndpointId,
+    once: OnceOnly,
+) -> Response:
+    """Sends a message to an endpoint once more, at once; the schedule of its retries stays as it is."""
+
+    async def work() -> Nothing:
+        await service.resend(db, application, msg_id, endpoint_id)
+        return Nothing()
+
+    return await once(202, work)
+
+
+@replays.post(
+    "/app/{app_id}/endpoint/{endpoint_id}/recover",
+    status_code=202,
+    response_model=ReplayOut,
+    operation_id="v1.endpoint.recover",
+)
+async def recover(
+    _caller: CanCreateAttempts,
+    db: Db,
+    application: TargetApplication,
+    endpoint_id: EndpointId,
+    asked: ReplayIn,
+    once: OnceOnly,
+) -> Response:
+    """Sends again what failed at an endpoint in a window that begins at most 14 days ago."""
+
+    async def work() -> ReplayOut:
+        return ReplayOut.of(await service.recover(db, application, endpoint_id, asked))
+
+    return await once(202, work)
+
+
+@replays.post(
+    "/app/{app_id}/endpoint/{endpoint_id}/replay-missing",
+    status_code=202,
+    response_model=ReplayOut,
+    operation_id="v1.endpoint.replay-missing",
+)
+async def replay_missing(
+    _caller: CanCreateAttempts,
+    db: Db,
+    application: TargetApplication,
+    endpoint_id: EndpointId,
+    asked: ReplayIn,
+    once: OnceOnly,
+) -> Response:
+    """Sends messages of the window that the endpoint subscribes to now and was never owed."""
+
+    async def work() -> ReplayOut:
+        return ReplayOut.of(await service.replay_missing(db, application, endpoint_id, asked))
+
+    return await once(202, work)
+
+
+@replays.post(
+    "/app/{app_id}/endpoint/{endpoint_id}/bulk-replay",
+    status_code=202,
+    response_model=ReplayOut,
+    operation_id="v1.endpoint.bulk-replay",
+)
+async def bulk_replay(
+    _caller: CanCreateAttempts,
+    db: Db,
+    application: TargetApplication,
+    endpoint_id: EndpointId,
+    asked: BulkReplayIn,
+    once: OnceOnly,
+) -> Response:
+    """Sends finished messages of the window again, delivered ones too, unless a status narrows it."""
+
+    async def work() -> ReplayOut:
+        return ReplayOut.of(await service.bulk_replay(db, application, endpoint_id, asked))
+
+    return await once(202, work)
