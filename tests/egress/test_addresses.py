@@ -25,6 +25,7 @@ from tests.egress.peers import (
     send,
 )
 
+EVERY_LOOPBACK = "0.0.0.0"  # noqa: S104 - 127.0.0.2 and 127.0.0.3 are asked for too
 W07 = pytest.mark.acceptance("W07")
 W08 = pytest.mark.acceptance("W08")
 W09 = pytest.mark.acceptance("W09")
@@ -150,10 +151,13 @@ async def test_rebinding_between_tries_is_blocked() -> None:
         return next(turns, ["127.0.0.1"])
 
     policy = Policy(allow=parse_allow_list(["127.0.0.2"]), ports=ANY_PORT)
-    async with name_server(answers) as names, receiver(host="0.0.0.0") as peer:  # noqa: S104 - loopback aliases
-        async with client(policy, nameservers=(names.address,), memory=0.0) as egress:
-            first = await send(egress, f"http://hook.example.com:{peer.port}/")
-            second = await send(egress, f"http://hook.example.com:{peer.port}/")
+    async with (
+        name_server(answers) as names,
+        receiver(host=EVERY_LOOPBACK) as peer,
+        client(policy, nameservers=(names.address,), memory=0.0) as egress,
+    ):
+        first = await send(egress, f"http://hook.example.com:{peer.port}/")
+        second = await send(egress, f"http://hook.example.com:{peer.port}/")
     assert (first.status, first.remote) == (200, "127.0.0.2")
     assert second.failure is Failure.BLOCKED_ADDRESS
     assert len(peer.requests) == 1
@@ -162,22 +166,28 @@ async def test_rebinding_between_tries_is_blocked() -> None:
 @W08
 async def test_a_connection_goes_to_the_judged_address_even_if_the_next_answer_differs() -> None:
     """The name is asked once for each try: no second look-up stands between judging and connecting."""
-    async with name_server(lambda _: ["127.0.0.1"]) as names, receiver() as peer:
-        async with client(nameservers=(names.address,), memory=0.0) as egress:
-            await send(egress, f"http://hook.example.com:{peer.port}/")
+    async with (
+        name_server(lambda _: ["127.0.0.1"]) as names,
+        receiver() as peer,
+        client(nameservers=(names.address,), memory=0.0) as egress,
+    ):
+        await send(egress, f"http://hook.example.com:{peer.port}/")
     assert sorted(names.asked) == ["hook.example.com"] * 2  # A and AAAA
 
 
 @W09
 async def test_a_kept_connection_is_not_used_once_the_name_leads_elsewhere() -> None:
     now = ["127.0.0.1"]
-    async with name_server(lambda _: now) as names, receiver(host="0.0.0.0") as peer:  # noqa: S104 - loopback aliases
-        async with client(nameservers=(names.address,), memory=0.0) as egress:
-            url = f"http://hook.example.com:{peer.port}/"
-            first = await send(egress, url)
-            again = await send(egress, url)
-            now[:] = ["127.0.0.3"]
-            moved = await send(egress, url)
+    async with (
+        name_server(lambda _: now) as names,
+        receiver(host=EVERY_LOOPBACK) as peer,
+        client(nameservers=(names.address,), memory=0.0) as egress,
+    ):
+        url = f"http://hook.example.com:{peer.port}/"
+        first = await send(egress, url)
+        again = await send(egress, url)
+        now[:] = ["127.0.0.3"]
+        moved = await send(egress, url)
     assert [first.remote, again.remote, moved.remote] == ["127.0.0.1", "127.0.0.1", "127.0.0.3"]
     assert peer.connections == 2
 
@@ -203,10 +213,13 @@ async def test_a_kept_connection_serves_its_own_pool_and_no_other() -> None:
 
 @W09
 async def test_two_hosts_at_one_address_share_no_connection() -> None:
-    async with name_server(lambda _: ["127.0.0.1"]) as names, receiver() as peer:
-        async with client(nameservers=(names.address,)) as egress:
-            for host in ("one.example.com", "two.example.com", "one.example.com"):
-                await send(egress, f"http://{host}:{peer.port}/")
+    async with (
+        name_server(lambda _: ["127.0.0.1"]) as names,
+        receiver() as peer,
+        client(nameservers=(names.address,)) as egress,
+    ):
+        for host in ("one.example.com", "two.example.com", "one.example.com"):
+            await send(egress, f"http://{host}:{peer.port}/")
     assert peer.connections == 2
     assert [b"two" in request for request in peer.requests] == [False, True, False]
 
@@ -230,10 +243,12 @@ async def test_the_last_gate_holds_when_the_policy_changes_under_a_try() -> None
 async def test_a_port_may_be_allowed_for_a_network_without_opening_it_to_the_world() -> None:
     port = closed_port()
     policy = Policy(allow=parse_allow_list([f"127.0.0.0/8:{port}"]), ports=(443,))
-    async with name_server(lambda _: ["93.184.216.34"]) as names:
-        async with client(policy, nameservers=(names.address,)) as egress:
-            inner = await send(egress, f"http://127.0.0.1:{port}/")
-            outer = await send(egress, f"http://hook.example.com:{port}/")
+    async with (
+        name_server(lambda _: ["93.184.216.34"]) as names,
+        client(policy, nameservers=(names.address,)) as egress,
+    ):
+        inner = await send(egress, f"http://127.0.0.1:{port}/")
+        outer = await send(egress, f"http://hook.example.com:{port}/")
     assert inner.failure is Failure.REFUSED
     assert outer.failure is Failure.BLOCKED_ADDRESS
 
@@ -248,9 +263,12 @@ async def test_https_only_holds_for_urls_that_were_stored_before() -> None:
 
 
 async def _by_name(answers: Answers, policy: Policy = LOOPBACK, limit: float = 2.0) -> tuple[Answer, Peer]:
-    async with name_server(answers) as names, receiver() as peer:
-        async with client(policy, nameservers=(names.address,), limit=limit) as egress:
-            return await send(egress, f"http://hook.example.com:{peer.port}/"), peer
+    async with (
+        name_server(answers) as names,
+        receiver() as peer,
+        client(policy, nameservers=(names.address,), limit=limit) as egress,
+    ):
+        return await send(egress, f"http://hook.example.com:{peer.port}/"), peer
 
 
 def _loop(name: str) -> list[str]:
@@ -304,15 +322,18 @@ async def test_a_slow_name_does_not_hold_up_another() -> None:
     def answers(name: str) -> list[str] | None:
         return ["127.0.0.1"] if name.startswith("quick") else None
 
-    async with name_server(answers) as names, receiver() as peer:
-        async with client(nameservers=(names.address,), limit=2.0) as egress:
-            slow = [asyncio.create_task(_named(egress, f"slow{n}", peer)) for n in range(200)]
-            await asyncio.sleep(0.1)
-            quick = [await _named(egress, f"quick{n}", peer) for n in range(20)]
-            assert not any(task.done() for task in slow)
-            assert {answer.status for answer in quick} == {200}
-            assert max(answer.duration_ms for answer in quick) < 500
-            assert {answer.failure for answer in await asyncio.gather(*slow)} <= {Failure.DNS, Failure.TIMEOUT}
+    async with (
+        name_server(answers) as names,
+        receiver() as peer,
+        client(nameservers=(names.address,), limit=2.0) as egress,
+    ):
+        slow = [asyncio.create_task(_named(egress, f"slow{n}", peer)) for n in range(200)]
+        await asyncio.sleep(0.1)
+        quick = [await _named(egress, f"quick{n}", peer) for n in range(20)]
+        assert not any(task.done() for task in slow)
+        assert {answer.status for answer in quick} == {200}
+        assert max(answer.duration_ms for answer in quick) < 500
+        assert {answer.failure for answer in await asyncio.gather(*slow)} <= {Failure.DNS, Failure.TIMEOUT}
 
 
 async def _named(egress: Egress, host: str, peer: Peer) -> Answer:
@@ -320,23 +341,29 @@ async def _named(egress: Egress, host: str, peer: Peer) -> Answer:
 
 
 async def test_many_tries_of_one_host_ask_once() -> None:
-    async with name_server(lambda _: ["127.0.0.1"]) as names, receiver() as peer:
-        async with client(nameservers=(names.address,)) as egress:
-            answers = await asyncio.gather(*(_named(egress, "one", peer) for _ in range(50)))
+    async with (
+        name_server(lambda _: ["127.0.0.1"]) as names,
+        receiver() as peer,
+        client(nameservers=(names.address,)) as egress,
+    ):
+        answers = await asyncio.gather(*(_named(egress, "one", peer) for _ in range(50)))
     assert {answer.status for answer in answers} == {200}
     assert _times_asked(names) == 1
 
 
 async def test_a_caller_that_gives_up_does_not_take_the_answer_from_others() -> None:
-    async with name_server(lambda _: ["127.0.0.1"]) as names, receiver() as peer:
-        async with client(nameservers=(names.address,)) as egress:
-            impatient = asyncio.create_task(_named(egress, "one", peer))
-            patient = asyncio.create_task(_named(egress, "one", peer))
-            await asyncio.sleep(0)
-            impatient.cancel()
-            assert (await patient).status == 200
-            with pytest.raises(asyncio.CancelledError):
-                await impatient
+    async with (
+        name_server(lambda _: ["127.0.0.1"]) as names,
+        receiver() as peer,
+        client(nameservers=(names.address,)) as egress,
+    ):
+        impatient = asyncio.create_task(_named(egress, "one", peer))
+        patient = asyncio.create_task(_named(egress, "one", peer))
+        await asyncio.sleep(0)
+        impatient.cancel()
+        assert (await patient).status == 200
+        with pytest.raises(asyncio.CancelledError):
+            await impatient
 
 
 def _times_asked(names: NameServer) -> int:

@@ -3,12 +3,12 @@
 import asyncio
 import gzip
 import itertools
-import os
 import resource
 import socket
 import struct
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -285,13 +285,17 @@ async def test_sockets_of_hostile_endpoints_are_gone_at_once() -> None:
         await asyncio.wait_for(ended.wait(), 0.5)
 
 
+def _open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
 @pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")
 async def test_a_peer_that_never_reads_holds_no_socket_of_ours() -> None:
     async with serve(never_reading) as peer, client(limit=LIMIT) as egress:
-        before = len(os.listdir("/proc/self/fd"))
+        before = _open_files()
         answer = await send(egress, peer.url, b"b" * 6 * 1024 * 1024)
         await asyncio.sleep(0.05)
-        left = len(os.listdir("/proc/self/fd"))
+        left = _open_files()
     assert answer.failure is Failure.TIMEOUT
     assert left == before + 1  # the peer's own end
 
