@@ -13,7 +13,7 @@ import pytest
 
 from app.cli.dev.errors import DevError
 from app.cli.dev.identity import MARK, identify, is_alive
-from app.cli.dev.process import Child, Program, end_leftovers, last_line, wait_until
+from app.cli.dev.process import Child, Program, end_leftovers, last_words, wait_until
 
 SLEEP = ["sleep", "60"]
 STUBBORN = ["sh", "-c", "trap '' TERM; sleep 61 & echo deaf; while :; do sleep 1; done"]
@@ -52,7 +52,7 @@ def test_a_child_ends_with_its_killed_parent(tmp_path: Path) -> None:
 
 def test_stop_ends_a_child_that_does_not_listen_and_its_whole_group(tmp_path: Path) -> None:
     child = start(tmp_path, STUBBORN, stop_seconds=0.3)
-    assert wait_until(lambda: last_line(tmp_path / "kept.log") == "deaf", 5)
+    assert wait_until(lambda: last_words(tmp_path / "kept.log") == "deaf", 5)
     child.stop()
     assert child.ended() == -signal.SIGKILL
     assert _group(child.pid) == []

@@ -3,6 +3,7 @@
 import ctypes
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -19,7 +20,8 @@ from app.cli.dev.identity import Identity, identify, is_alive, marked
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 _POLL_SECONDS = 0.05
-_TAIL_BYTES = 2000
+_TAIL_BYTES = 20_000
+_ERROR = re.compile(r"[\w.]+(Error|Exception)\b|.*\b(FATAL|CRITICAL)\b")
 
 
 @dataclass(frozen=True)
@@ -81,16 +83,17 @@ class Child:
         self._pid_file.unlink(missing_ok=True)
 
     def last_words(self) -> str:
-        """The last line of its log that is not empty."""
-        return last_line(self.program.log)
+        """What its log says of why it ended."""
+        return last_words(self.program.log)
 
 
-def last_line(log: Path) -> str:
-    """The last line of a log that is not empty, or a dash."""
+def last_words(log: Path) -> str:
+    """The last line of a log that names an error, else the last that is not empty, else a dash."""
     with log.open("rb") as file:
         file.seek(max(0, log.stat().st_size - _TAIL_BYTES))
-        lines = [line.strip() for line in file.read().decode(errors="replace").splitlines()]
-    return next((line for line in reversed(lines) if line), "-")
+        lines = [line.strip() for line in file.read().decode(errors="replace").splitlines() if line.strip()]
+    errors = [line for line in lines if _ERROR.match(line)]
+    return (errors or lines or ["-"])[-1]
 
 
 def end_leftovers(folder: Path, mark: str) -> list[str]:

@@ -14,7 +14,7 @@ from app.cli.dev.homes import make_home
 from app.cli.dev.identity import MARK
 from app.cli.dev.ports import keep_or_pick, loopback_hosts
 from app.cli.dev.postgres import PostgresHome, wait_for_postgres
-from app.cli.dev.process import Child, Program, last_line, wait_until
+from app.cli.dev.process import Child, Program, last_words, wait_until
 from app.cli.dev.redis import RedisHome, redis_answers
 from app.cli.dev.roles import DatabaseUrls, create_roles, named_in, shown_url
 from app.cli.dev.supervisor import Supervisor
@@ -84,7 +84,7 @@ class Stack:
                 _command("migrate"), env=self._environment, stdout=output, stderr=subprocess.STDOUT, check=False
             )
         if done.returncode:
-            raise DevError(f"the migration failed: {last_line(log)} ({log})")
+            raise DevError(f"the migration failed: {last_words(log)} ({log})")
 
     def api(self, port: int, processes: int, healthy: Callable[[], bool]) -> None:
         """Starts the API and waits until it is healthy."""

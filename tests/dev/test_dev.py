@@ -1,0 +1,235 @@
+"""`postrider dev` as a newcomer meets it: real processes, from the first line to the last."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.request import Request, urlopen
+
+import pytest
+
+from app.cli.dev.homes import remove_home
+from app.cli.dev.identity import identify, marked
+from app.cli.dev.ports import any_free
+from app.cli.dev.process import wait_until
+from tests.servers import ROOT, Servers
+
+START_SECONDS = 60
+pytestmark = pytest.mark.timeout(180)
+
+
+@pytest.fixture
+def data() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="postrider-dev-") as name:
+        yield Path(name) / "data"
+        for server in ("postgres", "redis"):
+            remove_home(Path(name) / "data" / server)
+
+
+class Running:
+    """A supervisor that said it is ready."""
+
+    def __init__(self, process: subprocess.Popen[str], data: Path) -> None:
+        self.process, self._data = process, data
+        self.lines: list[str] = []
+        assert process.stdout is not None
+        for line in process.stdout:
+            self.lines.append(line.rstrip())
+            if "Ctrl-C stops everything" in line:
+                return
+        pytest.fail("it did not start:\n" + "\n".join(self.lines))
+
+    @property
+    def ready(self) -> dict[str, str]:
+        return dict(line.split("=", 1) for line in (self._data / "dev.env").read_text().splitlines())
+
+    def post_event(self) -> str:
+        """Posts to the demo application with the key that was printed; the message's id."""
+        body = json.dumps({"eventType": "demo.hello", "payload": {"text": "größer"}}).encode()
+        request = Request(f"{self.ready['POSTRIDER_URL']}/api/v1/app/demo/msg", body)  # noqa: S310  # our own server
+        request.add_header("authorization", f"Bearer {self.ready['POSTRIDER_API_KEY']}")
+        request.add_header("content-type", "application/json")
+        with urlopen(request, timeout=10) as answer:  # noqa: S310
+            assert answer.status == 202
+            message: dict[str, str] = json.load(answer)
+        return message["id"]
+
+    def line_with(self, words: str) -> str:
+        """The next line that has these words; the timeout of the test bounds the wait."""
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            if words in line:
+                return line
+        pytest.fail(f"it ended without {words!r}")
+
+
+@contextmanager
+def started(data: Path, *options: str, environment: Mapping[str, str] | None = None) -> Iterator[Running]:
+    with subprocess.Popen(
+        command(data, *options),
+        env=environment or bare_environment(),
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+        try:
+            yield Running(process, data)
+        finally:
+            process.terminate()
+            process.communicate(timeout=60)
+
+
+def refused(data: Path, *options: str, environment: Mapping[str, str] | None = None) -> tuple[int, str]:
+    """The status and the error line of a start that is refused."""
+    done = subprocess.run(
+        command(data, *options),
+        env=environment or bare_environment(),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=START_SECONDS,
+    )
+    return done.returncode, done.stderr
+
+
+def command(data: Path, *options: str) -> list[str]:
+    sizes = ["--api-processes=1", "--worker-processes=1"]
+    return [sys.executable, "-m", "app.cli.main", "dev", f"--data={data}", *sizes, *options]
+
+
+def bare_environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith("POSTRIDER_")}
+
+
+def is_all_gone(data: Path) -> bool:
+    return not marked(str(data)) and not list((data / "run").iterdir()) and not (data / "lock").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_event_is_delivered_and_a_signal_ends_it_all(data: Path, number: signal.Signals) -> None:
+    with started(data) as running:
+        assert any("event delivered, signature verified" in line for line in running.lines)
+        assert f"Base URL  {running.ready['POSTRIDER_URL']}" in running.lines
+        assert running.ready["POSTRIDER_URL"].startswith("http://localhost:")
+        message_id = running.post_event()
+        assert "signature verified" in running.line_with(message_id)
+        assert (data / "dev.env").stat().st_mode & 0o077 == 0
+        servers = [identify(int(json.loads(file.read_text())["identity"]["pid"])) for file in (data / "run").iterdir()]
+        assert len(servers) == 5
+        assert all(servers)
+        running.process.send_signal(number)
+        assert running.process.wait(60) == 0
+    assert is_all_gone(data)
+    assert not any(identify(one.pid) == one for one in servers if one)
+    assert not (data / "dev.env").exists()
+
+
+def test_after_a_kill_the_next_start_cleans_up_and_finds_its_data(data: Path) -> None:
+    with started(data) as first:
+        before, message_id = first.ready, first.post_event()
+        first.process.kill()
+        first.process.wait()
+    with started(data) as second:
+        assert second.ready["POSTRIDER_API_KEY"] == before["POSTRIDER_API_KEY"]
+        request = Request(f"{second.ready['POSTRIDER_URL']}/api/v1/app/demo/msg/{message_id}")  # noqa: S310
+        request.add_header("authorization", f"Bearer {before['POSTRIDER_API_KEY']}")
+        with urlopen(request, timeout=10) as answer:  # noqa: S310
+            assert json.load(answer)["payload"] == {"text": "größer"}
+    assert is_all_gone(data)
+
+
+def test_a_killed_worker_comes_back(data: Path) -> None:
+    with started(data) as running:
+        record = json.loads((data / "run" / "worker.pid").read_text())
+        os.kill(record["identity"]["pid"], signal.SIGKILL)
+        assert "starting it again" in running.line_with("worker was killed by signal 9")
+        message_id = running.post_event()
+        assert "signature verified" in running.line_with(message_id)
+
+
+def test_named_servers_are_used_and_left_running(data: Path, servers: Servers) -> None:
+    named = {"POSTRIDER_DATABASE__URL": servers.database_url, "POSTRIDER_REDIS__URL": servers.redis_url}
+    with started(data, environment={**bare_environment(), **named}) as running:
+        assert [line.split()[:2] for line in running.lines if "yours, at" in line] == [
+            ["postgres", "yours,"],
+            ["redis", "yours,"],
+        ]
+        assert not any("hush" in line or _password(servers.database_url) in line for line in running.lines)
+        assert sorted(file.stem for file in (data / "run").iterdir()) == ["api", "beat", "worker"]
+    assert not (data / "postgres").exists()
+
+
+def test_a_taken_port_is_one_line(data: Path) -> None:
+    port = any_free()
+    with socket.create_server(("127.0.0.1", port)):
+        assert refused(data, f"--port={port}") == (1, f"postrider: port {port} is taken\n")
+    assert is_all_gone(data)
+
+
+def test_a_folder_that_cannot_be_used_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    status, line = refused(tmp_path / "file")
+    assert (status, line.count("\n")) == (1, 1)
+    assert "cannot be used" in line
+
+
+def test_an_unreachable_database_is_one_line(data: Path) -> None:
+    named = {"POSTRIDER_DATABASE__URL": "postgresql://a:hush@127.0.0.1:1/d"}
+    status, line = refused(data, environment={**bare_environment(), **named})
+    assert (status, line.count("\n")) == (1, 1)
+    assert "does not answer" in line
+    assert "hush" not in line
+    assert is_all_gone(data)
+
+
+def test_an_unreachable_redis_is_one_line(data: Path, servers: Servers) -> None:
+    named = {"POSTRIDER_DATABASE__URL": servers.database_url, "POSTRIDER_REDIS__URL": "redis://:hush@127.0.0.1:1/0"}
+    status, line = refused(data, environment={**bare_environment(), **named})
+    assert (status, line) == (1, "postrider: Redis at redis://127.0.0.1:1/0 does not answer\n")
+    assert is_all_gone(data)
+
+
+def test_missing_urls_are_a_usage_error(data: Path) -> None:
+    named = {"POSTRIDER_DATABASE__URL": "postgresql://a@h/d", "POSTRIDER_DATABASE__WORKER_URL": "postgresql://b@h/d"}
+    refusal = refused(data, environment={**bare_environment(), **named})
+    assert refusal == (2, "postrider: POSTRIDER_DATABASE__MIGRATOR_URL is not set\n")
+
+
+def test_two_at_once_are_refused(data: Path) -> None:
+    with started(data) as running:
+        status, line = refused(data)
+        assert status == 1
+        assert f"runs here already (pid {running.process.pid})" in line
+
+
+def test_it_ends_with_the_make_that_started_it(data: Path) -> None:
+    script = f"{' '.join(command(data, '--with-parent'))} & echo $!; wait"
+    with subprocess.Popen(["sh", "-c", script], cwd=ROOT, env=bare_environment(), stdout=subprocess.PIPE) as parent:
+        assert parent.stdout is not None
+        supervisor = int(parent.stdout.readline())
+        assert wait_until((data / "dev.env").exists, START_SECONDS)
+        parent.kill()
+        assert wait_until(lambda: identify(supervisor) is None, 60)
+    assert is_all_gone(data)
+
+
+def test_forget_removes_all_data(data: Path) -> None:
+    with started(data):
+        pass
+    home = (data / "postgres").resolve()
+    assert (home / "data" / "PG_VERSION").parent.is_dir()
+    done = subprocess.run(command(data, "--forget"), cwd=ROOT, env=bare_environment(), check=True, capture_output=True)
+    assert b"removed the data" in done.stdout
+    assert not home.exists()
+
+
+def _password(url: str) -> str:
+    return url.partition("://")[2].partition("@")[0].partition(":")[2]
