@@ -33,10 +33,16 @@ def find_application(organisation_id: UUID, reference: str) -> Select[Applicatio
     return statement.where(or_(by_id, named)).order_by(by_id.desc()).limit(1)
 
 
+async def seek_application(db: AsyncSession, organisation_id: UUID, reference: str) -> Application | None:
+    """The application; None when there is none, or it was deleted."""
+    if not is_name(reference):
+        return None
+    return (await db.execute(find_application(organisation_id, reference))).scalar_one_or_none()
+
+
 async def load_application(db: AsyncSession, organisation_id: UUID, reference: str) -> Application:
     """The application; Problem `not_found` when there is none, or it was deleted."""
-    statement = find_application(organisation_id, reference)
-    found = (await db.execute(statement)).scalar_one_or_none() if is_name(reference) else None
+    found = await seek_application(db, organisation_id, reference)
     if found is None:
         raise not_found("Application")
     return found

@@ -6,7 +6,7 @@ from fastapi import Query, Response
 
 from app.auth.dependencies import Db, OrganisationCaller
 from app.auth.idempotency import Answer, OnceOnly
-from app.auth.resources import AppId, TargetApplication, find_application
+from app.auth.resources import AppId, TargetApplication, seek_application
 from app.features.applications import queries, service
 from app.features.applications.schemas import ApplicationIn, ApplicationOut, ApplicationPatch
 from app.kit.paging import Listing, PageQuery, Seal, paginate
@@ -53,7 +53,7 @@ async def upsert(
 ) -> ApplicationOut:
     """Replaces an application, or adds one (201) with the path as its uid."""
     organisation_id = caller.organisation_id
-    current = (await db.execute(find_application(organisation_id, app_id))).scalar_one_or_none()
+    current = await seek_application(db, organisation_id, app_id)
     if current is not None:
         return ApplicationOut.of(await service.replace(db, organisation_id, current, body))
     response.status_code = 201

@@ -8,10 +8,9 @@ from app.auth.dependencies import AnyCaller, Credential, Db, OrganisationCaller
 from app.auth.idempotency import OnceOnly
 from app.auth.keys import Callers
 from app.auth.portal import PortalTokens, portal_url
-from app.auth.resources import AppId, load_application
+from app.auth.resources import AppId, load_application, seek_application
 from app.features.authentication import queries, service
 from app.features.authentication.schemas import AppPortalAccessIn, AppPortalAccessOut
-from app.kit.errors import Kind, Problem
 from app.kit.routing import Router
 from app.models import Application
 
@@ -49,12 +48,10 @@ async def logout(request: Request, credential: Credential, caller: AnyCaller, db
 
 
 async def _application(db: AsyncSession, caller: Caller, reference: str, body: AppPortalAccessIn) -> Application:
-    try:
+    if body.application is None:
         return await load_application(db, caller.organisation_id, reference)
-    except Problem as problem:
-        if body.application is None or problem.kind is not Kind.not_found:
-            raise
-    return await service.make_application(db, caller.organisation_id, reference, body.application)
+    found = await seek_application(db, caller.organisation_id, reference)
+    return found or await service.make_application(db, caller.organisation_id, reference, body.application)
 
 
 async def _revoke(request: Request, db: AsyncSession, credential: str) -> None:
