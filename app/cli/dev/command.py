@@ -93,7 +93,7 @@ def _start(folder: Folder, supervisor: Supervisor, receiver: DemoReceiver, port:
     stack.beat()
     _say_part("worker", f"{sizes.worker} processes, and beat")
     api = _sign_in(folder, state, urls, port)
-    latency = deliver_first_event(api, receiver)
+    latency = deliver_first_event(api, receiver, supervisor.check)
     _say_part("demo", f"event delivered, signature verified, {latency:.0f} ms from POST to receipt")
     _say_ready(folder, state, port)
 

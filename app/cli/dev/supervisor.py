@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Never
 
+from app.cli.dev.errors import DevError
 from app.cli.dev.interrupts import Interrupts
 from app.cli.dev.process import Child, Program
 
@@ -36,6 +37,13 @@ class Supervisor:
             child = Child(program, self._pids)
             self._kept[program.name] = _Kept(child)
         return child
+
+    def check(self) -> None:
+        """DevError when a child has ended, while all should be coming up."""
+        for kept in self._kept.values():
+            if kept.child.ended() is not None:
+                program = kept.child.program
+                raise DevError(f"{program.name} does not run: {kept.child.last_words()} ({program.log})")
 
     def keep(self) -> Never:
         """Starts again whatever ends, after a pause that doubles, until Stopped is raised."""
