@@ -7,7 +7,7 @@ from typing import Annotated, Self
 from pydantic import BaseModel, Field, PositiveFloat, PositiveInt, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from app.domain.addresses import Allowance, parse_allow_list
+from app.domain.addresses import Allowance, Network, parse_allow_list, parse_networks
 
 
 class Environment(StrEnum):
@@ -77,6 +77,10 @@ class Egress(BaseModel):
     def allowances(self) -> tuple[Allowance, ...]:
         """The allow list as networks with optional ports."""
         return parse_allow_list(self.allow)
+
+    def denials(self) -> tuple[Network, ...]:
+        """The operator's own deny list."""
+        return parse_networks(self.deny)
 
 
 class Delivery(BaseModel):

@@ -8,11 +8,11 @@ from sqlalchemy.types import TypeEngine
 
 
 def unnest(**columns: TypeEngine[Any]) -> TableValuedAlias:
-    """A table `given` with one row per place in the arrays that the parameters named like its columns hold.
+    """A table `given` with one row for each place in the arrays of its columns.
 
-    The statement it stands in is built once and executed with those parameters, each a list of the same length.
+    The statement it stands in is built once and executed with what `transpose` makes.
     """
-    arrays = [bindparam(name, type_=ARRAY(type_)) for name, type_ in columns.items()]
+    arrays = [bindparam(_parameter(name), type_=ARRAY(type_)) for name, type_ in columns.items()]
     return (
         func.unnest(*arrays)
         .table_valued(*(column(name, type_) for name, type_ in columns.items()), name="given")
@@ -23,5 +23,10 @@ def unnest(**columns: TypeEngine[Any]) -> TableValuedAlias:
 def transpose(rows: Sequence[tuple[Any, ...]], *names: str) -> dict[str, list[Any]]:
     """Rows as the parameters of `unnest`: each name with the list of its values."""
     if not rows:
-        return {name: [] for name in names}
-    return {name: list(values) for name, values in zip(names, zip(*rows, strict=True), strict=True)}
+        return {_parameter(name): [] for name in names}
+    return {_parameter(name): list(values) for name, values in zip(names, zip(*rows, strict=True), strict=True)}
+
+
+def _parameter(name: str) -> str:
+    # SQLAlchemy keeps the names of columns for the values of an UPDATE.
+    return f"given_{name}"

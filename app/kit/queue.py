@@ -8,7 +8,10 @@ from celery import Celery
 from kombu.exceptions import OperationalError
 
 WAKE_TASK = "delivery.wake"
+BACKGROUND_TASK = "background.run"
+RETENTION_TASK = "retention.run"
 WAKE_QUEUE = "wake"
+MAINTENANCE_QUEUE = "maintenance"
 PAUSE_SECONDS = 0.02
 EXPIRES_SECONDS = 5
 logger = logging.getLogger(__name__)

@@ -51,6 +51,7 @@ GATES = table_of(EndpointGate)
 MOMENT = DateTime(timezone=True)
 ENDPOINT_KEY = ("organisation_id", "endpoint_id")
 DUE_KEY = (*ENDPOINT_KEY, "message_id", "trigger")
+GATE_KEY = (*ENDPOINT_KEY, "lane")
 # Literals, so that the planner sees that the partial indexes serve.
 NOT_HELD = DUE.c.state != literal_column(str(int(DueState.held)))
 HELD = DUE.c.state == literal_column(str(int(DueState.held)))
@@ -143,6 +144,7 @@ def facts() -> Select[Any]:
             Endpoint.revision,
             Endpoint.throttle_rate,
             (Endpoint.disabled | Endpoint.deleted_at.is_not(None)).label("is_closed"),
+            Application.kind,
             Application.throttle_rate.label("owner_rate"),
             *(health.c[name] for name in HEALTH),
             rates.c.rate_tat,

@@ -1,0 +1,89 @@
+"""The composition root of the workers: the broker, the queues, the schedule, the processes."""
+
+import multiprocessing
+from datetime import timedelta
+from typing import Any
+
+from celery import Celery
+from celery.signals import worker_process_init, worker_process_shutdown, worker_shutting_down
+from kombu import Queue
+
+from app.kit.queue import BACKGROUND_TASK, MAINTENANCE_QUEUE, RETENTION_TASK, WAKE_QUEUE, WAKE_TASK
+from app.settings import read_settings
+from worker.process import Process
+from worker.retention import retain
+
+settings = read_settings()
+celery = Celery("postrider", broker=settings.redis.url.get_secret_value())
+celery.conf.update(
+    task_queues=[Queue(WAKE_QUEUE), Queue(MAINTENANCE_QUEUE)],
+    task_default_queue=MAINTENANCE_QUEUE,
+    task_ignore_result=True,
+    task_acks_late=True,
+    task_reject_on_worker_lost=True,
+    worker_prefetch_multiplier=1,
+    worker_disable_prefetch=True,
+    worker_enable_remote_control=False,
+    worker_send_task_events=False,
+    worker_proc_alive_timeout=30,
+    worker_hijack_root_logger=False,
+    broker_connection_retry_on_startup=True,
+    broker_connection_max_retries=None,
+    broker_transport_options={
+        "socket_timeout": 5,
+        "socket_connect_timeout": 2,
+        "health_check_interval": 10,
+        "visibility_timeout": 600,
+    },
+    beat_scheduler="celery.beat:Scheduler",
+    beat_schedule={
+        "retention": {
+            "task": RETENTION_TASK,
+            "schedule": timedelta(hours=1),
+            "options": {"expires": 3600, "queue": MAINTENANCE_QUEUE},
+        }
+    },
+)
+
+# Made before the pool forks, so that its processes learn of a shutdown when it begins, not when their turn comes.
+stopping = multiprocessing.get_context("fork").Event()
+_process: list[Process] = []
+
+
+@worker_process_init.connect
+def start_process(**_: Any) -> None:  # noqa: ANN401 the signal's own arguments
+    """Begins to deliver in a process of the pool."""
+    process = Process(settings, stopping)
+    process.start()
+    _process.append(process)
+
+
+@worker_shutting_down.connect
+def announce_shutdown(**_: Any) -> None:  # noqa: ANN401 see above
+    """Tells the pool's processes to claim no more."""
+    stopping.set()
+
+
+@worker_process_shutdown.connect
+def stop_process(**_: Any) -> None:  # noqa: ANN401 see above
+    """Ends a process of the pool; what it cannot finish goes back at once."""
+    while _process:
+        _process.pop().stop()
+
+
+@celery.task(name=WAKE_TASK)
+def wake() -> None:
+    """Something is due: drains it in batches, with many sends at once."""
+    _process[0].engine.wake()
+
+
+@celery.task(name=BACKGROUND_TASK)
+def run_background_tasks() -> None:
+    """A background task was asked for."""
+    _process[0].sweeper.wake()
+
+
+@celery.task(name=RETENTION_TASK)
+def run_retention() -> None:
+    """Makes the partitions of the next days and drops those whose time is over."""
+    retain(_process[0].sessions)

@@ -1,0 +1,164 @@
+"""The delivery loop of one worker process: record what came back, claim what is due, send it, again."""
+
+import logging
+import threading
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from multiprocessing.synchronize import Event
+from uuid import UUID
+
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session, sessionmaker
+
+from app.models import Lane
+from worker.delivery.claim import Claimed, Claimer, Demand
+from worker.delivery.job import DueKey, Job, Sent
+from worker.delivery.record import record, release
+from worker.delivery.transport import Transport
+
+GATHER_SECONDS = 0.004
+FAILURE_PAUSE_SECONDS = 0.5
+LANES_IN_FLIGHT = {Lane.first: 1.0, Lane.retry: 0.5, Lane.replay: 0.25}
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How many deliveries are in flight at most, how often to look unasked, how long a shutdown may take (seconds)."""
+
+    in_flight: int
+    sweep_seconds: float
+    drain_seconds: float
+
+
+class Engine:
+    """Owns a thread, its sessions and what is in flight. One for each worker process, made after the fork."""
+
+    def __init__(
+        self, sessions: sessionmaker[Session], claimer: Claimer, limits: Limits, stopping: Event
+    ) -> None:
+        self._sessions = sessions
+        self._claimer = claimer
+        self._limits = limits
+        self._transport: Transport
+        self._signal = threading.Event()
+        self._asked = True
+        self._stopping = stopping
+        self._stopped = False
+        self._flying: dict[DueKey, Job] = {}
+        self._unrecorded: list[Sent] = []
+        self._pokes: set[UUID] = set()
+        self._looked = 0.0
+        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
+
+    def start(self, transport: Transport) -> None:
+        """Starts to deliver through the transport, which must notify by `notice`."""
+        self._transport = transport
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Says that something is due."""
+        self._asked = True
+        self._signal.set()
+
+    def notice(self) -> None:
+        """Says that a result has come."""
+        self._signal.set()
+
+    def stop(self) -> None:
+        """Claims no more, waits for what is in flight within the limit, gives the rest back."""
+        self._stopped = True
+        self._signal.set()
+        self._thread.join(self._limits.drain_seconds + 5)
+
+    def _run(self) -> None:
+        while not self._stopped:
+            self._step(claiming=not self._stopping.is_set())
+            self._rest()
+        self._drain()
+
+    def _rest(self) -> None:
+        """Sleeps until there is something to do; gathers what comes close together into one transaction."""
+        wait = self._limits.sweep_seconds - (time.monotonic() - self._looked)
+        if not self._asked and wait > 0:
+            self._signal.wait(wait)
+            self._signal.clear()
+        if self._flying:
+            time.sleep(GATHER_SECONDS)
+
+    def _step(self, *, claiming: bool) -> None:
+        self._gather()
+        wants = claiming and (self._asked or self._unrecorded or self._sweep_is_due())
+        if not wants and not self._unrecorded:
+            return
+        try:
+            claimed = self._transact(claiming=bool(wants))
+        except (SQLAlchemyError, OSError):
+            # Nothing is lost: results stay here until they are recorded, leases run out by themselves.
+            logger.exception("the database is out of reach")
+            time.sleep(FAILURE_PAUSE_SECONDS)
+            return
+        self._fly(claimed)
+
+    def _sweep_is_due(self) -> bool:
+        return time.monotonic() - self._looked >= self._limits.sweep_seconds
+
+    def _gather(self) -> None:
+        results = self._transport.results
+        while results:
+            self._unrecorded.append(results.popleft())
+
+    def _transact(self, *, claiming: bool) -> Claimed:
+        """Records and claims in one transaction, so that a cycle costs one commit."""
+        results = list(self._unrecorded)
+        ended = {one.job.key for one in results}
+        self._asked, asked = False, self._asked
+        try:
+            with self._sessions.begin() as db:
+                recorded = record(db, results)
+                pokes = self._pokes | {key.endpoint_id for key in ended}
+                claimed = self._claimer.claim(db, self._demand(ended, pokes)) if claiming else Claimed()
+        except BaseException:
+            self._asked = asked
+            raise
+        self._settle(results, claimed, pokes if not claiming else claimed.busy)
+        if recorded.zombies:
+            logger.warning("results came after their lease ended: %d", recorded.zombies)
+        return claimed
+
+    def _settle(self, results: Sequence[Sent], claimed: Claimed, pokes: set[UUID]) -> None:
+        for one in results:
+            self._flying.pop(one.job.key, None)
+        del self._unrecorded[: len(results)]
+        self._pokes = set(pokes)
+        self._looked = time.monotonic()
+        if claimed.full or self._pokes:
+            self._asked = True
+
+    def _demand(self, ended: set[DueKey], pokes: set[UUID]) -> Demand:
+        flying = [job for key, job in self._flying.items() if key not in ended]
+        lanes = Counter(job.lane for job in flying)
+        room = {
+            int(lane): max(0, int(self._limits.in_flight * part) - lanes[int(lane)])
+            for lane, part in LANES_IN_FLIGHT.items()
+        }
+        tenants = Counter(job.key.organisation_id for job in flying)
+        return Demand(room, self._limits.in_flight // 2, tenants, sorted(pokes))
+
+    def _fly(self, claimed: Claimed) -> None:
+        if claimed.jobs:
+            self._flying.update((job.key, job) for job in claimed.jobs)
+            self._transport.send(claimed.jobs)
+
+    def _drain(self) -> None:
+        end = time.monotonic() + self._limits.drain_seconds
+        while self._flying and time.monotonic() < end:
+            self._signal.wait(0.05)
+            self._signal.clear()
+            self._step(claiming=False)
+        left = self._transport.abandon()
+        self._step(claiming=False)
+        with self._sessions.begin() as db:
+            release(db, left)

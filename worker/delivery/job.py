@@ -1,0 +1,74 @@
+"""What is handed from stage to stage: a claimed delivery, and what came of sending it."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple
+from uuid import UUID
+
+from app.domain.outcome import Failure, Verdict, judge
+from app.domain.signing import Key
+
+
+class DueKey(NamedTuple):
+    """The key of a row of due_deliveries."""
+
+    organisation_id: UUID
+    endpoint_id: UUID
+    message_id: UUID
+    trigger: int
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """What sending to an endpoint takes, as of its `revision`. Keys are newest first, each with its end if it has one."""
+
+    revision: int
+    url: str
+    headers: tuple[tuple[str, str], ...]
+    keys: tuple[tuple[Key, datetime | None], ...]
+    header_style: str
+    ca_pem: bytes | None
+    retry_schedule: tuple[int, ...] | None
+
+    def live_keys(self, now: datetime) -> list[Key]:
+        """The keys that sign at `now`, the database's time."""
+        return [key for key, end in self.keys if end is None or end > now]
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A delivery under lease. `attempt` is its fence; `claimed_at` the database's time, `taken` the process's clock."""
+
+    key: DueKey
+    application_id: UUID
+    lane: int
+    attempt: int
+    failures: int
+    event_type: str
+    destination: Destination
+    content_type: str
+    body: bytes
+    is_unwell: bool
+    is_operational: bool
+    claimed_at: datetime
+    taken: float
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What one attempt brought. `body` is what is kept of the answer."""
+
+    job: Job
+    attempt_id: UUID
+    started_at: datetime
+    status: int | None
+    failure: Failure | None
+    detail: str
+    body: bytes
+    retry_after: str | None
+    duration_ms: int
+
+    @property
+    def verdict(self) -> Verdict:
+        """What it means."""
+        return judge(self.status, self.failure)

@@ -1,0 +1,226 @@
+"""Writes down what attempts brought, in batches: the attempt, the delivery's next state, the endpoint's health."""
+
+import random
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy.orm import Session
+
+from app.domain import breaker, retry
+from app.domain.breaker import HEALTHY, Health
+from app.features.deliveries import claim_queries, operations
+from app.features.deliveries import record_queries as queries
+from app.kit.arrays import transpose
+from app.models import Status, Trigger
+from worker.delivery.job import Job, Sent
+from worker.delivery.tell import Disabled, tell
+
+FAILING_AFTER = 4
+NO_ANSWER = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What follows from an attempt: `delay` seconds until the next try, None when none follows."""
+
+    sent: Sent
+    delay: float | None
+
+    @property
+    def ends(self) -> bool:
+        """Whether the obligation ends."""
+        return self.sent.verdict.success or self.delay is None
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """How many results were stored, and how many came too late."""
+
+    stored: int
+    zombies: int
+
+
+def record(db: Session, results: Sequence[Sent]) -> Recorded:
+    """Stores results whose lease still holds; the fence refuses those of zombies."""
+    if not results:
+        return Recorded(0, 0)
+    now: datetime = db.execute(queries.now()).scalar_one()
+    alive = _alive(db, results)
+    decisions = _decide(db, alive, now)
+    _store_attempts(db, decisions)
+    _move(db, decisions)
+    disabled = _update_health(db, alive, now)
+    tell(db, [(_change(one), one.sent) for one in decisions], disabled)
+    return Recorded(len(alive), len(results) - len(alive))
+
+
+def release(db: Session, jobs: Iterable[Job]) -> None:
+    """Gives back what was claimed and will not be sent."""
+    rows = [(*job.key, job.attempt) for job in jobs]
+    if rows:
+        db.execute(queries.release(), transpose(rows, *queries.FENCED))
+
+
+def _alive(db: Session, results: Sequence[Sent]) -> list[Sent]:
+    rows = sorted((*one.job.key, one.job.attempt) for one in results)
+    found = {tuple(row) for row in db.execute(queries.live(), transpose(rows, *queries.FENCED))}
+    return [one for one in results if tuple(one.job.key) in found]
+
+
+def _decide(db: Session, results: Sequence[Sent], now: datetime) -> list[Decision]:
+    failed = [one for one in results if not one.verdict.success and one.job.key.trigger == Trigger.scheduled]
+    schedules = _schedules(db, failed)
+    delays = {id(one): _delay(one, schedules[_kind(one)], now) for one in failed}
+    return [Decision(one, delays.get(id(one))) for one in results]
+
+
+def _kind(one: Sent) -> tuple[UUID, str]:
+    return one.job.key.organisation_id, one.job.event_type
+
+
+def _schedules(db: Session, failed: Sequence[Sent]) -> Mapping[tuple[UUID, str], Any]:
+    kinds = sorted({_kind(one) for one in failed})
+    if not kinds:
+        return {}
+    rows = db.execute(queries.schedules(), transpose(kinds, "organisation_id", "event_type"))
+    return {(row.organisation_id, row.event_type): row for row in rows}
+
+
+def _delay(one: Sent, schedules: Any, now: datetime) -> float | None:  # noqa: ANN401 a row of queries.schedules
+    if one.verdict.disable:
+        return None
+    schedule = retry.schedule_for(
+        one.job.destination.retry_schedule, schedules.of_type, schedules.of_organisation
+    )
+    delay = retry.next_delay(schedule, one.job.failures + 1, random.random())  # noqa: S311 jitter
+    return retry.honour_retry_after(delay, retry.parse_retry_after(one.retry_after, now))
+
+
+def _store_attempts(db: Session, decisions: Sequence[Decision]) -> None:
+    rows = [_attempt_row(one) for one in decisions]
+    if rows:
+        db.execute(queries.insert_attempts(), transpose(rows, *queries.ATTEMPT))
+
+
+def _attempt_row(one: Decision) -> tuple[Any, ...]:
+    sent, job = one.sent, one.sent.job
+    return (
+        job.key.organisation_id,
+        sent.attempt_id,
+        job.application_id,
+        job.key.endpoint_id,
+        job.key.message_id,
+        job.event_type,
+        job.key.trigger,
+        job.attempt,
+        int(Status.success if sent.verdict.success else Status.fail),
+        sent.status or NO_ANSWER,
+        sent.failure,
+        sent.detail or None,
+        sent.body,
+        sent.duration_ms,
+        job.destination.url,
+        sent.started_at,
+        one.delay,
+    )
+
+
+def _move(db: Session, decisions: Sequence[Decision]) -> None:
+    ended = [one for one in decisions if one.ends]
+    again = [one for one in decisions if not one.ends]
+    if ended:
+        rows = [(*one.sent.job.key, one.sent.job.attempt) for one in ended]
+        db.execute(queries.settle(), transpose(rows, *queries.FENCED))
+        _finish(db, ended)
+    if again:
+        rows = [(*one.sent.job.key, one.sent.job.attempt, one.delay) for one in again]
+        db.execute(queries.reschedule(), transpose(rows, *queries.FENCED, "delay"))
+
+
+def _finish(db: Session, ended: Sequence[Decision]) -> None:
+    """Notes the ends. A manual success ends the scheduled delivery too; a manual failure ends nothing but itself."""
+    by_hand = [one.sent.job for one in ended if one.sent.job.key.trigger and one.sent.verdict.success]
+    if by_hand:
+        names = ("organisation_id", "endpoint_id", "message_id")
+        db.execute(queries.settle_twins(), transpose([job.key[:3] for job in by_hand], *names))
+    rows = {
+        one.sent.job.key[:3]: _delivery_row(one)
+        for one in ended
+        if one.sent.verdict.success or one.sent.job.key.trigger == Trigger.scheduled
+    }
+    if rows:
+        names = ("organisation_id", "endpoint_id", "message_id", "application_id", "status", "attempts")
+        db.execute(queries.finish(), transpose(list(rows.values()), *names))
+
+
+def _delivery_row(one: Decision) -> tuple[Any, ...]:
+    job = one.sent.job
+    status = Status.success if one.sent.verdict.success else Status.fail
+    return (*job.key[:3], job.application_id, int(status), job.failures + 1)
+
+
+def _update_health(db: Session, results: Sequence[Sent], now: datetime) -> list[Disabled]:
+    """Learns from failures, and from any result of an endpoint that was unwell; returns what was disabled for it."""
+    by_endpoint: dict[tuple[UUID, UUID], list[Sent]] = defaultdict(list)
+    for one in results:
+        by_endpoint[one.job.key.organisation_id, one.job.key.endpoint_id].append(one)
+    touched = {
+        key: group
+        for key, group in by_endpoint.items()
+        if any(not one.verdict.success or one.job.is_unwell for one in group)
+    }
+    if not touched:
+        return []
+    known = _lock_health(db, sorted(touched))
+    learnt = {key: _learn(known.get(key[1], HEALTHY), group, now) for key, group in touched.items()}
+    rows = [(*key, *(getattr(health, name) for name in claim_queries.HEALTH)) for key, health in learnt.items()]
+    db.execute(queries.set_health(), transpose(rows, *claim_queries.ENDPOINT_KEY, *claim_queries.HEALTH))
+    return _disable(db, touched, learnt, now)
+
+
+def _lock_health(db: Session, keys: Sequence[tuple[UUID, UUID]]) -> dict[UUID, Health]:
+    parameters = transpose(keys, *claim_queries.ENDPOINT_KEY)
+    db.execute(queries.make_health(), parameters)
+    rows = db.execute(queries.health(), parameters)
+    return {row.endpoint_id: Health(**{name: getattr(row, name) for name in claim_queries.HEALTH}) for row in rows}
+
+
+def _learn(health: Health, results: Sequence[Sent], now: datetime) -> Health:
+    for one in results:
+        asked = retry.parse_retry_after(one.retry_after, now)
+        health = breaker.after(health, one.verdict, now, random.random(), asked)  # noqa: S311 jitter
+    return health
+
+
+def _disable(
+    db: Session,
+    touched: Mapping[tuple[UUID, UUID], Sequence[Sent]],
+    learnt: Mapping[tuple[UUID, UUID], Health],
+    now: datetime,
+) -> list[Disabled]:
+    gone = {key for key, group in touched.items() if any(one.verdict.disable for one in group)}
+    failing = {key for key, health in learnt.items() if breaker.should_disable(health, now)} - gone
+    rows = [(*key, "gone") for key in gone] + [(*key, "failing") for key in failing]
+    if not rows:
+        return []
+    disabled = db.execute(queries.disable_endpoints(), transpose(sorted(rows), *claim_queries.ENDPOINT_KEY, "reason")).all()
+    for row in disabled:
+        operations.cancel(db, row.organisation_id, endpoint_id=row.id, reason="endpoint disabled")
+    since = {key[1]: health.fail_since or now for key, health in learnt.items()}
+    return [Disabled(row.organisation_id, row.application_id, row.id, row.uid, since[row.id]) for row in disabled]
+
+
+def _change(one: Decision) -> str | None:
+    """What the attempt changes for those who watch the delivery, as the wire names it."""
+    if one.sent.job.key.trigger == Trigger.manual:
+        return None
+    failures = one.sent.job.failures
+    if one.sent.verdict.success:
+        return "recovered" if failures >= FAILING_AFTER else None
+    if one.delay is None:
+        return "exhausted"
+    return "failing" if failures + 1 == FAILING_AFTER else None

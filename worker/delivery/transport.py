@@ -1,0 +1,127 @@
+"""Sends claimed deliveries, many at once, on an event loop in a thread of its own."""
+
+import asyncio
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from datetime import timedelta
+
+from app.domain import ids
+from app.domain.outcome import Failure
+from app.domain.signing import delivery_headers, sign
+from app.kit.clock import new_id
+from app.kit.egress import Answer, Egress, Options, Outgoing, Policy
+from worker.delivery.job import Job, Sent
+
+KEPT_BYTES = 16 * 1024
+INSTANCE_HEADER = "postrider-instance"
+
+
+class Transport:
+    """Owns the loop and the HTTP client. Results gather in `results`; `notify` is called when one comes."""
+
+    def __init__(self, policy: Policy, options: Options, *, instance: str, notify: Callable[[], None]) -> None:
+        self.results: deque[Sent] = deque()
+        self._policy = policy
+        self._options = options
+        self._instance = instance
+        self._notify = notify
+        self._loop = asyncio.new_event_loop()
+        self._sending: dict[asyncio.Task[None], Job] = {}
+        self._thread = threading.Thread(target=self._run, name="transport", daemon=True)
+
+    def start(self) -> None:
+        """Starts the loop; returns when the client can send."""
+        opened: Future[None] = Future()
+        self._thread.start()
+        self._loop.call_soon_threadsafe(lambda: self._keep(self._loop.create_task(self._open(opened))))
+        opened.result(timeout=10)
+
+    def send(self, jobs: Sequence[Job]) -> None:
+        """Begins to send; returns at once."""
+        self._loop.call_soon_threadsafe(self._begin, jobs)
+
+    def abandon(self) -> list[Job]:
+        """Stops what is still being sent and says what it was."""
+
+        async def cancel() -> list[Job]:
+            left = dict(self._sending)
+            for task in left:
+                task.cancel()
+            await asyncio.gather(*left, return_exceptions=True)
+            return list(left.values())
+
+        return asyncio.run_coroutine_threadsafe(cancel(), self._loop).result(timeout=5)
+
+    def stop(self) -> None:
+        """Closes every connection and ends the thread."""
+        asyncio.run_coroutine_threadsafe(self._egress.close(), self._loop).result(timeout=5)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(timeout=5)
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._loop.run_forever()
+        self._loop.close()
+
+    def _keep(self, task: asyncio.Task[None]) -> None:
+        self._opening = task
+
+    async def _open(self, opened: Future[None]) -> None:
+        try:
+            self._egress = Egress(self._policy, self._options)
+        except Exception as error:  # noqa: BLE001 handed to the thread that waits
+            opened.set_exception(error)
+        else:
+            opened.set_result(None)
+
+    def _begin(self, jobs: Sequence[Job]) -> None:
+        for job in jobs:
+            task = self._loop.create_task(self._deliver(job))
+            self._sending[task] = job
+            task.add_done_callback(self._sending.pop)
+
+    async def _deliver(self, job: Job) -> None:
+        self.results.append(await self._attempt(job))
+        self._notify()
+
+    async def _attempt(self, job: Job) -> Sent:
+        attempt_id = new_id()
+        # The database's clock, carried forward by the time since the claim.
+        started_at = job.claimed_at + timedelta(seconds=time.monotonic() - job.taken)
+        try:
+            outgoing = self._outgoing(job, int(started_at.timestamp()), job.destination.live_keys(started_at))
+        except ValueError as error:
+            answer = Answer(None, Failure.LOCAL, str(error), b"", None, 0, None)
+        else:
+            answer = await self._egress.post(outgoing)
+        return Sent(
+            job=job,
+            attempt_id=attempt_id,
+            started_at=started_at,
+            status=answer.status,
+            failure=answer.failure,
+            detail=answer.detail,
+            body=answer.body[:KEPT_BYTES],
+            retry_after=answer.retry_after,
+            duration_ms=answer.duration_ms,
+        )
+
+    def _outgoing(self, job: Job, timestamp: int, keys: Sequence[object]) -> Outgoing:
+        message_id = ids.encode("msg", job.key.message_id)
+        signature = sign(message_id, timestamp, job.body, keys)  # type: ignore[arg-type]
+        headers = {
+            "content-type": job.content_type,
+            INSTANCE_HEADER: self._instance,
+            **delivery_headers(job.destination.header_style, message_id, timestamp, signature),  # type: ignore[arg-type]
+            **dict(job.destination.headers),
+        }
+        return Outgoing(
+            url=job.destination.url,
+            body=job.body,
+            headers=headers,
+            pool=job.key.endpoint_id,
+            ca_pem=job.destination.ca_pem,
+        )

@@ -1,0 +1,76 @@
+"""What each worker process owns: its database engine, its delivery engine, its sweeps. Made after the fork."""
+
+import logging
+from collections.abc import Callable
+from datetime import timedelta
+from multiprocessing.synchronize import Event
+
+from sqlalchemy import Engine as Database
+from sqlalchemy.orm import Session, sessionmaker
+
+from app.kit.db import assert_durable, make_engine, make_sessions
+from app.kit.egress import Options, Policy
+from app.kit.encryption import KeyRing
+from app.settings import Settings
+from worker.delivery.claim import Claimer
+from worker.delivery.engine import Engine, Limits
+from worker.delivery.transport import Transport
+from worker.sweeps import Sweeper
+
+logger = logging.getLogger(__name__)
+
+
+class Process:
+    """The parts of one process, started together and stopped in order."""
+
+    def __init__(self, settings: Settings, stopping: Event) -> None:
+        self.settings = settings
+        self.database: Database = make_engine(settings.database.worker(), pool_size=3)
+        self.sessions: sessionmaker[Session] = make_sessions(self.database)
+        self.ring = open_ring(settings)
+        self.engine = _engine(settings, self.sessions, self.ring, stopping)
+        self._transport = _transport(settings, self.engine.notice)
+        self.sweeper = Sweeper(self.sessions, stopping)
+
+    def start(self) -> None:
+        """Refuses a database that would lose data, then begins to deliver."""
+        with self.database.connect() as connection:
+            assert_durable(connection)
+        self._transport.start()
+        self.engine.start(self._transport)
+        self.sweeper.start()
+
+    def stop(self) -> None:
+        """Lets what is in flight finish within the limit and gives the rest back."""
+        self.sweeper.stop()
+        self.engine.stop()
+        self._transport.stop()
+        self.database.dispose()
+
+
+def open_ring(settings: Settings) -> KeyRing:
+    """The key ring of the settings."""
+    secrets = settings.secrets
+    return KeyRing.parse({name: key.get_secret_value() for name, key in secrets.keys.items()}, secrets.active)
+
+
+def _engine(settings: Settings, sessions: sessionmaker[Session], ring: KeyRing, stopping: Event) -> Engine:
+    delivery = settings.delivery
+    claimer = Claimer(
+        ring, cap=delivery.concurrency_per_endpoint, lease=timedelta(seconds=delivery.lease_seconds)
+    )
+    limits = Limits(delivery.in_flight, delivery.sweep_seconds, delivery.drain_seconds)
+    return Engine(sessions, claimer, limits, stopping)
+
+
+def _transport(settings: Settings, notify: Callable[[], None]) -> Transport:
+    egress = settings.egress
+    policy = Policy(egress.allowances(), egress.denials(), egress.ports, https_only=egress.https_only)
+    options = Options(
+        timeout_seconds=egress.timeout_seconds,
+        user_agent=egress.user_agent,
+        nameservers=egress.nameservers,
+        proxy=egress.proxy and egress.proxy.get_secret_value(),
+        source_address=egress.source_address,
+    )
+    return Transport(policy, options, instance=settings.instance, notify=notify)

@@ -1,0 +1,53 @@
+"""What every worker process does by its own timer, so that it is done while the broker is away."""
+
+import logging
+import threading
+from multiprocessing.synchronize import Event
+
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session, sessionmaker
+
+from app.features.deliveries import claim_queries
+from worker.background import run_due_tasks
+
+INTERVAL_SECONDS = 2.0
+logger = logging.getLogger(__name__)
+
+
+class Sweeper:
+    """Runs background tasks that are due, and mends gates, every two seconds in a thread of its own."""
+
+    def __init__(self, sessions: sessionmaker[Session], stopping: Event) -> None:
+        self._sessions = sessions
+        self._stopping = stopping
+        self._ended = threading.Event()
+        self._asked = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="sweeper", daemon=True)
+
+    def start(self) -> None:
+        """Starts the timer."""
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Sweeps now."""
+        self._asked.set()
+
+    def stop(self) -> None:
+        """Ends the timer after the sweep that runs."""
+        self._ended.set()
+        self._asked.set()
+        self._thread.join(timeout=5)
+
+    def _run(self) -> None:
+        while not self._ended.is_set() and not self._stopping.is_set():
+            try:
+                self._sweep()
+            except (SQLAlchemyError, OSError):
+                logger.exception("a sweep failed; the next one tries again")
+            self._asked.wait(INTERVAL_SECONDS)
+            self._asked.clear()
+
+    def _sweep(self) -> None:
+        run_due_tasks(self._sessions)
+        with self._sessions.begin() as db:
+            db.execute(claim_queries.orphans())
