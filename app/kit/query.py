@@ -37,13 +37,15 @@ def _unreadable() -> datetime:
 
 
 def _split(value: object) -> object:
+    if value is None:
+        return None
     parts = value if isinstance(value, list) else [value]
     return [name for part in parts if isinstance(part, str) for name in part.split(",") if name]
 
 
 Moment = Annotated[datetime, BeforeValidator(_moment)]
 """A moment as RFC 3339 text."""
-Names = Annotated[list[Name], BeforeValidator(_split), Query()]
+Names = Annotated[list[Name] | None, BeforeValidator(_split), Query(description="Names, joined by commas")]
 """Names joined by commas, or repeated."""
 Label = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]+$", max_length=128)]
 """A word that somebody chose."""

@@ -131,7 +131,7 @@ def _pairs(due: Sequence[ColumnElement[bool]], ended: Sequence[ColumnElement[boo
     open_ = select(
         DueDelivery.endpoint_id,
         DueDelivery.message_id,
-        case((sending, Status.sending), else_=Status.pending).cast(SmallInteger).label("status"),
+        case((sending, _small(Status.sending)), else_=_small(Status.pending)).label("status"),
         case((sending, null()), else_=DueDelivery.due_at).cast(moment).label("next_at"),
     ).where(DueDelivery.trigger == Trigger.scheduled, *due)
     finished = select(
@@ -271,7 +271,7 @@ def _ended(gone: CTE) -> CTE:
         row.endpoint_id,
         row.message_id,
         row.application_id,
-        literal(Status.canceled, Delivery.status.type),
+        _small(Status.canceled),
         row.failures,
         clock(),
     ).where(row.trigger == Trigger.scheduled)
@@ -298,6 +298,10 @@ def _acts(pairs: CTE, kind: ActionKind, reason: str) -> CTE:
     )
     names = ["organisation_id", "id", "endpoint_id", "message_id", "kind", "reason", "created_at"]
     return insert(DeliveryAction).from_select(names, values).returning(DeliveryAction.id).cte("acts")
+
+
+def _small(value: int) -> ColumnElement[int]:
+    return cast(int(value), SmallInteger)
 
 
 def _text(value: str) -> ColumnElement[str]:
@@ -386,7 +390,7 @@ def _owe_again(debts: Subquery) -> CTE:
         "attempt": 0,
         "failures": 0,
     }
-    values = select(*debts.c, func.now(), *(cast(int(value), SmallInteger) for value in fixed.values()))
+    values = select(*debts.c, func.now(), *(_small(value) for value in fixed.values()))
     return (
         upsert(DueDelivery)
         .from_select([*(one.key for one in debts.c), "due_at", *fixed], values)

@@ -36,7 +36,7 @@ StatusQuery = Annotated[int | None, Query(ge=min(Status), le=max(Status), descri
 
 
 def _filters(
-    event_types: Names | None = None,
+    event_types: Names = None,
     channel: Label | None = None,
     tag: Label | None = None,
     before: Moment | None = None,

@@ -20,7 +20,7 @@ WithContent = Annotated[bool, Query(description="Whether payloads are shown")]
 
 
 def _filters(
-    event_types: Names | None = None,
+    event_types: Names = None,
     channel: Label | None = None,
     tag: Label | None = None,
     before: Moment | None = None,
