@@ -7,9 +7,12 @@ from ipaddress import ip_network
 
 from fastapi import FastAPI
 from sqlalchemy.ext.asyncio import AsyncEngine
+from starlette.staticfiles import StaticFiles
 
 from app.auth.keys import Callers
 from app.auth.portal import PortalTokens
+from app.console.pages import STATIC
+from app.console.portal import router as portal
 from app.domain.destinations import Destinations
 from app.features.applications.router import router as applications
 from app.features.authentication.router import router as authentication
@@ -62,6 +65,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     _surround(app, settings)
     for router in ROUTERS:
         app.include_router(router, prefix=PREFIX, responses=ERRORS)
+    app.include_router(portal)
+    app.mount("/static", StaticFiles(directory=STATIC))
     return app
 
 

@@ -154,5 +154,5 @@ def _still_good(token: PortalToken) -> Select[UUID]:
 
 
 def portal_url(public_url: str, token: str) -> str:
-    """The page that takes a token. It stands in the fragment, which browsers keep out of requests and logs."""
-    return f"{public_url.rstrip('/')}{PAGE}#token={token}"
+    """The page that takes a token; at once it moves the token into a cookie and itself to a URL without it."""
+    return f"{public_url.rstrip('/')}{PAGE}?token={token}"

@@ -1,0 +1,1 @@
+"""HTML pages, rendered here and free of scripts."""
