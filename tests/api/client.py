@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import io
 import json
 import secrets
 import socket
@@ -29,7 +30,7 @@ class Reply:
     raw: bytes
 
     @property
-    def body(self) -> Any:
+    def body(self) -> Any:  # noqa: ANN401 whatever JSON says
         return json.loads(self.raw)
 
     @property
@@ -66,7 +67,11 @@ class Api:
         sent = {"authorization": f"Bearer {self.credential}"} if self.credential else {}
         sent |= {"content-type": "application/json"} if data is not None else {}
         request = self.http.request(
-            method, f"{self.base}/api/v1{path}", data=data, headers={**sent, **(headers or {})}, params=query
+            method,
+            f"{self.base}/api/v1{path}",
+            data=io.BytesIO(data) if data else data,
+            headers={**sent, **(headers or {})},
+            params=query,
         )
         async with request as response:
             return Reply(response.status, response.headers, await response.read())
@@ -89,9 +94,9 @@ class Api:
     def with_credential(self, credential: str | None) -> Self:
         return type(self)(self.http, self.base, credential)
 
-    async def portal(self, application: str, **allowed: object) -> Self:
+    async def portal(self, reference: str, /, **allowed: object) -> Self:
         """The same API for a holder of a portal token of the application."""
-        reply = await self.post(f"/auth/app-portal-access/{application}", allowed)
+        reply = await self.post(f"/auth/app-portal-access/{reference}", allowed)
         assert reply.status == 200, reply.raw
         return self.with_credential(reply.body["token"])
 
