@@ -28,6 +28,8 @@ LIFETIME = timedelta(days=7)
 SHORTEST = timedelta(minutes=1)
 LONGEST = timedelta(days=28)
 LEEWAY = timedelta(seconds=5)
+# A header or claims that are nested deeply, or hold numbers beyond the calendar, are no tokens of ours either.
+REFUSED = (JoseError, KeyError, TypeError, ValueError, OverflowError, RecursionError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +84,7 @@ class PortalTokens:
         """What the token says; Problem `unauthenticated` when it was not made here, was changed, or has expired."""
         try:
             token = _token(jwt.decode(text, self._key, [ALGORITHM]).claims)
-        except (JoseError, KeyError, TypeError, ValueError):
+        except REFUSED:
             raise unauthenticated() from None
         if token.expires_at + LEEWAY <= utc_now():
             raise unauthenticated("The portal token has expired")
