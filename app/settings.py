@@ -143,4 +143,4 @@ def _required(value: SecretStr | None, name: str) -> str:
 
 def read_settings() -> Settings:
     """The process's settings; pydantic's ValidationError names what is missing or wrong."""
-    return Settings()  # type: ignore[call-arg]  # the environment supplies the required fields
+    return Settings()

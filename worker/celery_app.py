@@ -6,7 +6,7 @@ from typing import Any
 
 from celery import Celery
 from celery.signals import worker_process_init, worker_process_shutdown, worker_shutting_down
-from kombu import Queue
+from kombu.entity import Queue
 
 from app.kit.queue import BACKGROUND_TASK, MAINTENANCE_QUEUE, RETENTION_TASK, WAKE_QUEUE, WAKE_TASK
 from app.settings import read_settings

@@ -56,9 +56,7 @@ def open_ring(settings: Settings) -> KeyRing:
 
 def _engine(settings: Settings, sessions: sessionmaker[Session], ring: KeyRing, stopping: Event) -> Engine:
     delivery = settings.delivery
-    claimer = Claimer(
-        ring, cap=delivery.concurrency_per_endpoint, lease=timedelta(seconds=delivery.lease_seconds)
-    )
+    claimer = Claimer(ring, cap=delivery.concurrency_per_endpoint, lease=timedelta(seconds=delivery.lease_seconds))
     limits = Limits(delivery.in_flight, delivery.sweep_seconds, delivery.drain_seconds)
     return Engine(sessions, claimer, limits, stopping)
 
@@ -70,7 +68,7 @@ def _transport(settings: Settings, notify: Callable[[], None]) -> Transport:
         timeout_seconds=egress.timeout_seconds,
         user_agent=egress.user_agent,
         nameservers=egress.nameservers,
-        proxy=egress.proxy and egress.proxy.get_secret_value(),
+        proxy=None if egress.proxy is None else egress.proxy.get_secret_value(),
         source_address=egress.source_address,
     )
     return Transport(policy, options, instance=settings.instance, notify=notify)

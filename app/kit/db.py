@@ -59,7 +59,12 @@ def make_engine(url: str, *, pool_size: int = 4, name: str = "postrider-worker")
         pool_size=pool_size,
         max_overflow=2,
         pool_timeout=5,
-        connect_args={"connect_timeout": 5, "application_name": name, "prepare_threshold": None, "options": "-c jit=off"},
+        connect_args={
+            "connect_timeout": 5,
+            "application_name": name,
+            "prepare_threshold": None,
+            "options": "-c jit=off",
+        },
     )
 
 

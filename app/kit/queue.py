@@ -55,9 +55,7 @@ class Waker:
 
     def _send(self) -> None:
         try:
-            self._app.send_task(
-                WAKE_TASK, queue=WAKE_QUEUE, expires=EXPIRES_SECONDS, retry=False, ignore_result=True
-            )
+            self._app.send_task(WAKE_TASK, queue=WAKE_QUEUE, expires=EXPIRES_SECONDS, retry=False, ignore_result=True)
         except (OperationalError, OSError) as error:
             # Workers look by themselves every second, so a lost wake-up costs latency only.
             logger.warning("broker out of reach, workers will find the work by themselves: %s", error)

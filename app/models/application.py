@@ -21,9 +21,7 @@ class Application(Base):
 
     __tablename__ = "applications"
     __table_args__ = (
-        Index(
-            "uq_applications_uid", "organisation_id", "uid", unique=True, postgresql_where="deleted_at IS NULL"
-        ),
+        Index("uq_applications_uid", "organisation_id", "uid", unique=True, postgresql_where="deleted_at IS NULL"),
         Index(
             "uq_applications_operational",
             "organisation_id",

@@ -8,7 +8,7 @@ from app.models.columns import Created, Id, Json, Moment, Tenant, Updated
 
 
 class BackgroundTask(Base):
-    """A task with what it was asked (`request`), how far it is (`progress`) and who works on it until when (`due_at`)."""
+    """A task: what was asked (`request`), how far it is (`progress`), until when somebody works on it (`due_at`)."""
 
     __tablename__ = "background_tasks"
     __table_args__ = (Index("ix_background_tasks_due", "due_at", postgresql_where="status = 'running'"),)

@@ -100,7 +100,10 @@ class Delivery(Base):
 
 
 class Attempt(Base):
-    """One request that was sent, or tried; a failed one without `next_at` was the last. Append-only; partitioned by day of its id."""
+    """One request that was sent, or tried; a failed one without `next_at` was the last.
+
+    Append-only; partitioned by day of its id.
+    """
 
     __tablename__ = "attempts"
     __table_args__ = (
@@ -138,7 +141,10 @@ class ActionKind(StrEnum):
 
 
 class DeliveryAction(Base):
-    """An act of an operator, or of the product, on a delivery. Append-only: with messages and attempts it derives every state."""
+    """An act of an operator, or of the product, on a delivery.
+
+    Append-only: with messages and attempts it derives every state.
+    """
 
     __tablename__ = "delivery_actions"
     __table_args__ = (Index("ix_delivery_actions_message", "organisation_id", "message_id"),)

@@ -17,7 +17,9 @@ class Endpoint(Base):
 
     __tablename__ = "endpoints"
     __table_args__ = (
-        ForeignKeyConstraint(["organisation_id", "application_id"], ["applications.organisation_id", "applications.id"]),
+        ForeignKeyConstraint(
+            ["organisation_id", "application_id"], ["applications.organisation_id", "applications.id"]
+        ),
         Index("ix_endpoints_application", "organisation_id", "application_id", "id"),
         Index(
             "uq_endpoints_uid",

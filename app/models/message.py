@@ -11,7 +11,10 @@ from app.models.columns import Bytes, Created, Ids, JsonList, Moment, PartTenant
 
 
 class Message(Base):
-    """An accepted event, without its payload; `fan_out` is the endpoints that it was owed to. Partitioned by day of its id."""
+    """An accepted event, without its payload; `fan_out` is the endpoints that it was owed to.
+
+    Partitioned by day of its id.
+    """
 
     __tablename__ = "messages"
     __table_args__ = (

@@ -71,9 +71,7 @@ class Claimer:
             claimed.full.add(lane)
         return rows
 
-    def _admit(
-        self, db: Session, demand: Demand, rows: Sequence[Any], gates: Sequence[Any], claimed: Claimed
-    ) -> None:
+    def _admit(self, db: Session, demand: Demand, rows: Sequence[Any], gates: Sequence[Any], claimed: Claimed) -> None:
         owners = {one.endpoint_id: one.organisation_id for one in (*rows, *gates)}
         ours = set(db.scalars(queries.lock_endpoints(), transpose([(one,) for one in sorted(owners)], "endpoint_id")))
         claimed.busy = set(demand.endpoints) & (owners.keys() - ours)
@@ -111,7 +109,7 @@ class Claimer:
         claimed.jobs = self._jobs(db, taken, facts, now)
 
     def _serve_gates(
-        self, db: Session, demand: Demand, gates: Sequence[Any], admission: Admission, busy: set[UUID]
+        self, db: Session, demand: Demand, gates: Sequence[Any], admission: Admission[UUID], busy: set[UUID]
     ) -> list[Any]:
         # Half of the room at most, so that what waits behind gates never keeps the others out.
         room = {lane: max(1, free // 2) for lane, free in demand.room.items() if free}
@@ -127,7 +125,9 @@ class Claimer:
         self._settle(db, asked, found, admission)
         return found
 
-    def _settle(self, db: Session, asked: Sequence[tuple[Any, int]], found: Sequence[Any], admission: Admission) -> None:
+    def _settle(
+        self, db: Session, asked: Sequence[tuple[Any, int]], found: Sequence[Any], admission: Admission[UUID]
+    ) -> None:
         """Moves the gates that have more behind them, removes those that were emptied."""
         counts = Counter((row.endpoint_id, row.lane) for row in found)
         kept, emptied = [], []
@@ -141,7 +141,7 @@ class Claimer:
         if emptied:
             db.execute(queries.remove_gates(), transpose(emptied, *queries.GATE_KEY))
 
-    def _hold(self, db: Session, excess: Sequence[Any], admission: Admission) -> None:
+    def _hold(self, db: Session, excess: Sequence[Any], admission: Admission[UUID]) -> None:
         if not excess:
             return
         db.execute(queries.hold(), transpose([_key(row) for row in excess], *queries.DUE_KEY))
@@ -207,11 +207,11 @@ def _gates(db: Session, lanes: Sequence[int], endpoints: Sequence[UUID]) -> Sequ
     return db.execute(queries.gates(), parameters).all() if lanes else ()
 
 
-def _admission(db: Session, demand: Demand, facts: Mapping[UUID, Any], cap: int, now: datetime) -> Admission:
+def _admission(db: Session, demand: Demand, facts: Mapping[UUID, Any], cap: int, now: datetime) -> Admission[UUID]:
     owners = _owners(db, facts)
     tenants = {row.organisation_id for row in facts.values()}
-    shares: dict[Any, int] = {one: max(0, demand.share - demand.in_flight.get(one, 0)) for one in tenants}
-    known: dict[Any, Facts] = {one: _facts(row, owners) for one, row in facts.items()}
+    shares: dict[UUID, int] = {one: max(0, demand.share - demand.in_flight.get(one, 0)) for one in tenants}
+    known: dict[UUID, Facts[UUID]] = {one: _facts(row, owners) for one, row in facts.items()}
     return Admission(known, now, cap, shares)
 
 
@@ -225,7 +225,7 @@ def _owners(db: Session, facts: Mapping[UUID, Any]) -> dict[UUID, datetime | Non
     return {row.application_id: row.rate_tat for row in db.execute(queries.lock_owners(), parameters)}
 
 
-def _facts(row: Any, owners: Mapping[UUID, datetime | None]) -> Facts:  # noqa: ANN401 a row of queries.facts
+def _facts(row: Any, owners: Mapping[UUID, datetime | None]) -> Facts[UUID]:  # noqa: ANN401 a row of queries.facts
     is_locked = row.owner_rate is None or row.application_id in owners
     return Facts(
         tenant=row.organisation_id,
@@ -245,7 +245,7 @@ def _health(row: Any) -> Health:  # noqa: ANN401 a row of queries.facts
     return Health(**{name: getattr(row, name) for name in queries.HEALTH})
 
 
-def _split(rows: Sequence[Any], admission: Admission) -> tuple[list[Any], list[Any]]:
+def _split(rows: Sequence[Any], admission: Admission[UUID]) -> tuple[list[Any], list[Any]]:
     """The rows that may go, oldest first for each endpoint and lane, and those that must wait."""
     groups = defaultdict(list)
     for row in rows:
@@ -272,13 +272,13 @@ def _set_gates(db: Session, gates: Sequence[tuple[Any, ...]]) -> None:
         db.execute(queries.set_gates(), transpose(gates, *names))
 
 
-def _store_rates(db: Session, admission: Admission, facts: Mapping[UUID, Any]) -> None:
+def _store_rates(db: Session, admission: Admission[UUID], facts: Mapping[UUID, Any]) -> None:
     tenants = {row.application_id: row.organisation_id for row in facts.values()}
     if admission.tats:
-        rows = [(facts[one].organisation_id, one, tat) for one, tat in admission.tats.items()]  # type: ignore[index]  # keyed by endpoint id
+        rows = [(facts[one].organisation_id, one, tat) for one, tat in admission.tats.items()]
         db.execute(queries.set_rates(), transpose(rows, *queries.ENDPOINT_KEY, "rate_tat"))
     if admission.owner_tats:
-        rows = [(tenants[one], one, tat) for one, tat in admission.owner_tats.items()]  # type: ignore[index]  # keyed by application id
+        rows = [(tenants[one], one, tat) for one, tat in admission.owner_tats.items()]
         db.execute(queries.set_owner_rates(), transpose(rows, "organisation_id", "application_id", "rate_tat"))
 
 
@@ -297,7 +297,7 @@ def _key(row: Any) -> DueKey:  # noqa: ANN401 a due row
     return DueKey(row.organisation_id, row.endpoint_id, row.message_id, row.trigger)
 
 
-def _job(row: Any, destination: Destination, payload: Any, facts: Any, now: datetime, taken: float) -> Job:  # noqa: ANN401, PLR0917 rows
+def _job(row: Any, destination: Destination, payload: Any, facts: Any, now: datetime, taken: float) -> Job:  # noqa: ANN401 rows
     return Job(
         key=_key(row),
         application_id=row.application_id,

@@ -36,9 +36,7 @@ class Limits:
 class Engine:
     """Owns a thread, its sessions and what is in flight. One for each worker process, made after the fork."""
 
-    def __init__(
-        self, sessions: sessionmaker[Session], claimer: Claimer, limits: Limits, stopping: Event
-    ) -> None:
+    def __init__(self, sessions: sessionmaker[Session], claimer: Claimer, limits: Limits, stopping: Event) -> None:
         self._sessions = sessions
         self._claimer = claimer
         self._limits = limits

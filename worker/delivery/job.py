@@ -20,7 +20,7 @@ class DueKey(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """What sending to an endpoint takes, as of its `revision`. Keys are newest first, each with its end if it has one."""
+    """What sending to an endpoint takes, as of its `revision`. Keys are newest first, with their end if there is one."""
 
     revision: int
     url: str

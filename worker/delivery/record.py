@@ -93,9 +93,7 @@ def _schedules(db: Session, failed: Sequence[Sent]) -> Mapping[tuple[UUID, str],
 def _delay(one: Sent, schedules: Any, now: datetime) -> float | None:  # noqa: ANN401 a row of queries.schedules
     if one.verdict.disable:
         return None
-    schedule = retry.schedule_for(
-        one.job.destination.retry_schedule, schedules.of_type, schedules.of_organisation
-    )
+    schedule = retry.schedule_for(one.job.destination.retry_schedule, schedules.of_type, schedules.of_organisation)
     delay = retry.next_delay(schedule, one.job.failures + 1, random.random())  # noqa: S311 jitter
     return retry.honour_retry_after(delay, retry.parse_retry_after(one.retry_after, now))
 
@@ -137,24 +135,22 @@ def _move(db: Session, decisions: Sequence[Decision]) -> None:
         db.execute(queries.settle(), transpose(rows, *queries.FENCED))
         _finish(db, ended)
     if again:
-        rows = [(*one.sent.job.key, one.sent.job.attempt, one.delay) for one in again]
-        db.execute(queries.reschedule(), transpose(rows, *queries.FENCED, "delay"))
+        later = [(*one.sent.job.key, one.sent.job.attempt, one.delay) for one in again]
+        db.execute(queries.reschedule(), transpose(later, *queries.FENCED, "delay"))
 
 
 def _finish(db: Session, ended: Sequence[Decision]) -> None:
     """Notes the ends. A manual success ends the scheduled delivery too; a manual failure ends nothing but itself."""
     by_hand = [one.sent.job for one in ended if one.sent.job.key.trigger and one.sent.verdict.success]
     if by_hand:
-        names = ("organisation_id", "endpoint_id", "message_id")
-        db.execute(queries.settle_twins(), transpose([job.key[:3] for job in by_hand], *names))
+        db.execute(queries.settle_twins(), transpose([job.key[:3] for job in by_hand], *queries.PAIR))
     rows = {
         one.sent.job.key[:3]: _delivery_row(one)
         for one in ended
         if one.sent.verdict.success or one.sent.job.key.trigger == Trigger.scheduled
     }
     if rows:
-        names = ("organisation_id", "endpoint_id", "message_id", "application_id", "status", "attempts")
-        db.execute(queries.finish(), transpose(list(rows.values()), *names))
+        db.execute(queries.finish(), transpose(list(rows.values()), *queries.DELIVERY))
 
 
 def _delivery_row(one: Decision) -> tuple[Any, ...]:
@@ -207,7 +203,9 @@ def _disable(
     rows = [(*key, "gone") for key in gone] + [(*key, "failing") for key in failing]
     if not rows:
         return []
-    disabled = db.execute(queries.disable_endpoints(), transpose(sorted(rows), *claim_queries.ENDPOINT_KEY, "reason")).all()
+    disabled = db.execute(
+        queries.disable_endpoints(), transpose(sorted(rows), *claim_queries.ENDPOINT_KEY, "reason")
+    ).all()
     for row in disabled:
         operations.cancel(db, row.organisation_id, endpoint_id=row.id, reason="endpoint disabled")
     since = {key[1]: health.fail_since or now for key, health in learnt.items()}

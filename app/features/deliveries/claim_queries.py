@@ -67,7 +67,7 @@ def _is(given: Any) -> Any:  # noqa: ANN401 a condition on the due row that the 
 
 
 @cache
-def ready() -> Select[Any]:
+def ready() -> Select[*tuple[Any, ...]]:
     """The oldest deliveries of `lane` that are due and not held, locked; those others have locked are passed over."""
     return (
         select(*DUE.c)
@@ -79,7 +79,7 @@ def ready() -> Select[Any]:
 
 
 @cache
-def gates() -> Select[Any]:
+def gates() -> Select[*tuple[Any, ...]]:
     """The gates of `lanes` that may be looked at, longest waiting first; those of `endpoints` at once.
 
     They are not locked: who holds the lock of an endpoint owns its gates.
@@ -96,7 +96,7 @@ def gates() -> Select[Any]:
 
 
 @cache
-def held() -> Select[Any]:
+def held() -> Select[*tuple[Any, ...]]:
     """The oldest `most` held deliveries of each endpoint and lane, locked."""
     given = unnest(endpoint_id=Uuid(), lane=SmallInteger(), most=Integer())
     found = (
@@ -111,7 +111,7 @@ def held() -> Select[Any]:
 
 
 @cache
-def lock_endpoints() -> Select[Any]:
+def lock_endpoints() -> Select[*tuple[Any, ...]]:
     """Those of `endpoint_id` that no other claim is counting at this moment; they are ours until the commit."""
     given = unnest(endpoint_id=Uuid())
     key = func.hashtextextended(cast(given.c.endpoint_id, Text), literal_column("0"))
@@ -125,7 +125,7 @@ def lock_endpoints() -> Select[Any]:
 
 
 @cache
-def facts() -> Select[Any]:
+def facts() -> Select[*tuple[Any, ...]]:
     """What admission must know of endpoints: configuration, health, rates, and how many are in flight."""
     given = unnest(organisation_id=Uuid(), endpoint_id=Uuid())
     flying = (
@@ -172,7 +172,7 @@ HEALTH = ("consecutive_failures", "opened_times", "open_until", "probing", "slow
 
 
 @cache
-def lock_owners() -> Select[Any]:
+def lock_owners() -> Select[*tuple[Any, ...]]:
     """Locks the rates of applications, which endpoints share; those that another claim uses are passed over."""
     rates = table_of(ApplicationRate)
     given = unnest(organisation_id=Uuid(), application_id=Uuid())
@@ -221,9 +221,7 @@ def hold() -> Update:
 @cache
 def set_gates() -> Insert:
     """Makes or moves gates."""
-    given = unnest(
-        organisation_id=Uuid(), endpoint_id=Uuid(), lane=Integer(), application_id=Uuid(), next_at=MOMENT
-    )
+    given = unnest(organisation_id=Uuid(), endpoint_id=Uuid(), lane=Integer(), application_id=Uuid(), next_at=MOMENT)
     made = insert(GATES).from_select(
         [one.key for one in given.c], select(given).order_by(given.c.endpoint_id, given.c.lane)
     )
@@ -242,9 +240,7 @@ def remove_gates() -> Delete:
         .with_for_update(skip_locked=True, of=GATES)
         .cte("free")
     )
-    return delete(GATES).where(
-        *(GATES.c[name] == free.c[name] for name in ("organisation_id", "endpoint_id", "lane"))
-    )
+    return delete(GATES).where(*(GATES.c[name] == free.c[name] for name in ("organisation_id", "endpoint_id", "lane")))
 
 
 @cache
@@ -288,7 +284,7 @@ def set_owner_rates() -> Update:
 
 
 @cache
-def payloads() -> Select[Any]:
+def payloads() -> Select[*tuple[Any, ...]]:
     """The bytes of messages whose payload expires on `day`, one partition at a time."""
     given = unnest(organisation_id=Uuid(), message_id=Uuid())
     table = table_of(Payload)
@@ -307,7 +303,7 @@ def payloads() -> Select[Any]:
 
 
 @cache
-def destinations() -> Select[Any]:
+def destinations() -> Select[*tuple[Any, ...]]:
     """What sending to endpoints takes."""
     given = unnest(organisation_id=Uuid(), endpoint_id=Uuid())
     return select(
@@ -323,7 +319,7 @@ def destinations() -> Select[Any]:
 
 
 @cache
-def secrets() -> Select[Any]:
+def secrets() -> Select[*tuple[Any, ...]]:
     """The live signing secrets of endpoints, newest first."""
     given = unnest(organisation_id=Uuid(), endpoint_id=Uuid())
     table = table_of(EndpointSecret)

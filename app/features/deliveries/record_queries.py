@@ -25,6 +25,7 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.sql.dml import ReturningDelete
 
 from app.features.deliveries.claim_queries import DUE, DUE_KEY, HEALTH, SENDING
 from app.kit.arrays import unnest
@@ -45,6 +46,8 @@ from app.models import (
 
 MOMENT = DateTime(timezone=True)
 FENCED = (*DUE_KEY, "attempt")
+PAIR = ("organisation_id", "endpoint_id", "message_id")
+DELIVERY = (*PAIR, "application_id", "status", "attempts")
 
 
 def _fenced(**more: Any) -> Any:  # noqa: ANN401 a table of arrays
@@ -63,7 +66,7 @@ def _is(given: Any) -> Any:  # noqa: ANN401 a condition on the due row that the 
 
 
 @cache
-def live() -> Select[Any]:
+def live() -> Select[*tuple[Any, ...]]:
     """Those whose lease is still theirs, locked: the fence refuses every other result."""
     given = _fenced()
     return (
@@ -101,22 +104,17 @@ def reschedule() -> Update:
 def release() -> Update:
     """Gives leases back at once, as if the attempt had not begun."""
     given = _fenced()
-    return (
-        update(DUE)
-        .where(_is(given))
-        .values(state=cast(int(DueState.ready), SmallInteger), due_at=func.now())
-    )
+    return update(DUE).where(_is(given)).values(state=cast(int(DueState.ready), SmallInteger), due_at=func.now())
 
 
 @cache
-def settle_twins() -> Delete:
+def settle_twins() -> ReturningDelete[*tuple[Any, ...]]:
     """Ends the scheduled delivery of messages that a manual resend has just delivered."""
     given = unnest(organisation_id=Uuid(), endpoint_id=Uuid(), message_id=Uuid())
-    key = ("organisation_id", "endpoint_id", "message_id")
     return (
         delete(DUE)
-        .where(*(DUE.c[name] == given.c[name] for name in key), DUE.c.trigger == int(Trigger.scheduled))
-        .returning(*(DUE.c[name] for name in key))
+        .where(*(DUE.c[name] == given.c[name] for name in PAIR), DUE.c.trigger == int(Trigger.scheduled))
+        .returning(*(DUE.c[name] for name in PAIR))
     )
 
 
@@ -189,7 +187,7 @@ def insert_attempts() -> Insert:
 
 
 @cache
-def health() -> Select[Any]:
+def health() -> Select[*tuple[Any, ...]]:
     """What is known of endpoints, locked in order; nothing of those that never failed."""
     given = unnest(organisation_id=Uuid(), endpoint_id=Uuid())
     table = table_of(EndpointHealth)
@@ -237,7 +235,7 @@ def set_health() -> Update:
 
 
 @cache
-def schedules() -> Select[Any]:
+def schedules() -> Select[*tuple[Any, ...]]:
     """The retry schedules of event types and organisations, where they have one."""
     given = unnest(organisation_id=Uuid(), event_type=Text())
     kind, owner = table_of(EventType), table_of(Organisation)
@@ -250,9 +248,7 @@ def schedules() -> Select[Any]:
         )
         .select_from(given)
         .join(owner, owner.c.id == given.c.organisation_id)
-        .outerjoin(
-            kind, and_(kind.c.organisation_id == given.c.organisation_id, kind.c.name == given.c.event_type)
-        )
+        .outerjoin(kind, and_(kind.c.organisation_id == given.c.organisation_id, kind.c.name == given.c.event_type))
     )
 
 
@@ -274,7 +270,7 @@ def disable_endpoints() -> Update:
 
 
 @cache
-def application_uids() -> Select[Any]:
+def application_uids() -> Select[*tuple[Any, ...]]:
     """The uids of applications that have one."""
     given = unnest(organisation_id=Uuid(), id=Uuid())
     table = table_of(Application)
@@ -286,7 +282,7 @@ def application_uids() -> Select[Any]:
 
 
 @cache
-def event_ids() -> Select[Any]:
+def event_ids() -> Select[*tuple[Any, ...]]:
     """The event ids of messages that have one."""
     given = unnest(organisation_id=Uuid(), id=Uuid())
     table = table_of(Message)
@@ -298,6 +294,6 @@ def event_ids() -> Select[Any]:
 
 
 @cache
-def now() -> Select[Any]:
+def now() -> Select[*tuple[Any, ...]]:
     """The database's time."""
     return select(func.now())

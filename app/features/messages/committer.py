@@ -80,9 +80,7 @@ class Committer:
     def check_room(self, organisation_id: UUID) -> None:
         """Problem `too_many` when a message of this organisation would be refused; cheap, before it is read."""
         if self._queue.is_full_for(organisation_id):
-            raise too_many(
-                "Too many messages of your organisation are waiting to be stored; slow down", retry_after=1
-            )
+            raise too_many("Too many messages of your organisation are waiting to be stored; slow down", retry_after=1)
 
     async def accept(self, incoming: Incoming) -> Accepted | Replayed:
         """Returns when the message is durable; raises the Problem that refused it."""
@@ -142,9 +140,7 @@ def _tell(waiting: asyncio.Future[Result], result: Result) -> None:
 
 def _refusal(error: Exception) -> Problem:
     if is_outage(error):
-        return Problem(
-            Kind.unavailable, "unavailable", "The message was not stored; try again", retry_after=1
-        )
+        return Problem(Kind.unavailable, "unavailable", "The message was not stored; try again", retry_after=1)
     return Problem(Kind.bad_request, "unstorable", "The database refused the message")
 
 

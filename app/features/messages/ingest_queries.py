@@ -44,7 +44,7 @@ MOMENT = DateTime(timezone=True)
 
 
 @cache
-def applications() -> Select[Any]:
+def applications() -> Select[*tuple[Any, ...]]:
     """The live applications among `organisations` that `ids` or `uids` name."""
     return select(
         Application.organisation_id,
@@ -66,12 +66,12 @@ def applications() -> Select[Any]:
 def insert_application() -> Insert:
     """Makes an application unless its uid is taken, by this transaction or one at the same time."""
     names = ("organisation_id", "id", "uid", "name", "throttle_rate", "metadata")
-    values = {name: bindparam(name) for name in names}
+    values: dict[str, Any] = {name: bindparam(name) for name in names}
     return insert(table_of(Application)).values(values).on_conflict_do_nothing()
 
 
 @cache
-def endpoints() -> Select[Any]:
+def endpoints() -> Select[*tuple[Any, ...]]:
     """What fan-out must know of the enabled endpoints of `applications`."""
     return select(
         Endpoint.application_id,
@@ -89,7 +89,7 @@ def endpoints() -> Select[Any]:
 
 
 @cache
-def gates() -> Select[Any]:
+def gates() -> Select[*tuple[Any, ...]]:
     """Which of `endpoints` have held deliveries; the share lock keeps those gates until the commit.
 
     A gate that a worker is removing is passed over: the delivery is then ready, and held later if need be.
@@ -107,7 +107,7 @@ def gates() -> Select[Any]:
 
 
 @cache
-def event_type_flags() -> Select[Any]:
+def event_type_flags() -> Select[*tuple[Any, ...]]:
     """The feature flags of `names`."""
     return select(EventType.organisation_id, EventType.name, EventType.feature_flags).where(
         EventType.organisation_id == func.any(bindparam("organisations", type_=ARRAY(Uuid))),
@@ -135,11 +135,9 @@ def insert_idempotency_keys() -> Insert:
 
 
 @cache
-def idempotency_keys() -> Select[Any]:
+def idempotency_keys() -> Select[*tuple[Any, ...]]:
     """What was answered to `keys`."""
-    return select(
-        IdempotencyKey.key, IdempotencyKey.body_digest, IdempotencyKey.status, IdempotencyKey.response
-    ).where(
+    return select(IdempotencyKey.key, IdempotencyKey.body_digest, IdempotencyKey.status, IdempotencyKey.response).where(
         IdempotencyKey.organisation_id == func.any(bindparam("organisations", type_=ARRAY(Uuid))),
         IdempotencyKey.key == func.any(bindparam("keys", type_=ARRAY(LargeBinary))),
     )
@@ -160,9 +158,7 @@ def insert_event_ids() -> Insert:
     given = unnest(organisation_id=Uuid(), application_id=Uuid(), event_id=Text(), message_id=Uuid())
     return (
         insert(table_of(MessageEventId))
-        .from_select(
-            [name.key for name in given.c], select(given).order_by(given.c.application_id, given.c.event_id)
-        )
+        .from_select([name.key for name in given.c], select(given).order_by(given.c.application_id, given.c.event_id))
         .on_conflict_do_nothing()
         .returning(table_of(MessageEventId).c.message_id)
     )
@@ -184,7 +180,7 @@ def insert_messages() -> Insert:
         payload_expires_at=MOMENT,
         fan_out=Text(),
     )
-    casts = {"channels": JSONB, "tags": JSONB, "fan_out": ARRAY(Uuid)}
+    casts: dict[str, Any] = {"channels": JSONB, "tags": JSONB, "fan_out": ARRAY(Uuid)}
     columns = [cast(one, casts[one.key]) if one.key in casts else one for one in given.c]
     return insert(table_of(Message)).from_select([one.key for one in given.c], select(*columns))
 
@@ -235,7 +231,7 @@ def open_gates() -> Insert:
 
 
 @cache
-def ensure_partitions() -> Select[Any]:
+def ensure_partitions() -> Select[*tuple[Any, ...]]:
     """Makes the partitions of `days` (messages) and `expiries` (payloads) that are missing."""
     return select(
         func.ensure_partitions(bindparam("days", type_=ARRAY(Date)), bindparam("expiries", type_=ARRAY(Date)))

@@ -34,7 +34,7 @@ BODY = {"required": True, "content": {JSON: {"schema": MessageIn.model_json_sche
     openapi_extra={"requestBody": BODY},
 )
 async def create_message(
-    request: Request, app_id: str, caller: OrganisationCaller, with_content: Annotated[bool, Query()] = True
+    request: Request, app_id: str, caller: OrganisationCaller, with_content: Annotated[bool, Query()] = True  # noqa: FBT002 a query parameter
 ) -> Response:
     """Accepts an event for every subscribed endpoint of the application.
 
@@ -53,7 +53,8 @@ def _read(request: Request, app_id: str, caller: Caller, body: bytes, *, with_co
     document, fields = _parse(body)
     payload = _payload(document)
     message_id = new_id()
-    raw = fields.transformations_params and fields.transformations_params.raw_payload
+    params = fields.transformations_params
+    raw = None if params is None else params.raw_payload
     response = _render(message_id, fields, payload if with_content else b"{}")
     return Incoming(
         organisation_id=caller.organisation_id,

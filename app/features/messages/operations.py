@@ -153,17 +153,16 @@ def _make_applications(db: Session, entries: Sequence[_Entry]) -> None:
 
 def _match_applications(db: Session, organisations: list[UUID], entries: Sequence[_Entry]) -> None:
     refs = {ref for entry in entries for ref in _refs(entry.incoming)}
-    by_id = {ref: found for ref in refs if (found := ids.decode("app", ref))}
+    by_id = {ref: decoded for ref in refs if (decoded := ids.decode("app", ref))}
     parameters = {"organisations": organisations, "ids": list(by_id.values()), "uids": list(refs)}
-    found: dict[tuple[Any, ...], Any] = {}
+    found: dict[tuple[UUID, str, UUID | str | None], Any] = {}
     for row in db.execute(queries.applications(), parameters):
-        owner = (row.organisation_id, row.kind)
-        found[*owner, row.id] = found[*owner, row.uid] = row
+        found[row.organisation_id, row.kind, row.id] = row
+        found[row.organisation_id, row.kind, row.uid] = row
     for entry in entries:
         owner = (entry.incoming.organisation_id, entry.incoming.kind)
-        named = ((by_id.get(ref, ref), ref) for ref in _refs(entry.incoming))
-        row = next((found[*owner, one] for pair in named for one in pair if (*owner, one) in found), None)
-        if row is not None:
+        names = [name for ref in _refs(entry.incoming) for name in (by_id.get(ref), ref) if name]
+        for row in (found[*owner, name] for name in reversed(names) if (*owner, name) in found):
             entry.application_id = row.id
             entry.throttled = row.throttle_rate is not None
 
@@ -214,9 +213,7 @@ def _key_row(incoming: Incoming) -> tuple[Any, ...]:
 
 def _replay(incoming: Incoming, body_digest: bytes, status: int, response: bytes) -> Result:
     if _once(incoming).body_digest != body_digest:
-        return conflict(
-            "The idempotency key was used with another body; take a new key", "idempotency_conflict"
-        )
+        return conflict("The idempotency key was used with another body; take a new key", "idempotency_conflict")
     return Replayed(status, response)
 
 
@@ -251,9 +248,7 @@ def _fan_out(db: Session, organisations: list[UUID], entries: Sequence[_Entry]) 
     flags = _flags(db, organisations, entries, found)
     for entry in entries:
         candidates = found[entry.application_id] if entry.application_id else []
-        entry.owed = [
-            row for row, subscription in candidates if _is_owed(entry.incoming, row, subscription, flags)
-        ]
+        entry.owed = [row for row, subscription in candidates if _is_owed(entry.incoming, row, subscription, flags)]
 
 
 def _subscription(row: Any) -> Subscription:  # noqa: ANN401 a row of queries.endpoints
@@ -275,9 +270,7 @@ def _is_owed(incoming: Incoming, row: Any, subscription: Subscription, flags: Fl
     return matches(subscription, incoming.event_type, channels, event_flags)
 
 
-def _flags(
-    db: Session, organisations: list[UUID], entries: Sequence[_Entry], found: Mapping[Any, Any]
-) -> Flags:
+def _flags(db: Session, organisations: list[UUID], entries: Sequence[_Entry], found: Mapping[Any, Any]) -> Flags:
     if not any(subscription.feature_flags is not None for rows in found.values() for _, subscription in rows):
         return {}
     names = list({entry.incoming.event_type for entry in entries})
@@ -383,9 +376,7 @@ def _gated(db: Session, owed: Sequence[tuple[_Entry, Any]]) -> set[UUID]:
 
 
 def _ensure_partitions(db: Session, entries: Sequence[_Entry]) -> None:
-    wanted = {
-        (ids.timestamp(one.incoming.message_id).date(), one.incoming.expires_at.date()) for one in entries
-    }
+    wanted = {(ids.timestamp(one.incoming.message_id).date(), one.incoming.expires_at.date()) for one in entries}
     missing = wanted - _known_partitions
     if missing:
         days, expiries = ([*{*column}] for column in zip(*missing, strict=True))

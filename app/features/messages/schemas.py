@@ -35,9 +35,7 @@ class NewApplication(In):
 
     name: Annotated[Text, Field(min_length=1)]
     uid: Name | None = None
-    throttle_rate: Rate | None = Field(
-        default=None, validation_alias=AliasChoices("throttleRate", "rateLimit")
-    )
+    throttle_rate: Rate | None = Field(default=None, validation_alias=AliasChoices("throttleRate", "rateLimit"))
     metadata: dict[Text, Text] = Field(default_factory=dict)
 
 
