@@ -3,7 +3,7 @@
 import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any, TypedDict, cast
 from uuid import UUID
 
@@ -121,18 +121,6 @@ def change(db: Session, application: Application, endpoint: Endpoint, changes: C
     return changed
 
 
-def disable(db: Session, organisation_id: UUID, endpoint_id: UUID, *, reason: str, fail_since: datetime) -> bool:
-    """Disables an endpoint on Postrider's own account; False when it is gone or disabled already."""
-    found = db.execute(queries.by_id(organisation_id, endpoint_id).with_for_update(of=Endpoint)).one_or_none()
-    if found is None or found[0].disabled:
-        return False
-    endpoint, application = found
-    _apply(db, endpoint, {"disabled": True, "disabled_reason": reason})
-    cancel(db, organisation_id, endpoint_id=endpoint_id, reason=DISABLED)
-    _announce(db, application, endpoint, "endpoint.disabled", failSince=fail_since.isoformat())
-    return True
-
-
 def delete(db: Session, application: Application, endpoint: Endpoint) -> None:
     """Deletes a locked endpoint with its secrets and headers; what is pending is cancelled, its uid is free."""
     deleted = _apply(db, endpoint, {"deleted_at": queries.now(), "headers": None})
@@ -248,7 +236,7 @@ def _clash(error: IntegrityError) -> Exception:
     return uid_taken() if "uq_endpoints_uid" in str(error.orig) else error
 
 
-def _announce(db: Session, application: Application, endpoint: Endpoint, event: str, **more: str) -> None:
+def _announce(db: Session, application: Application, endpoint: Endpoint, event: str) -> None:
     """Tells the organisation, unless the endpoint is one that it is told through."""
     if application.kind == ApplicationKind.operational:
         return
@@ -258,7 +246,7 @@ def _announce(db: Session, application: Application, endpoint: Endpoint, event: 
         "endpointId": encode(queries.ENDPOINT, endpoint.id),
         "endpointUid": endpoint.uid,
     }
-    emit(db, endpoint.organisation_id, event, data | more)
+    emit(db, endpoint.organisation_id, event, data)
 
 
 def _add_secret(db: Session, ring: KeyRing, endpoint: Endpoint, key: signing.Key) -> None:

@@ -25,7 +25,6 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 
 from app.domain.ids import decode
 from app.models import (
-    Application,
     Delivery,
     DueDelivery,
     DueState,
@@ -55,18 +54,6 @@ def find(organisation_id: UUID, application_id: UUID, reference: str) -> Select[
     return of_application(organisation_id, application_id).where(or_(by_id, named)).order_by(by_id.desc()).limit(1)
 
 
-def by_id(organisation_id: UUID, endpoint_id: UUID) -> Select[Endpoint, Application]:
-    """An endpoint that is not deleted, with its application."""
-    return (
-        select(Endpoint, Application)
-        .join(
-            Application,
-            and_(Application.organisation_id == Endpoint.organisation_id, Application.id == Endpoint.application_id),
-        )
-        .where(Endpoint.organisation_id == organisation_id, Endpoint.id == endpoint_id, Endpoint.deleted_at.is_(None))
-    )
-
-
 def add(values: Mapping[str, Any]) -> Insert:
     """Adds an endpoint; no row comes back when its uid is taken."""
     return (
@@ -80,7 +67,7 @@ def add(values: Mapping[str, Any]) -> Insert:
 
 
 def change(organisation_id: UUID, endpoint_id: UUID, values: Mapping[str, Any]) -> Update:
-    """The one way in which an endpoint's row, secrets or headers change: its revision rises with it."""
+    """The one way in which a caller changes an endpoint's row, secrets or headers: its revision rises with it."""
     return (
         update(Endpoint)
         .where(Endpoint.organisation_id == organisation_id, Endpoint.id == endpoint_id)

@@ -63,7 +63,7 @@ async def create(scope: Scope, new: EndpointIn) -> Endpoint:
 
 
 async def put(scope: Scope, reference: str, wanted: EndpointUpdate) -> tuple[Endpoint, bool]:
-    """The endpoint as it is wanted, and whether it was made. One that was named by its uid keeps that uid.
+    """The endpoint as it is wanted, and whether it was made. A uid that is left out stays.
 
     Raises `not_found` for an id that there is none of, `invalid`, `conflict`.
     """
@@ -71,8 +71,8 @@ async def put(scope: Scope, reference: str, wanted: EndpointUpdate) -> tuple[End
     if endpoint is None:
         return await create(scope, _as_new(wanted, operations.uid_for(reference))), True
     changes = await _checked(scope, wanted)
-    if "uid" not in wanted.model_fields_set and endpoint.uid == reference:
-        changes["uid"] = reference
+    if "uid" not in wanted.model_fields_set:
+        del changes["uid"]
     return await _change(scope, endpoint, changes), False
 
 

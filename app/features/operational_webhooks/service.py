@@ -65,13 +65,13 @@ async def create(scope: Scope, new: OperationalWebhookEndpointIn) -> Endpoint:
 
 
 async def put(scope: Scope, reference: str, wanted: OperationalWebhookEndpointUpdate) -> tuple[Endpoint, bool]:
-    """The endpoint as it is wanted, and whether it was made. One that was named by its uid keeps that uid."""
+    """The endpoint as it is wanted, and whether it was made. A uid that is left out stays."""
     endpoint = await scope.db.run_sync(endpoints.seek, scope.application, reference, lock=True)
     if endpoint is None:
         return await create(scope, _as_new(wanted, endpoints.uid_for(reference))), True
     changes = _checked(scope, wanted)
-    if "uid" not in wanted.model_fields_set and endpoint.uid == reference:
-        changes["uid"] = reference
+    if "uid" not in wanted.model_fields_set:
+        del changes["uid"]
     return await scope.db.run_sync(endpoints.change, scope.application, endpoint, changes), False
 
 
