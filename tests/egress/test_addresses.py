@@ -229,8 +229,8 @@ async def test_the_last_gate_holds_when_the_policy_changes_under_a_try() -> None
     async with receiver() as canary, client() as egress:
         judged = egress._judged
 
-        async def judged_then_denied(target: object) -> tuple[str, ...]:
-            addresses = await judged(target)  # type: ignore[arg-type]
+        def judged_then_denied(target: object) -> tuple[str, ...] | None:
+            addresses = judged(target)  # type: ignore[arg-type]
             egress.policy = NOTHING_ALLOWED
             return addresses
 

@@ -4,7 +4,7 @@ import asyncio
 import resource
 import ssl
 from collections import OrderedDict
-from collections.abc import Collection, Hashable, Mapping, Sequence
+from collections.abc import Awaitable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import Literal, NamedTuple, Self
@@ -182,15 +182,8 @@ class Egress:
         current = Attempt(pins=request.pins)
         attempt.set(current)
         failure, detail = await self._outcome(request, current)
-        return Answer(
-            status=current.status,
-            failure=failure,
-            detail=detail,
-            body=current.body,
-            retry_after=current.retry_after,
-            duration_ms=round((monotonic() - started) * 1000),
-            remote=current.remote,
-        )
+        took = int((monotonic() - started) * 1000)
+        return Answer(current.status, failure, detail, current.body, current.retry_after, took, current.remote)
 
     async def _outcome(self, request: Outgoing, current: Attempt) -> tuple[Failure | None, str]:
         try:
@@ -201,49 +194,40 @@ class Egress:
         return None, ""
 
     async def _exchange(self, request: Outgoing, current: Attempt) -> None:
-        target = self._target(request.url)
-        vetted = await self._judged(target)
+        target = self._targets.get(request.url) or self._judged_url(request.url)
+        vetted = self._judged(target) or await self._looked_up(target)
         current.secure = target.secure
         current.addresses = vetted if self._proxy is None else await self._proxy_addresses(self._proxy)
         current.key = (request.pool, vetted, request.pins)
-        response = await self._respond(request, target, current)
         try:
-            current.status = response.status
-            current.retry_after = response.headers.get("Retry-After", "")[:_RETRY_AFTER_CHARS] or None
-            await _read(response.content, current)
-        finally:
-            if not response.content.is_eof():
-                response.close()
-
-    async def _respond(self, request: Outgoing, target: _Target, current: Attempt) -> aiohttp.ClientResponse:
-        try:
-            return await self._send(request, target)
+            response = await self._send(request, target, vetted)
         except _CLOSED:
             if current.opened:
                 raise
-        # The endpoint closed a kept connection; others of that age are likely closed too.
-        self._connector.forget(current.key)
-        return await self._send(request, target)
+            # The endpoint closed a kept connection; others of that age are likely closed too.
+            self._connector.forget(current.key)
+            response = await self._send(request, target, vetted)
+        await _read(response, current)
 
-    async def _send(self, request: Outgoing, target: _Target) -> aiohttp.ClientResponse:
+    def _send(self, request: Outgoing, target: _Target, vetted: tuple[str, ...]) -> Awaitable[aiohttp.ClientResponse]:
         context: _Trust = self._contexts.get(request.ca_pem) if target.secure else True
         if self._proxy is not None:
-            return await self._send_through(self._proxy, request, target, context)
-        return await self._session.post(
+            return self._send_through(self._proxy, request, target, vetted, context)
+        return self._session.post(
             target.url, data=request.body, headers=request.headers, ssl=context, allow_redirects=False
         )
 
-    async def _send_through(
-        self, proxy: Proxy, request: Outgoing, target: _Target, context: _Trust
-    ) -> aiohttp.ClientResponse:
+    def _send_through(
+        self, proxy: Proxy, request: Outgoing, target: _Target, vetted: tuple[str, ...], context: _Trust
+    ) -> Awaitable[aiohttp.ClientResponse]:
         headers = CIMultiDict(request.headers)
         url, name = target.url, None
         if target.secure:
             headers["Host"], name = target.url.raw_authority, target.host
-            url = tunnel(url, await self._judged(target))
+            url = tunnel(url, vetted)
         else:
             headers.update(proxy.headers)
-        return await self._session.post(
+        return self._session.post(
             url,
             data=request.body,
             headers=headers,
@@ -254,10 +238,7 @@ class Egress:
             server_hostname=name,
         )
 
-    def _target(self, url: str) -> _Target:
-        known = self._targets.get(url)
-        if known is not None:
-            return known
+    def _judged_url(self, url: str) -> _Target:
         policy = self._policy
         checked = check_url(url, allow=policy.allow, allowed_ports=policy.ports, https_only=policy.https_only)
         target = self._targets[url] = _as_target(checked)
@@ -265,13 +246,23 @@ class Egress:
             self._targets.popitem(last=False)
         return target
 
-    async def _judged(self, target: _Target) -> tuple[str, ...]:
-        """All addresses of the target, each of them permitted. Raises BlockedAddressError, NameLookupError."""
-        addresses = target.literal or self._names.known(target.host) or await self._names.lookup(target.host)
-        for address in addresses:
-            if not self._permitted(address, target.port):
-                raise BlockedAddressError
+    def _judged(self, target: _Target) -> tuple[str, ...] | None:
+        """All addresses of the target, each permitted; None while they are unknown. Raises BlockedAddressError."""
+        addresses = target.literal or self._names.known(target.host)
+        if addresses is not None:
+            self._judge(addresses, target.port)
         return addresses
+
+    async def _looked_up(self, target: _Target) -> tuple[str, ...]:
+        """All addresses of the target by its name servers. Raises BlockedAddressError, NameLookupError."""
+        addresses = await self._names.lookup(target.host)
+        self._judge(addresses, target.port)
+        return addresses
+
+    def _judge(self, addresses: tuple[str, ...], port: int) -> None:
+        for address in addresses:
+            if not self._permitted(address, port):
+                raise BlockedAddressError
 
     def _permitted(self, address: str, port: int) -> bool:
         verdict = self._verdicts.get((address, port))
@@ -309,10 +300,17 @@ def _as_target(checked: CheckedUrl) -> _Target:
     return _Target(url, checked.host, checked.port, literal, checked.scheme == "https")
 
 
-async def _read(content: aiohttp.StreamReader, current: Attempt) -> None:
-    """Up to the limit of the body into `current`, what came before a failure included."""
+async def _read(response: aiohttp.ClientResponse, current: Attempt) -> None:
+    """The answer into `current`, its body up to the limit, what came before a failure included."""
+    current.status = response.status
+    current.retry_after = response.headers.get("Retry-After", "")[:_RETRY_AFTER_CHARS] or None
+    content = response.content
     if content.is_eof():
         current.body = content.read_nowait(BODY_BYTES)
         return
-    while (left := BODY_BYTES - len(current.body)) > 0 and (part := await content.read(left)):
-        current.body += part
+    try:
+        while (left := BODY_BYTES - len(current.body)) > 0 and (part := await content.read(left)):
+            current.body += part
+    finally:
+        if not content.is_eof():
+            response.close()

@@ -3,9 +3,9 @@
 One aiohttp connector serves the whole process. Its pool key is widened by the caller's
 pool, the vetted addresses and the pins, so a kept connection is found again only by a
 try of the same endpoint whose host has, at this moment, the same and still permitted
-addresses. A connector per endpoint gives the same isolation; it was measured at 50 and
-5000 endpoints against this and against a bare session, and costs more memory and more
-work to close idle ones, for nothing.
+addresses. A connector per endpoint gives the same isolation; measured at 50 and 5000
+endpoints it takes the same CPU time within the noise and more memory, and it leaves no
+common bound on idle connections.
 """
 
 import asyncio
