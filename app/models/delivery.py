@@ -87,6 +87,13 @@ class Delivery(Base):
     __tablename__ = "deliveries"
     __table_args__ = (
         Index("ix_deliveries_message", "organisation_id", "message_id"),
+        Index(
+            "ix_deliveries_unsuccessful",
+            "organisation_id",
+            "endpoint_id",
+            "message_id",
+            postgresql_where="status <> 0",
+        ),
         {"postgresql_partition_by": "RANGE (message_id)"},
     )
 
@@ -147,7 +154,10 @@ class DeliveryAction(Base):
     """
 
     __tablename__ = "delivery_actions"
-    __table_args__ = (Index("ix_delivery_actions_message", "organisation_id", "message_id"),)
+    __table_args__ = (
+        Index("ix_delivery_actions_message", "organisation_id", "message_id"),
+        Index("ix_delivery_actions_created", "created_at", postgresql_using="brin"),
+    )
 
     organisation_id: Mapped[PartTenant]
     id: Mapped[UUID] = mapped_column(primary_key=True)

@@ -53,7 +53,10 @@ class MessageEventId(Base):
     """The organisation's own id of a message, once in an application."""
 
     __tablename__ = "message_event_ids"
-    __table_args__ = ({"postgresql_partition_by": "HASH (application_id)"},)
+    __table_args__ = (
+        Index("ix_message_event_ids_created", "created_at", postgresql_using="brin"),
+        {"postgresql_partition_by": "HASH (application_id)"},
+    )
 
     organisation_id: Mapped[PartTenant]
     application_id: Mapped[UUID] = mapped_column(primary_key=True)

@@ -179,9 +179,7 @@ def _tables() -> None:
         sa.PrimaryKeyConstraint("organisation_id", "id", name=op.f("pk_attempts")),
         postgresql_partition_by="RANGE (id)",
     )
-    op.create_index(
-        "ix_attempts_endpoint", "attempts", ["organisation_id", "endpoint_id", "id"], unique=False
-    )
+    op.create_index("ix_attempts_endpoint", "attempts", ["organisation_id", "endpoint_id", "id"], unique=False)
     op.create_index("ix_attempts_message", "attempts", ["organisation_id", "message_id", "id"], unique=False)
     op.create_table(
         "deliveries",
@@ -196,6 +194,13 @@ def _tables() -> None:
         postgresql_partition_by="RANGE (message_id)",
     )
     op.create_index("ix_deliveries_message", "deliveries", ["organisation_id", "message_id"], unique=False)
+    op.create_index(
+        "ix_deliveries_unsuccessful",
+        "deliveries",
+        ["organisation_id", "endpoint_id", "message_id"],
+        unique=False,
+        postgresql_where="status <> 0",
+    )
     op.create_table(
         "delivery_actions",
         sa.Column("organisation_id", sa.Uuid(), nullable=False),
@@ -207,8 +212,9 @@ def _tables() -> None:
         sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.PrimaryKeyConstraint("organisation_id", "id", name=op.f("pk_delivery_actions")),
     )
+    op.create_index("ix_delivery_actions_message", "delivery_actions", ["organisation_id", "message_id"], unique=False)
     op.create_index(
-        "ix_delivery_actions_message", "delivery_actions", ["organisation_id", "message_id"], unique=False
+        "ix_delivery_actions_created", "delivery_actions", ["created_at"], unique=False, postgresql_using="brin"
     )
     op.create_table(
         "due_deliveries",
@@ -247,9 +253,7 @@ def _tables() -> None:
         unique=False,
         postgresql_where="state = 2",
     )
-    op.create_index(
-        "ix_due_deliveries_message", "due_deliveries", ["organisation_id", "message_id"], unique=False
-    )
+    op.create_index("ix_due_deliveries_message", "due_deliveries", ["organisation_id", "message_id"], unique=False)
     op.create_index(
         "ix_due_deliveries_sending",
         "due_deliveries",
@@ -308,10 +312,11 @@ def _tables() -> None:
         sa.Column("event_id", sa.Text(), nullable=False),
         sa.Column("message_id", sa.Uuid(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
-        sa.PrimaryKeyConstraint(
-            "organisation_id", "application_id", "event_id", name=op.f("pk_message_event_ids")
-        ),
+        sa.PrimaryKeyConstraint("organisation_id", "application_id", "event_id", name=op.f("pk_message_event_ids")),
         postgresql_partition_by="HASH (application_id)",
+    )
+    op.create_index(
+        "ix_message_event_ids_created", "message_event_ids", ["created_at"], unique=False, postgresql_using="brin"
     )
     op.create_table(
         "messages",
@@ -330,9 +335,7 @@ def _tables() -> None:
         sa.PrimaryKeyConstraint("organisation_id", "id", name=op.f("pk_messages")),
         postgresql_partition_by="RANGE (id)",
     )
-    op.create_index(
-        "ix_messages_application", "messages", ["organisation_id", "application_id", "id"], unique=False
-    )
+    op.create_index("ix_messages_application", "messages", ["organisation_id", "application_id", "id"], unique=False)
     op.create_table(
         "organisations",
         sa.Column("id", sa.Uuid(), nullable=False),
@@ -363,9 +366,7 @@ def _tables() -> None:
         sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.Column("expires_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("revoked_at", sa.DateTime(timezone=True), nullable=True),
-        sa.ForeignKeyConstraint(
-            ["organisation_id"], ["organisations.id"], name=op.f("fk_api_keys_organisations")
-        ),
+        sa.ForeignKeyConstraint(["organisation_id"], ["organisations.id"], name=op.f("fk_api_keys_organisations")),
         sa.PrimaryKeyConstraint("organisation_id", "id", name=op.f("pk_api_keys")),
     )
     op.create_index(op.f("ix_api_keys_digest"), "api_keys", ["digest"], unique=True)
@@ -382,9 +383,7 @@ def _tables() -> None:
         sa.Column("updated_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.Column("deleted_at", sa.DateTime(timezone=True), nullable=True),
         sa.CheckConstraint("kind IN ('tenant', 'operational')", name=op.f("ck_applications_kind")),
-        sa.ForeignKeyConstraint(
-            ["organisation_id"], ["organisations.id"], name=op.f("fk_applications_organisations")
-        ),
+        sa.ForeignKeyConstraint(["organisation_id"], ["organisations.id"], name=op.f("fk_applications_organisations")),
         sa.PrimaryKeyConstraint("organisation_id", "id", name=op.f("pk_applications")),
     )
     op.create_index(
@@ -439,9 +438,7 @@ def _tables() -> None:
         sa.Column("retry_schedule", sa.ARRAY(sa.Integer()), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.Column("updated_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["organisation_id"], ["organisations.id"], name=op.f("fk_event_types_organisations")
-        ),
+        sa.ForeignKeyConstraint(["organisation_id"], ["organisations.id"], name=op.f("fk_event_types_organisations")),
         sa.PrimaryKeyConstraint("organisation_id", "name", name=op.f("pk_event_types")),
     )
     op.create_table(
@@ -485,14 +482,10 @@ def _tables() -> None:
             ["applications.organisation_id", "applications.id"],
             name=op.f("fk_endpoints_applications"),
         ),
-        sa.ForeignKeyConstraint(
-            ["organisation_id"], ["organisations.id"], name=op.f("fk_endpoints_organisations")
-        ),
+        sa.ForeignKeyConstraint(["organisation_id"], ["organisations.id"], name=op.f("fk_endpoints_organisations")),
         sa.PrimaryKeyConstraint("organisation_id", "id", name=op.f("pk_endpoints")),
     )
-    op.create_index(
-        "ix_endpoints_application", "endpoints", ["organisation_id", "application_id", "id"], unique=False
-    )
+    op.create_index("ix_endpoints_application", "endpoints", ["organisation_id", "application_id", "id"], unique=False)
     op.create_index(
         "uq_endpoints_uid",
         "endpoints",

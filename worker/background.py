@@ -1,0 +1,51 @@
+"""Carries background tasks on, step by step; each step is a transaction of its own, so any process may take over."""
+
+import logging
+import time
+
+from sqlalchemy.orm import Session, sessionmaker
+
+from app.features.background_tasks import operations
+from app.features.background_tasks.operations import LeaseLostError, StepError
+from app.features.deliveries import replays
+from app.models import BackgroundTask
+
+TURN_SECONDS = 5.0
+logger = logging.getLogger(__name__)
+
+
+def run_due_tasks(sessions: sessionmaker[Session], seconds: float = TURN_SECONDS) -> int:
+    """Does steps of due tasks, the longest waiting first, until none is due or the time is over; says how many."""
+    end = time.monotonic() + seconds
+    steps = 0
+    while time.monotonic() < end:
+        with sessions.begin() as db:
+            task = operations.claim(db)
+        if task is None:
+            break
+        _run(sessions, task)
+        steps += 1
+    return steps
+
+
+def _run(sessions: sessionmaker[Session], task: BackgroundTask) -> None:
+    try:
+        with sessions.begin() as db:
+            _step(db, task)
+    except LeaseLostError:
+        logger.warning("a step of %s took too long and was dropped; another process has gone on", task.id)
+    except StepError as error:
+        with sessions.begin() as db:
+            operations.fail(db, task, str(error))
+    except Exception:
+        logger.exception("a step of %s failed", task.id)
+        with sessions.begin() as db:
+            operations.stumble(db, task)
+
+
+def _step(db: Session, task: BackgroundTask) -> None:
+    progress, is_done = replays.step(db, task)
+    if is_done:
+        operations.finish(db, task, progress)
+    else:
+        operations.advance(db, task, progress)
