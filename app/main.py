@@ -9,6 +9,7 @@ from fastapi import FastAPI
 from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.staticfiles import StaticFiles
 
+from app.auth.dependencies import identify
 from app.auth.keys import Callers
 from app.auth.portal import PortalTokens
 from app.console.pages import STATIC
@@ -61,6 +62,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.settings = settings
     app.state.keyring = open_ring(settings.secrets)
     app.state.portal_tokens = PortalTokens(app.state.keyring)
+    app.state.admit = identify
     app.state.destinations = _destinations(settings)
     _surround(app, settings)
     for router in ROUTERS:

@@ -36,6 +36,9 @@ class StrictRoute(APIRoute):
         handle = super().get_route_handler()
 
         async def strictly(request: Request) -> Response:
+            if self.body_field is not None:
+                # FastAPI reads bodies before dependencies run; who is unknown should not cost us that.
+                await request.app.state.admit(request)
             try:
                 return await handle(StrictRequest(request.scope, request.receive))
             except HTTPException as error:

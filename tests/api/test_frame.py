@@ -59,6 +59,11 @@ async def test_text_that_is_no_json_object_is_refused(api: Api, method: str, pat
     assert _is_problem(reply, reply.status)
 
 
+async def test_who_is_unknown_is_told_so_before_the_body_is_looked_at(api: Api) -> None:
+    for method, path in WRITING:
+        assert (await api.with_credential("x").call(method, path, raw=b"{")).status == 401
+
+
 async def test_the_refusal_names_the_field(api: Api) -> None:
     assert (await api.call("POST", "/app", raw=b'{"name": "a", "name": "b"}')).fields == ["body.name"]
     assert (await api.call("POST", "/app", raw=b"[]")).fields == ["body"]

@@ -4,7 +4,7 @@ from fastapi import Request, Response
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.auth.caller import Caller
-from app.auth.dependencies import AnyCaller, Credential, Db, OrganisationCaller
+from app.auth.dependencies import AnyCaller, Db, OrganisationCaller, credential
 from app.auth.idempotency import OnceOnly
 from app.auth.keys import Callers
 from app.auth.portal import PortalTokens, portal_url
@@ -37,12 +37,12 @@ async def app_portal_access(
 
 
 @router.post("/logout", status_code=204)
-async def logout(request: Request, credential: Credential, caller: AnyCaller, db: Db, once: OnceOnly) -> Response:
+async def logout(request: Request, caller: AnyCaller, db: Db, once: OnceOnly) -> Response:
     """Ends the portal token that calls. An API key has no session: nothing ends, the operator revokes it."""
 
     async def work() -> None:
         if not caller.is_organisation:
-            await _revoke(request, db, credential)
+            await _revoke(request, db)
 
     return await once(204, work)
 
@@ -54,9 +54,10 @@ async def _application(db: AsyncSession, caller: Caller, reference: str, body: A
     return found or await service.make_application(db, caller.organisation_id, reference, body.application)
 
 
-async def _revoke(request: Request, db: AsyncSession, credential: str) -> None:
+async def _revoke(request: Request, db: AsyncSession) -> None:
     tokens: PortalTokens = request.app.state.portal_tokens
     callers: Callers = request.app.state.callers
-    token = tokens.verify(credential)
+    text = credential(request)
+    token = tokens.verify(text)
     await db.execute(queries.revoke(token.grant.organisation_id, token.id, token.expires_at))
-    callers.forget(credential)
+    callers.forget(text)

@@ -4,21 +4,17 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any, ClassVar
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
-from app.domain.retry import validate_schedule
+from app.domain.retry import MAX_DELAY, MAX_TRIES
 from app.kit.wire import In, Name, Names, Out
 from app.models import EventType
 
 Schemas = dict[str, dict[str, Any]]
-Seconds = Annotated[int, Field(ge=0)]
+Seconds = Annotated[int, Field(ge=0, le=MAX_DELAY)]
 
 
-def _schedule(value: list[int] | None) -> list[int] | None:
-    return None if value is None else list(validate_schedule(value))
-
-
-RetrySchedule = Annotated[list[Seconds], Field(min_length=1), AfterValidator(_schedule)]
+RetrySchedule = Annotated[list[Seconds], Field(min_length=1, max_length=MAX_TRIES)]
 """Seconds before each try, the first included."""
 
 
