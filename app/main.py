@@ -30,6 +30,7 @@ from app.features.operational_webhooks.router import router as operational_webho
 from app.kit import errors_http
 from app.kit.db import assert_durable, make_async_engine, make_async_sessions
 from app.kit.encryption import KeyRing
+from app.kit.instance import markers
 from app.kit.middleware import BodyGuard, PlainPaths, RequestIds
 from app.kit.openapi import ERRORS, operation_id
 from app.kit.queue import Waker
@@ -63,6 +64,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.keyring = open_ring(settings.secrets)
     app.state.portal_tokens = PortalTokens(app.state.keyring)
     app.state.admit = identify
+    app.state.markers = markers(app.state.keyring)
     app.state.destinations = _destinations(settings)
     _surround(app, settings)
     for router in ROUTERS:

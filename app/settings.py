@@ -108,7 +108,6 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="POSTRIDER_", env_nested_delimiter="__", extra="ignore")
 
     environment: Environment = Environment.production
-    instance: str = Field(default="postrider", description="marks deliveries of this installation, to cut loops")
     public_url: str = "http://localhost:8000"
     database: Database
     redis: Redis

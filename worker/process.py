@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from app.kit.db import assert_durable, make_engine, make_sessions
 from app.kit.egress import Options, Policy
 from app.kit.encryption import KeyRing
+from app.kit.instance import marker
 from app.settings import Settings
 from worker.delivery.claim import Claimer
 from worker.delivery.engine import Engine, Limits
@@ -29,7 +30,7 @@ class Process:
         self.sessions: sessionmaker[Session] = make_sessions(self.database)
         self.ring = open_ring(settings)
         self.engine = _engine(settings, self.sessions, self.ring, stopping)
-        self._transport = _transport(settings, self.engine.notice)
+        self._transport = _transport(settings, self.ring, self.engine.notice)
         self.sweeper = Sweeper(self.sessions, stopping)
 
     def start(self) -> None:
@@ -61,7 +62,7 @@ def _engine(settings: Settings, sessions: sessionmaker[Session], ring: KeyRing, 
     return Engine(sessions, claimer, limits, stopping)
 
 
-def _transport(settings: Settings, notify: Callable[[], None]) -> Transport:
+def _transport(settings: Settings, ring: KeyRing, notify: Callable[[], None]) -> Transport:
     egress = settings.egress
     policy = Policy(egress.allowances(), egress.denials(), egress.ports, https_only=egress.https_only)
     options = Options(
@@ -71,4 +72,4 @@ def _transport(settings: Settings, notify: Callable[[], None]) -> Transport:
         proxy=None if egress.proxy is None else egress.proxy.get_secret_value(),
         source_address=egress.source_address,
     )
-    return Transport(policy, options, instance=settings.instance, notify=notify)
+    return Transport(policy, options, instance=marker(ring), notify=notify)

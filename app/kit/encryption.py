@@ -134,6 +134,11 @@ class KeyRing:
         """Whether `blob` is under another key than the active one."""
         return _split(blob)[0] != self.active
 
+    @property
+    def key_ids(self) -> frozenset[str]:
+        """The ids of all keys."""
+        return frozenset(self._keys)
+
     def derive(self, purpose: str, key_id: str | None = None) -> tuple[str, bytes]:
         """A key id, the active one unless given, and 32 bytes for this purpose only. Raises KeyError for a lost key."""
         key_id = key_id or self.active

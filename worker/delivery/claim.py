@@ -1,5 +1,6 @@
 """Takes deliveries that are due under a lease, as many as caps, rates, breakers and fair shares permit."""
 
+import logging
 import time
 from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,11 +18,12 @@ from app.features.deliveries import claim_queries as queries
 from app.features.deliveries import operations
 from app.features.endpoints.sealing import open_headers, open_secret
 from app.kit.arrays import transpose
-from app.kit.encryption import KeyRing
+from app.kit.encryption import KeyRing, Undecryptable
 from app.models import ApplicationKind, Trigger
 from worker.delivery.job import Destination, DueKey, Job
 
 GATES_AT_ONCE = 64
+logger = logging.getLogger(__name__)
 DESTINATIONS = 20_000
 
 
@@ -189,6 +191,14 @@ class Claimer:
             self._destinations[row.id] = self._destination(row, secrets[row.id])
 
     def _destination(self, row: Any, secrets: Sequence[Any]) -> Destination:  # noqa: ANN401 rows of the statements above
+        try:
+            return self._open(row, secrets)
+        except (Undecryptable, ValueError) as error:
+            # One endpoint's lost key must not stop the others: its attempts fail, and say why.
+            logger.error("endpoint %s cannot be delivered to: %s", row.id, error)  # noqa: TRY400 the error says it all
+            return Destination(row.revision, row.url, (), (), row.header_style, None, None, fault=str(error))
+
+    def _open(self, row: Any, secrets: Sequence[Any]) -> Destination:  # noqa: ANN401 as above
         owner = (row.organisation_id, row.id)
         keys = [(parse_secret(open_secret(self._ring, *owner, one.secret)), one.expires_at) for one in secrets]
         return Destination(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from multiprocessing.synchronize import Event
 from uuid import UUID
 
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.orm import Session, sessionmaker
 
 from app.models import Lane
@@ -88,17 +88,30 @@ class Engine:
 
     def _step(self, *, claiming: bool) -> None:
         self._gather()
-        wants = claiming and (self._asked or self._unrecorded or self._sweep_is_due())
+        wants = claiming and (self._asked or bool(self._unrecorded) or self._sweep_is_due())
         if not wants and not self._unrecorded:
             return
         try:
-            claimed = self._transact(claiming=bool(wants))
-        except (SQLAlchemyError, OSError):
+            claimed = self._transact(list(self._unrecorded), claiming=wants)
+        except Exception:
             # Nothing is lost: results stay here until they are recorded, leases run out by themselves.
-            logger.exception("the database is out of reach")
+            logger.exception("a cycle failed; the next one tries again")
+            self._isolate()
             time.sleep(FAILURE_PAUSE_SECONDS)
             return
         self._fly(claimed)
+
+    def _isolate(self) -> None:
+        """Records results one by one, so that one that cannot be recorded keeps back no other."""
+        for one in list(self._unrecorded):
+            try:
+                self._transact([one], claiming=False)
+            except (OperationalError, InterfaceError, OSError):
+                return
+            except Exception:
+                # Its lease runs out, and it is tried again.
+                logger.exception("the result of an attempt could not be recorded")
+                self._settle([one], set())
 
     def _sweep_is_due(self) -> bool:
         return time.monotonic() - self._looked >= self._limits.sweep_seconds
@@ -108,32 +121,32 @@ class Engine:
         while results:
             self._unrecorded.append(results.popleft())
 
-    def _transact(self, *, claiming: bool) -> Claimed:
+    def _transact(self, results: Sequence[Sent], *, claiming: bool) -> Claimed:
         """Records and claims in one transaction, so that a cycle costs one commit."""
-        results = list(self._unrecorded)
         ended = {one.job.key for one in results}
+        pokes = self._pokes | {key.endpoint_id for key in ended}
         self._asked, asked = False, self._asked
         try:
             with self._sessions.begin() as db:
                 recorded = record(db, results)
-                pokes = self._pokes | {key.endpoint_id for key in ended}
-                claimed = self._claimer.claim(db, self._demand(ended, pokes)) if claiming else Claimed()
+                claimed = self._claimer.claim(db, self._demand(ended, pokes)) if claiming else Claimed(busy=pokes)
         except BaseException:
             self._asked = asked
             raise
-        self._settle(results, claimed, pokes if not claiming else claimed.busy)
+        self._settle(results, claimed.busy)
+        self._asked = self._asked or bool(claimed.full or claimed.busy)
+        if claiming:
+            self._looked = time.monotonic()
         if recorded.zombies:
             logger.warning("results came after their lease ended: %d", recorded.zombies)
         return claimed
 
-    def _settle(self, results: Sequence[Sent], claimed: Claimed, pokes: set[UUID]) -> None:
+    def _settle(self, results: Sequence[Sent], pokes: set[UUID]) -> None:
+        ended = {id(one) for one in results}
+        self._unrecorded = [one for one in self._unrecorded if id(one) not in ended]
         for one in results:
             self._flying.pop(one.job.key, None)
-        del self._unrecorded[: len(results)]
         self._pokes = set(pokes)
-        self._looked = time.monotonic()
-        if claimed.full or self._pokes:
-            self._asked = True
 
     def _demand(self, ended: set[DueKey], pokes: set[UUID]) -> Demand:
         flying = [job for key, job in self._flying.items() if key not in ended]

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from app.domain.outcome import Failure, Verdict, judge
-from app.domain.signing import Key
+from app.domain.signing import Key, Style
 
 
 class DueKey(NamedTuple):
@@ -20,15 +20,19 @@ class DueKey(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """What sending to an endpoint takes, as of its `revision`. Keys are newest first, with their end if there is one."""
+    """What sending to an endpoint takes, as of its `revision`.
+
+    Keys are newest first, with their end if there is one. `fault` says why nothing can be sent.
+    """
 
     revision: int
     url: str
     headers: tuple[tuple[str, str], ...]
     keys: tuple[tuple[Key, datetime | None], ...]
-    header_style: str
+    header_style: Style
     ca_pem: bytes | None
     retry_schedule: tuple[int, ...] | None
+    fault: str | None = None
 
     def live_keys(self, now: datetime) -> list[Key]:
         """The keys that sign at `now`, the database's time."""

@@ -6,17 +6,19 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from datetime import timedelta
+from datetime import datetime, timedelta
+
+import uvloop
 
 from app.domain import ids
 from app.domain.outcome import Failure
 from app.domain.signing import delivery_headers, sign
 from app.kit.clock import new_id
 from app.kit.egress import Answer, Egress, Options, Outgoing, Policy
+from app.kit.instance import HEADER
 from worker.delivery.job import Job, Sent
 
 KEPT_BYTES = 16 * 1024
-INSTANCE_HEADER = "postrider-instance"
 
 
 class Transport:
@@ -28,7 +30,7 @@ class Transport:
         self._options = options
         self._instance = instance
         self._notify = notify
-        self._loop = asyncio.new_event_loop()
+        self._loop = uvloop.new_event_loop()
         self._sending: dict[asyncio.Task[None], Job] = {}
         self._thread = threading.Thread(target=self._run, name="transport", daemon=True)
 
@@ -91,12 +93,7 @@ class Transport:
         attempt_id = new_id()
         # The database's clock, carried forward by the time since the claim.
         started_at = job.claimed_at + timedelta(seconds=time.monotonic() - job.taken)
-        try:
-            outgoing = self._outgoing(job, int(started_at.timestamp()), job.destination.live_keys(started_at))
-        except ValueError as error:
-            answer = Answer(None, Failure.LOCAL, str(error), b"", None, 0, None)
-        else:
-            answer = await self._egress.post(outgoing)
+        answer = await self._post(job, started_at)
         return Sent(
             job=job,
             attempt_id=attempt_id,
@@ -109,13 +106,20 @@ class Transport:
             duration_ms=answer.duration_ms,
         )
 
-    def _outgoing(self, job: Job, timestamp: int, keys: Sequence[object]) -> Outgoing:
+    async def _post(self, job: Job, started_at: datetime) -> Answer:
+        fault = job.destination.fault
+        if fault is not None:
+            return Answer(None, Failure.LOCAL, fault, b"", None, 0, None)
+        return await self._egress.post(self._outgoing(job, started_at))
+
+    def _outgoing(self, job: Job, started_at: datetime) -> Outgoing:
         message_id = ids.encode("msg", job.key.message_id)
-        signature = sign(message_id, timestamp, job.body, keys)  # type: ignore[arg-type]
+        timestamp = int(started_at.timestamp())
+        signature = sign(message_id, timestamp, job.body, job.destination.live_keys(started_at))
         headers = {
             "content-type": job.content_type,
-            INSTANCE_HEADER: self._instance,
-            **delivery_headers(job.destination.header_style, message_id, timestamp, signature),  # type: ignore[arg-type]
+            HEADER: self._instance,
+            **delivery_headers(job.destination.header_style, message_id, timestamp, signature),
             **dict(job.destination.headers),
         }
         return Outgoing(

@@ -10,14 +10,20 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from uuid import UUID
 
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+import asyncpg
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from app.features.messages.operations import Accepted, Incoming, Replayed, Result, accept, too_many
 from app.kit.errors import Kind, Problem
 
-Waiting = tuple[Incoming, asyncio.Future[Result]]
+Outcome = Result | Exception
+Waiting = tuple[Incoming, asyncio.Future[Outcome]]
 OUTAGE = ("08", "53", "57")
+CONFLICT = "40"
+RETRIES = 3
+PATIENCE_SECONDS = 10.0
 logger = logging.getLogger(__name__)
 
 
@@ -84,11 +90,15 @@ class Committer:
 
     async def accept(self, incoming: Incoming) -> Accepted | Replayed:
         """Returns when the message is durable; raises the Problem that refused it."""
-        result: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        result: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self._queue.put((incoming, result))
         self._filled.set()
-        outcome = await asyncio.shield(result)
-        if isinstance(outcome, Problem):
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                outcome = await asyncio.shield(result)
+        except TimeoutError:
+            raise _late() from None
+        if isinstance(outcome, Exception):
             raise outcome
         return outcome
 
@@ -110,7 +120,7 @@ class Committer:
             return
         try:
             results = await self._store([incoming for incoming, _ in batch])
-        except (SQLAlchemyError, OSError, TimeoutError) as error:
+        except Exception as error:  # noqa: BLE001 whatever it is, the next batch must not wait for it
             await self._recover(batch, error)
             return
         for (_, waiting), result in zip(batch, results, strict=True):
@@ -118,6 +128,15 @@ class Committer:
         self._wake()
 
     async def _store(self, batch: Sequence[Incoming]) -> list[Result]:
+        for _ in range(RETRIES):
+            try:
+                return await self._transact(batch)
+            except DBAPIError as error:
+                if not sqlstate(error).startswith(CONFLICT):
+                    raise
+        return await self._transact(batch)
+
+    async def _transact(self, batch: Sequence[Incoming]) -> list[Result]:
         async with self._sessions.begin() as session:
             return await session.run_sync(accept, batch)
 
@@ -133,20 +152,32 @@ class Committer:
             _tell(waiting, _refusal(error))
 
 
-def _tell(waiting: asyncio.Future[Result], result: Result) -> None:
+def _tell(waiting: asyncio.Future[Outcome], result: Outcome) -> None:
     if not waiting.done():
         waiting.set_result(result)
 
 
-def _refusal(error: Exception) -> Problem:
+def _refusal(error: Exception) -> Problem | Exception:
     if is_outage(error):
         return Problem(Kind.unavailable, "unavailable", "The message was not stored; try again", retry_after=1)
-    return Problem(Kind.bad_request, "unstorable", "The database refused the message")
+    return error
 
 
 def is_outage(error: Exception) -> bool:
     """Whether the database is out of reach, rather than unwilling."""
-    if not isinstance(error, DBAPIError):
-        return True
-    state = str(getattr(error.orig, "sqlstate", "") or "")
-    return error.connection_invalidated or not state or state[:2] in OUTAGE
+    if isinstance(error, DBAPIError):
+        state = sqlstate(error)
+        return error.connection_invalidated or not state or state.startswith(OUTAGE)
+    return isinstance(error, OSError | PoolTimeoutError | asyncpg.PostgresError | asyncpg.InterfaceError)
+
+
+def sqlstate(error: DBAPIError) -> str:
+    """PostgreSQL's five characters for what went wrong; empty when the server did not say."""
+    return str(getattr(error.orig, "sqlstate", "") or "")
+
+
+def _late() -> Problem:
+    detail = (
+        "The database is slow to answer; whether the message was stored is unknown. Repeat it with its idempotency key"
+    )
+    return Problem(Kind.unavailable, "unavailable", detail, retry_after=1)

@@ -19,8 +19,10 @@ from app.features.messages.operations import Accepted, Incoming, NewApplication,
 from app.features.messages.schemas import MessageIn, MessageOut
 from app.kit.clock import new_id, utc_now
 from app.kit.errors import Fault, Kind, Problem, invalid
+from app.kit.instance import HEADER
 
 router = APIRouter(tags=["Message"])
+MAX_PAYLOAD_BYTES = 1024 * 1024
 PAYLOAD_NAMES = frozenset({"payload", "data"})
 JSON = "application/json"
 BODY = {"required": True, "content": {JSON: {"schema": MessageIn.model_json_schema(by_alias=True)}}}
@@ -34,7 +36,10 @@ BODY = {"required": True, "content": {JSON: {"schema": MessageIn.model_json_sche
     openapi_extra={"requestBody": BODY},
 )
 async def create_message(
-    request: Request, app_id: str, caller: OrganisationCaller, with_content: Annotated[bool, Query()] = True  # noqa: FBT002 a query parameter
+    request: Request,
+    app_id: str,
+    caller: OrganisationCaller,
+    with_content: Annotated[bool, Query()] = True,  # noqa: FBT002 a query parameter
 ) -> Response:
     """Accepts an event for every subscribed endpoint of the application.
 
@@ -42,6 +47,8 @@ async def create_message(
     """
     committer: Committer = request.app.state.committer
     committer.check_room(caller.organisation_id)
+    if request.headers.get(HEADER) in request.app.state.markers:
+        raise Problem(Kind.bad_request, "loop_detected", "This is a delivery of Postrider's own; the loop is cut here")
     incoming = _read(request, app_id, caller, await request.body(), with_content=with_content)
     result = await committer.accept(incoming)
     if isinstance(result, Accepted):
@@ -91,6 +98,8 @@ def _payload(document: Document) -> bytes:
         raise invalid("payload", "Field required", type_="missing")
     if not payload.startswith(b"{"):
         raise invalid("payload", "Input should be an object", type_="dict_type")
+    if len(payload) > MAX_PAYLOAD_BYTES:
+        raise Problem(Kind.too_large, "payload_too_large", f"A payload has at most {MAX_PAYLOAD_BYTES} bytes")
     return payload
 
 
