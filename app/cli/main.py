@@ -6,6 +6,7 @@ from app.cli.dev.command import dev
 from app.cli.keys import keys
 from app.cli.orgs import orgs
 from app.cli.processes import api, beat, migrate, worker
+from app.cli.retention import retention
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -13,7 +14,7 @@ def main() -> None:
     """Webhooks as a service: an event in, signed webhooks out."""
 
 
-for command in (dev, api, worker, beat, migrate, orgs, keys):
+for command in (dev, api, worker, beat, migrate, orgs, keys, retention):
     main.add_command(command)
 
 if __name__ == "__main__":
