@@ -37,13 +37,14 @@ from app.kit.queue import Waker
 from app.settings import Database, Egress, Secrets, Settings, read_settings
 
 PREFIX = "/api/v1"
+# Routes are tried in order, which costs more than anything else around a request: what is called most comes first.
 ROUTERS = (
+    ingest,
     health,
     authentication,
     applications,
     event_types,
     endpoints,
-    ingest,
     messages,
     deliveries,
     replays,
