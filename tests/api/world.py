@@ -110,10 +110,14 @@ class World:
         with self.sessions() as db:
             return list(db.scalars(statement.order_by(DueDelivery.message_id, DueDelivery.trigger)))
 
-    def set_due(self, **columns: object) -> None:
-        """Changes all open deliveries."""
+    def set_due(self, message: str, **columns: object) -> None:
+        """Changes the open deliveries of a message."""
         with self.sessions.begin() as db:
-            db.execute(update(DueDelivery).filter_by(organisation_id=self.organisation_id).values(**columns))
+            db.execute(
+                update(DueDelivery)
+                .filter_by(organisation_id=self.organisation_id, message_id=uuid_of(message))
+                .values(**columns)
+            )
 
     def expire(self, message: str) -> None:
         """Lets the payload expire a second ago."""
