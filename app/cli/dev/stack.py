@@ -22,6 +22,7 @@ from app.cli.dev.supervisor import Supervisor
 LOOPBACK_NETWORKS = "127.0.0.0/8,::1/128"
 _BEAT, _WORKER, _API = 10, 20, 30
 _START_SECONDS = 60.0
+_WORKER_READY = b" ready."
 
 
 @dataclass(frozen=True)
@@ -94,8 +95,9 @@ class Stack:
         self._await(child, healthy)
 
     def worker(self, processes: int) -> None:
-        """Starts the workers."""
-        self._start("worker", ["worker", f"--processes={processes}"], _WORKER, stop_seconds=20)
+        """Starts the workers and waits until they say that they are ready."""
+        child = self._start("worker", ["worker", f"--processes={processes}"], _WORKER, stop_seconds=20)
+        self._await(child, lambda: _WORKER_READY in child.program.log.read_bytes())
 
     def beat(self) -> None:
         """Starts beat."""
