@@ -18,14 +18,19 @@ def run_due_tasks(sessions: sessionmaker[Session], seconds: float = TURN_SECONDS
     """Does steps of due tasks, the longest waiting first, until none is due or the time is over; says how many."""
     end = time.monotonic() + seconds
     steps = 0
-    while time.monotonic() < end:
-        with sessions.begin() as db:
-            task = operations.claim(db)
-        if task is None:
-            break
-        _run(sessions, task)
+    while _run_one(sessions):
         steps += 1
+        if time.monotonic() >= end:
+            break
     return steps
+
+
+def _run_one(sessions: sessionmaker[Session]) -> bool:
+    with sessions.begin() as db:
+        task = operations.claim(db)
+    if task is not None:
+        _run(sessions, task)
+    return task is not None
 
 
 def _run(sessions: sessionmaker[Session], task: BackgroundTask) -> None:
