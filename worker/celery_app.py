@@ -8,8 +8,10 @@ from celery import Celery
 from celery.signals import worker_process_init, worker_process_shutdown, worker_shutting_down
 from kombu.entity import Queue
 
-from app.kit.queue import BACKGROUND_TASK, MAINTENANCE_QUEUE, RETENTION_TASK, WAKE_QUEUE, WAKE_TASK
+from app.kit.queue import MAINTENANCE_QUEUE, RETENTION_TASK, WAKE_QUEUE
+from app.kit.wakes import Wake
 from app.settings import read_settings
+from worker.background import run_due_tasks
 from worker.process import Process
 from worker.retention import retain
 
@@ -71,16 +73,17 @@ def stop_process(**_: Any) -> None:  # noqa: ANN401 see above
         _process.pop().stop()
 
 
-@celery.task(name=WAKE_TASK)
+@celery.task(name=Wake.delivery)
 def wake() -> None:
     """Something is due: drains it in batches, with many sends at once."""
     _process[0].engine.wake()
 
 
-@celery.task(name=BACKGROUND_TASK)
+@celery.task(name=Wake.background)
 def run_background_tasks() -> None:
-    """A background task was asked for."""
-    _process[0].sweeper.wake()
+    """A background task was asked for: carries on what is due."""
+    if run_due_tasks(_process[0].sessions):
+        _process[0].engine.wake()
 
 
 @celery.task(name=RETENTION_TASK)

@@ -21,21 +21,15 @@ class Sweeper:
         self._sessions = sessions
         self._stopping = stopping
         self._ended = threading.Event()
-        self._asked = threading.Event()
         self._thread = threading.Thread(target=self._run, name="sweeper", daemon=True)
 
     def start(self) -> None:
         """Starts the timer."""
         self._thread.start()
 
-    def wake(self) -> None:
-        """Sweeps now."""
-        self._asked.set()
-
     def stop(self) -> None:
         """Ends the timer after the sweep that runs."""
         self._ended.set()
-        self._asked.set()
         self._thread.join(timeout=5)
 
     def _run(self) -> None:
@@ -44,8 +38,7 @@ class Sweeper:
                 self._sweep()
             except (SQLAlchemyError, OSError):
                 logger.exception("a sweep failed; the next one tries again")
-            self._asked.wait(INTERVAL_SECONDS)
-            self._asked.clear()
+            self._ended.wait(INTERVAL_SECONDS)
 
     def _sweep(self) -> None:
         run_due_tasks(self._sessions)

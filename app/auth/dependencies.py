@@ -13,6 +13,7 @@ from app.auth.caller import Caller
 from app.auth.keys import Callers
 from app.kit.db import enter_tenants
 from app.kit.errors import forbidden, unauthenticated
+from app.kit.wakes import asked
 
 
 class Capability(StrEnum):
@@ -75,6 +76,8 @@ async def transaction(request: Request, caller: AnyCaller) -> AsyncIterator[Asyn
     async with request.app.state.sessions.begin() as session:
         await session.run_sync(enter_tenants, [caller.organisation_id])
         yield session
+    for wake in asked(session.sync_session):
+        request.app.state.waker.wake(wake)
 
 
 Db = Annotated[AsyncSession, Depends(transaction, scope="function")]

@@ -7,11 +7,12 @@ import time
 from celery import Celery
 from kombu.exceptions import OperationalError
 
-WAKE_TASK = "delivery.wake"
-BACKGROUND_TASK = "background.run"
+from app.kit.wakes import Wake
+
 RETENTION_TASK = "retention.run"
 WAKE_QUEUE = "wake"
 MAINTENANCE_QUEUE = "maintenance"
+QUEUES = {Wake.delivery: WAKE_QUEUE, Wake.background: MAINTENANCE_QUEUE}
 PAUSE_SECONDS = 0.02
 EXPIRES_SECONDS = 5
 logger = logging.getLogger(__name__)
@@ -26,7 +27,8 @@ class Waker:
     def __init__(self, broker_url: str) -> None:
         self._app = Celery(broker=broker_url, set_as_current=False)
         self._app.conf.update(broker_transport_options=TRANSPORT, task_ignore_result=True)
-        self._wanted = threading.Event()
+        self._wanted: set[Wake] = set()
+        self._signal = threading.Event()
         self._stopped = False
         self._thread = threading.Thread(target=self._run, name="waker", daemon=True)
 
@@ -34,28 +36,31 @@ class Waker:
         """Starts the thread."""
         self._thread.start()
 
-    def wake(self) -> None:
+    def wake(self, wake: Wake = Wake.delivery) -> None:
         """Asks for a wake-up; returns at once."""
-        self._wanted.set()
+        self._wanted.add(wake)
+        self._signal.set()
 
     def stop(self) -> None:
         """Ends the thread after the message it may be sending."""
         self._stopped = True
-        self._wanted.set()
+        self._signal.set()
         self._thread.join(timeout=2)
 
     def _run(self) -> None:
         while True:
-            self._wanted.wait()
-            self._wanted.clear()
+            self._signal.wait()
+            self._signal.clear()
             if self._stopped:
                 return
-            self._send()
+            while self._wanted:
+                self._send(self._wanted.pop())
             time.sleep(PAUSE_SECONDS)
 
-    def _send(self) -> None:
+    def _send(self, wake: Wake) -> None:
+        queue = QUEUES[wake]
         try:
-            self._app.send_task(WAKE_TASK, queue=WAKE_QUEUE, expires=EXPIRES_SECONDS, retry=False, ignore_result=True)
+            self._app.send_task(wake, queue=queue, expires=EXPIRES_SECONDS, retry=False, ignore_result=True)
         except (OperationalError, OSError) as error:
             # Workers look by themselves every second, so a lost wake-up costs latency only.
             logger.warning("broker out of reach, workers will find the work by themselves: %s", error)

@@ -12,6 +12,7 @@ from app.domain.ids import encode
 from app.features.background_tasks import queries
 from app.features.operational_webhooks.operations import emit
 from app.kit.clock import new_id
+from app.kit.wakes import Wake, ask
 from app.models import BackgroundTask
 
 PREFIX = "qtask"
@@ -47,6 +48,7 @@ class StepError(Exception):
 
 def start(db: Session, organisation_id: UUID, kind: TaskKind, request: Mapping[str, Any]) -> BackgroundTask:
     """Makes a task that is due at once."""
+    ask(db, Wake.background)
     statement = queries.start(organisation_id, new_id(), kind, TaskStatus.running, request)
     return db.scalars(statement).one()
 

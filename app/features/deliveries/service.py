@@ -30,6 +30,7 @@ from app.kit.clock import utc_now
 from app.kit.errors import invalid, not_found
 from app.kit.paging import Order, Page, Seal, paginate
 from app.kit.raw_json import write_page, write_with
+from app.kit.wakes import Wake, ask
 from app.models import ActionKind, Application, Attempt, BackgroundTask, Endpoint, Status
 
 RECOVERABLE = timedelta(days=14)
@@ -205,6 +206,7 @@ async def resend(db: AsyncSession, application: Application, message_ref: str, e
         raise endpoint_disabled()
     await db.execute(queries.insert_resend(message, endpoint.id))
     await db.execute(queries.insert_action(*pair, ActionKind.resend, "resend"))
+    ask(db.sync_session, Wake.delivery)
 
 
 async def recover(db: AsyncSession, application: Application, endpoint_ref: str, asked: ReplayIn) -> BackgroundTask:

@@ -3,7 +3,6 @@
 from typing import Annotated, Any
 
 from fastapi import Depends, Path, Query, Request, Response, status
-from starlette.background import BackgroundTask
 
 from app.auth.dependencies import AnyCaller, Capability, Db, capable, organisation_only
 from app.auth.idempotency import Answer, OnceOnly
@@ -145,7 +144,6 @@ async def get_stats(
 
 @router.post("/{endpoint_id}/send-example", response_model=ExampleOut, dependencies=[Depends(organisation_only)])
 async def send_example(
-    request: Request,
     target: Target,
     endpoint_id: EndpointId,
     wanted: EventExampleIn,
@@ -162,6 +160,4 @@ async def send_example(
             timestamp=ids.timestamp(sent.id),
         )
 
-    response = await once(status.HTTP_200_OK, work)
-    response.background = BackgroundTask(request.app.state.waker.wake)
-    return response
+    return await once(status.HTTP_200_OK, work)

@@ -18,6 +18,7 @@ from app.kit.arrays import transpose
 from app.kit.clock import new_id
 from app.kit.db import enter_tenants
 from app.kit.errors import Kind, Problem, conflict, not_found
+from app.kit.wakes import Wake, ask
 from app.models import ApplicationKind, DueState
 
 _known_partitions: set[tuple[date, date]] = set()
@@ -346,6 +347,7 @@ def _owe(db: Session, owed: Sequence[tuple[_Entry, Any]]) -> None:
         "event_type",
     )
     db.execute(queries.insert_due(), transpose(rows, *names))
+    ask(db, Wake.delivery)
 
 
 def _due_row(entry: _Entry, endpoint_id: UUID, *, held: bool) -> tuple[Any, ...]:
