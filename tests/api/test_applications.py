@@ -4,8 +4,17 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.orm import Session, sessionmaker
 
-from app.models import Application
-from tests.api.client import Api
+from app.models import (
+    ActionKind,
+    Application,
+    Delivery,
+    DeliveryAction,
+    DueDelivery,
+    Endpoint,
+    EndpointSecret,
+    Status,
+)
+from tests.api.client import Api, Tenant
 
 
 async def test_create_answers_with_every_field(api: Api) -> None:
@@ -99,6 +108,32 @@ async def test_a_deleted_one_is_gone_and_its_uid_free(api: Api, sessions: sessio
     assert [one["id"] for one in (await api.get("/app")).body["data"]] == [again.body["id"]]
     with sessions.begin() as db:
         assert db.scalars(select(Application.deleted_at).where(Application.name == "one", Application.uid == "u")).all()
+
+
+async def test_deleting_cancels_what_is_owed(api: Api, tenant: Tenant, sessions: sessionmaker[Session]) -> None:
+    for uid in ("gone", "kept"):
+        await api.post("/app", {"name": uid, "uid": uid})
+        assert (await api.post(f"/app/{uid}/endpoint", {"url": "http://127.0.0.1:9/hook"})).status == 201
+        assert (await api.post(f"/app/{uid}/msg", {"eventType": "a", "payload": {}})).status == 202
+    await api.delete("/app/gone")
+    mine = Application.organisation_id == tenant.id
+    with sessions.begin() as db:
+        uids = dict(db.execute(select(Application.id, Application.uid).where(mine)).all())
+        due = db.scalars(select(DueDelivery.application_id).where(DueDelivery.organisation_id == tenant.id)).all()
+        ended = db.execute(
+            select(Delivery.application_id, Delivery.status).where(Delivery.organisation_id == tenant.id)
+        ).all()
+        acts = db.scalars(select(DeliveryAction.kind).where(DeliveryAction.organisation_id == tenant.id)).all()
+        closed = db.execute(
+            select(Endpoint.application_id, Endpoint.deleted_at.is_not(None)).where(
+                Endpoint.organisation_id == tenant.id
+            )
+        )
+        assert {uids[one]: gone for one, gone in closed} == {"gone": True, "kept": False}
+        keys = db.scalars(select(EndpointSecret.id).where(EndpointSecret.organisation_id == tenant.id)).all()
+    assert [uids[one] for one in due] == ["kept"]
+    assert [(uids[one], status) for one, status in ended] == [("gone", Status.canceled)]
+    assert (acts, len(keys)) == ([ActionKind.cancel], 1)
 
 
 async def test_another_organisation_sees_nothing(api: Api, stranger: Api) -> None:

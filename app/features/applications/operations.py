@@ -46,9 +46,11 @@ def change(db: Session, organisation_id: UUID, application_id: UUID, values: que
 
 
 def remove(db: Session, organisation_id: UUID, application_id: UUID) -> None:
-    """Deletes an application and cancels what is owed to its endpoints. Raises Problem `not_found`."""
+    """Deletes an application with its endpoints, and cancels what they are owed. Raises Problem `not_found`."""
     if db.execute(queries.remove(organisation_id, application_id)).first() is None:
         raise not_found("Application")
+    db.execute(queries.close_endpoints(organisation_id, application_id))
+    db.execute(queries.drop_secrets(organisation_id, application_id))
     deliveries.cancel(db, organisation_id, application_id=application_id, reason=DELETED)
 
 

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, Update, func, select, update
+from sqlalchemy import Delete, Select, Update, delete, func, select, update
 from sqlalchemy.dialects.postgresql import Insert, insert
 
-from app.models import Application, ApplicationKind
+from app.models import Application, ApplicationKind, Endpoint, EndpointSecret
 
 UID_IS_TAKEN = "uq_applications_uid"
 Values = Mapping[str, Any]
@@ -52,3 +52,26 @@ def change(organisation_id: UUID, application_id: UUID, values: Values) -> Updat
 def remove(organisation_id: UUID, application_id: UUID) -> Update:
     """Marks an application as deleted, which frees its uid; its id comes back."""
     return change(organisation_id, application_id, {"deleted_at": func.now()}).returning(Application.id)
+
+
+def close_endpoints(organisation_id: UUID, application_id: UUID) -> Update:
+    """Marks the endpoints as deleted, so that a message that is coming in meanwhile is not delivered either."""
+    return (
+        update(Endpoint)
+        .where(
+            Endpoint.organisation_id == organisation_id,
+            Endpoint.application_id == application_id,
+            Endpoint.deleted_at.is_(None),
+        )
+        .values(deleted_at=func.now(), headers=None, revision=Endpoint.revision + 1)
+    )
+
+
+def drop_secrets(organisation_id: UUID, application_id: UUID) -> Delete:
+    """Forgets the signing keys of the endpoints."""
+    endpoints = select(Endpoint.id).where(
+        Endpoint.organisation_id == organisation_id, Endpoint.application_id == application_id
+    )
+    return delete(EndpointSecret).where(
+        EndpointSecret.organisation_id == organisation_id, EndpointSecret.endpoint_id.in_(endpoints)
+    )

@@ -9,9 +9,7 @@ from app.models import ApiKey, Organisation
 
 def organisations() -> Select[UUID, str]:
     """Id and name of each organisation that is not deleted, oldest first; a tenant's transaction sees its own."""
-    return (
-        select(Organisation.id, Organisation.name).where(Organisation.deleted_at.is_(None)).order_by(Organisation.id)
-    )
+    return select(Organisation.id, Organisation.name).where(Organisation.deleted_at.is_(None)).order_by(Organisation.id)
 
 
 def organisation(organisation_id: UUID) -> Select[UUID, str]:
