@@ -259,7 +259,7 @@ class EndpointStats(Out):
 
 
 class EndpointStatsRange(In):
-    """Which messages are counted, by when they were accepted: at most 28 days, by default the last 28."""
+    """Which messages are counted, by when they were accepted, ends included: at most 28 days, the last 28 by default."""
 
     since: Instant | None = None
     until: Instant | None = None

@@ -29,6 +29,7 @@ from app.kit.errors import invalid
 from app.models import Application, Endpoint, Status
 
 STATS_SPAN = timedelta(days=28)
+MILLISECOND = timedelta(milliseconds=1)
 Written = EndpointIn | EndpointUpdate | EndpointPatch
 
 
@@ -123,7 +124,7 @@ async def stats(scope: Scope, reference: str, window: EndpointStatsRange, now: d
     """How many of the window's deliveries are in which state. Raises `invalid` beyond 28 days."""
     first, last = _span(window, now)
     endpoint = await get(scope, reference)
-    of = endpoint.organisation_id, endpoint.id, ids.lowest(first), ids.lowest(last)
+    of = endpoint.organisation_id, endpoint.id, ids.lowest(first), ids.lowest(last + MILLISECOND)
     counts = dict.fromkeys(Status, 0)
     for statement in (queries.count_open(*of), queries.count_finished(*of)):
         for status, count in await scope.db.execute(statement):
