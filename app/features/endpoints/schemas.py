@@ -259,7 +259,7 @@ class EndpointStats(Out):
 
 
 class EndpointStatsRange(In):
-    """Which messages are counted, by when they were accepted, ends included: at most 28 days, the last 28 by default."""
+    """Which messages are counted, by when they were accepted, ends included: at most 28 days, else the last 28."""
 
     since: Instant | None = None
     until: Instant | None = None
