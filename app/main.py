@@ -27,7 +27,7 @@ from app.features.messages.committer import Committer, FairQueue
 from app.features.messages.ingest_router import router as ingest
 from app.features.messages.router import router as messages
 from app.features.operational_webhooks.router import router as operational_webhooks
-from app.kit import errors_http
+from app.kit import errors_http, logs
 from app.kit.db import assert_durable, make_async_engine, make_async_sessions
 from app.kit.encryption import KeyRing
 from app.kit.instance import markers
@@ -57,6 +57,7 @@ ENVELOPE_BYTES = 64 * 1024
 
 def create_app(settings: Settings | None = None) -> FastAPI:
     """The ASGI application; gunicorn calls it in each worker process."""
+    logs.install()
     settings = settings or read_settings()
     app = FastAPI(
         title="Postrider", lifespan=_lifespan, redirect_slashes=False, generate_unique_id_function=operation_id

@@ -133,5 +133,5 @@ def _sqlstate(error: DBAPIError) -> str:
 
 
 async def _unexpected(request: Request, error: Exception) -> JSONResponse:
-    logger.error("unexpected error in request %s", request.scope.get("postrider.request_id"), exc_info=error)
+    logger.error("unexpected error", exc_info=error)
     return answer(request, 500, "internal_error", "Something went wrong; the request id names it in our logs")

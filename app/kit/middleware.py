@@ -8,6 +8,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.kit import logs
 from app.kit.errors import Kind, Problem
 from app.kit.errors_http import REQUEST_ID, problem_answer
 
@@ -30,6 +31,7 @@ class RequestIds:
             return
         request_id = _request_id(scope)
         scope[REQUEST_ID_KEY] = request_id
+        logs.about(request_id)
 
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":

@@ -4,6 +4,8 @@ import logging
 
 import aiohttp
 import pytest
+from sqlalchemy import event
+from sqlalchemy.orm import Session
 
 from app.main import create_app
 from app.settings import Settings
@@ -160,6 +162,21 @@ async def test_an_unexpected_error_is_a_problem_that_tells_nothing(
     assert _is_problem(reply, 500)
     assert reply.code == "internal_error"
     assert b"hunter2" not in reply.raw
+
+
+async def test_a_commit_that_fails_is_no_success(api: Api) -> None:
+    def fail(_: Session) -> None:
+        msg = "the connection is gone"
+        raise ConnectionResetError(msg)
+
+    event.listen(Session, "before_commit", fail)
+    try:
+        reply = await api.post("/app", {"name": "a"}, key="k")
+    finally:
+        event.remove(Session, "before_commit", fail)
+    assert _is_problem(reply, 503)
+    assert (await api.get("/app")).body["data"] == []
+    assert (await api.post("/app", {"name": "a"}, key="k")).status == 201
 
 
 async def test_health_needs_no_credential(api: Api) -> None:
