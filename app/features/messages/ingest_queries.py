@@ -1,5 +1,6 @@
 """Statements of the one way in. Each takes arrays, is built once, and names its tenants in its rows."""
 
+from datetime import timedelta
 from functools import cache
 from typing import Any
 
@@ -41,6 +42,7 @@ from app.models import (
 )
 
 MOMENT = DateTime(timezone=True)
+KEYS_KEPT = timedelta(hours=24)
 
 
 @cache
@@ -118,7 +120,7 @@ def event_type_flags() -> Select[*tuple[Any, ...]]:
 
 @cache
 def insert_idempotency_keys() -> Insert:
-    """Takes the keys that nobody holds, in order; waits for a transaction that is taking the same one."""
+    """Takes the keys that nobody holds, or held a day ago, in order; waits for whoever is taking the same one."""
     given = unnest(
         organisation_id=Uuid(),
         key=LargeBinary(),
@@ -126,12 +128,12 @@ def insert_idempotency_keys() -> Insert:
         status=SmallInteger(),
         response=LargeBinary(),
     )
-    return (
-        insert(table_of(IdempotencyKey))
-        .from_select([name.key for name in given.c], select(given).order_by(given.c.key))
-        .on_conflict_do_nothing()
-        .returning(table_of(IdempotencyKey).c.key)
-    )
+    table = table_of(IdempotencyKey)
+    new = insert(table).from_select([name.key for name in given.c], select(given).order_by(given.c.key))
+    fresh = {name: new.excluded[name] for name in ("body_digest", "status", "response", "created_at")}
+    return new.on_conflict_do_update(
+        index_elements=["organisation_id", "key"], set_=fresh, where=table.c.created_at < func.now() - KEYS_KEPT
+    ).returning(table.c.key)
 
 
 @cache

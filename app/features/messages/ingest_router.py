@@ -11,8 +11,9 @@ from pydantic import ValidationError
 
 from app.auth.caller import Caller
 from app.auth.dependencies import OrganisationCaller
+from app.auth.idempotency import REPLAYED, request_key
 from app.domain import ids
-from app.domain.idempotency import fingerprint, is_valid_key
+from app.domain.idempotency import is_valid_key
 from app.domain.json_text import BadJson, Document, read_object
 from app.features.messages.committer import Committer
 from app.features.messages.operations import Accepted, Incoming, NewApplication, Once
@@ -20,6 +21,7 @@ from app.features.messages.schemas import MessageIn, MessageOut
 from app.kit.clock import new_id, utc_now
 from app.kit.errors import Fault, Kind, Problem, invalid
 from app.kit.instance import HEADER
+from app.kit.routing import malformed
 
 router = APIRouter(tags=["Message"])
 MAX_PAYLOAD_BYTES = 1024 * 1024
@@ -53,7 +55,7 @@ async def create_message(
     result = await committer.accept(incoming)
     if isinstance(result, Accepted):
         return Response(incoming.response, 202, media_type=JSON)
-    return Response(result.response, result.status, {"idempotency-replayed": "true"}, JSON)
+    return Response(result.response, result.status, {REPLAYED: "true"}, JSON)
 
 
 def _read(request: Request, app_id: str, caller: Caller, body: bytes, *, with_content: bool) -> Incoming:
@@ -86,7 +88,7 @@ def _parse(body: bytes) -> tuple[Document, MessageIn]:
         document = read_object(body, raw=PAYLOAD_NAMES)
         return document, MessageIn.model_validate(document.values)
     except BadJson as error:
-        raise Problem(Kind.bad_request, "bad_json", str(error)) from None
+        raise malformed(error) from None
     except ValidationError as error:
         faults = [Fault(("body", *one["loc"]), one["msg"], one["type"]) for one in error.errors()]
         raise Problem(Kind.invalid, "invalid", "invalid message", faults=faults) from None
@@ -125,8 +127,8 @@ def _once(request: Request, caller: Caller, body: bytes) -> Once | None:
         return None
     if not is_valid_key(key):
         raise invalid("idempotency-key", "1 to 256 printable ASCII characters", where="header")
-    scope = f"{caller.organisation_id}\0{caller.subject}\0{key}".encode()
-    return Once(fingerprint(request.method, request.url.path, scope), sha256(body).digest(), 202)
+    digest = request_key(caller, request.method, request.url.path, key)
+    return Once(digest, sha256(body).digest(), 202)
 
 
 def _render(message_id: UUID, fields: MessageIn, payload: bytes) -> bytes:
