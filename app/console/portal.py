@@ -20,6 +20,7 @@ from app.kit.errors import Problem
 from app.models import Application, Attempt, Endpoint, Status
 
 COOKIE = "postrider_portal"
+REASONS = {"gone": "it answered 410 Gone", "failing": "it failed for days"}
 router = APIRouter(include_in_schema=False, prefix=PAGE)
 
 
@@ -127,7 +128,8 @@ def _look(db: Session, holder: _Holder) -> Portal | None:
 
 
 def _endpoint(endpoint: Endpoint) -> ShownEndpoint:
-    return ShownEndpoint(endpoint.url, endpoint.description, endpoint.disabled, endpoint.disabled_reason)
+    reason = REASONS.get(endpoint.disabled_reason or "")
+    return ShownEndpoint(endpoint.url, endpoint.description, endpoint.disabled, reason)
 
 
 def _attempt(attempt: Attempt) -> ShownAttempt:

@@ -1,5 +1,6 @@
 """Endpoints: what can be written, what is shown, what is refused."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -207,6 +208,12 @@ async def test_put_of_something_unknown_makes_it(api: Api, app: str) -> None:
     again = await api.put(f"{app}/endpoint/mine", {"url": URL})
     assert (again.status, again.body["id"]) == (200, made.body["id"])
     assert (await api.put(f"{app}/endpoint/{made.body['id'][:-1]}z", {"url": URL})).status == 404
+
+
+async def test_concurrent_puts_make_one(api: Api, app: str) -> None:
+    replies = await asyncio.gather(*(api.put(f"{app}/endpoint/mine", {"url": URL}) for _ in range(6)))
+    assert sorted(one.status for one in replies) == [200] * 5 + [201]
+    assert len({one.body["id"] for one in replies}) == 1
 
 
 async def test_patch_changes_what_is_given_and_null_clears(api: Api, app: str) -> None:

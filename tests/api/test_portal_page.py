@@ -4,11 +4,12 @@ from html.parser import HTMLParser
 
 import aiohttp
 import pytest
+from sqlalchemy import update
 from sqlalchemy.orm import Session, sessionmaker
 
-from app.models import Status
+from app.models import Endpoint, Status
 from tests.api.client import Api, Reply, Tenant
-from tests.api.world import World
+from tests.api.world import World, uuid_of
 
 COOKIE = "postrider_portal"
 HOSTILE = "<script>alert('x')</script>\"'&"
@@ -85,6 +86,15 @@ async def test_endpoints_are_shown_with_their_state(world: World) -> None:
         assert text in page.text
     assert HOSTILE in page.text
     assert "script" not in page.tags
+
+
+@pytest.mark.parametrize(("reason", "words"), [("gone", "410 Gone"), ("failing", "failed for days")])
+async def test_the_reason_of_a_disabled_endpoint_is_told(world: World, reason: str, words: str) -> None:
+    endpoint = await world.endpoint()
+    with world.sessions.begin() as db:
+        statement = update(Endpoint).where(Endpoint.id == uuid_of(endpoint))
+        db.execute(statement.values(disabled=True, disabled_reason=reason))
+    assert words in (await page_of(world)).text
 
 
 async def test_attempts_are_shown_with_their_result(world: World) -> None:

@@ -25,7 +25,7 @@ from app.features.endpoints.schemas import (
     EventExampleIn,
 )
 from app.kit.encryption import KeyRing
-from app.kit.errors import invalid
+from app.kit.errors import Problem, invalid
 from app.models import Application, Endpoint, Status
 
 STATS_SPAN = timedelta(days=28)
@@ -68,9 +68,15 @@ async def put(scope: Scope, reference: str, wanted: EndpointUpdate) -> tuple[End
 
     Raises `not_found` for an id that there is none of, `invalid`, `conflict`.
     """
-    endpoint = await scope.db.run_sync(operations.seek, scope.application, reference, lock=True)
+    endpoint = await _seek(scope, reference)
     if endpoint is None:
-        return await create(scope, _as_new(wanted, operations.uid_for(reference))), True
+        try:
+            return await create(scope, _as_new(wanted, operations.uid_for(reference))), True
+        except Problem:
+            # Someone else may have made it meanwhile.
+            endpoint = await _seek(scope, reference)
+            if endpoint is None:
+                raise
     changes = await _checked(scope, wanted)
     if "uid" not in wanted.model_fields_set:
         del changes["uid"]
@@ -161,6 +167,10 @@ async def _checked(scope: Scope, wanted: Written) -> Changes:
         field=wanted.event_types_field,
     )
     return changes
+
+
+async def _seek(scope: Scope, reference: str) -> Endpoint | None:
+    return await scope.db.run_sync(operations.seek, scope.application, reference, lock=True)
 
 
 def _as_new(wanted: EndpointUpdate, uid: str) -> EndpointIn:

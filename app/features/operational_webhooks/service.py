@@ -24,6 +24,7 @@ from app.features.operational_webhooks.schemas import (
 )
 from app.kit.clock import new_id
 from app.kit.encryption import KeyRing
+from app.kit.errors import Problem
 from app.models import Application, Endpoint
 
 Written = OperationalWebhookEndpointUpdate | OperationalWebhookEndpointPatch
@@ -66,9 +67,15 @@ async def create(scope: Scope, new: OperationalWebhookEndpointIn) -> Endpoint:
 
 async def put(scope: Scope, reference: str, wanted: OperationalWebhookEndpointUpdate) -> tuple[Endpoint, bool]:
     """The endpoint as it is wanted, and whether it was made. A uid that is left out stays."""
-    endpoint = await scope.db.run_sync(endpoints.seek, scope.application, reference, lock=True)
+    endpoint = await _seek(scope, reference)
     if endpoint is None:
-        return await create(scope, _as_new(wanted, endpoints.uid_for(reference))), True
+        try:
+            return await create(scope, _as_new(wanted, endpoints.uid_for(reference))), True
+        except Problem:
+            # Someone else may have made it meanwhile.
+            endpoint = await _seek(scope, reference)
+            if endpoint is None:
+                raise
     changes = _checked(scope, wanted)
     if "uid" not in wanted.model_fields_set:
         del changes["uid"]
@@ -119,6 +126,10 @@ def _checked(scope: Scope, wanted: Written) -> Changes:
         raise unknown_event_types(wanted.event_types_field, unknown)
     endpoints.require_destination(scope.destinations, changes)
     return changes
+
+
+async def _seek(scope: Scope, reference: str) -> Endpoint | None:
+    return await scope.db.run_sync(endpoints.seek, scope.application, reference, lock=True)
 
 
 def _as_new(wanted: OperationalWebhookEndpointUpdate, uid: str) -> OperationalWebhookEndpointIn:
