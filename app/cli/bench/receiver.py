@@ -3,6 +3,7 @@
 import asyncio
 import json
 import time
+from typing import cast
 
 import click
 import uvloop
@@ -53,8 +54,7 @@ class Receiver(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keeps the transport."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's has another base
 
     def data_received(self, data: bytes) -> None:
         """Answers every request that is whole."""

@@ -21,6 +21,7 @@ _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 _POLL_SECONDS = 0.05
 _TAIL_BYTES = 20_000
+_LEFTOVER_SECONDS = 5.0  # they were asked when their parent died, and what they used may be gone
 _ERROR = re.compile(r"[\w.]+(Error|Exception)\b|.*\b(FATAL|CRITICAL)\b")
 
 
@@ -103,10 +104,10 @@ def end_leftovers(folder: Path, mark: str) -> list[str]:
     """
     records = sorted(_records(folder), key=lambda record: record.rank)
     for record in records:
-        _end(record.identity, record.stop_signal, record.stop_seconds)
+        _end(record.identity, record.stop_signal, min(record.stop_seconds, _LEFTOVER_SECONDS))
     strays = marked(mark)
     for stray in strays:
-        _end(stray, signal.SIGTERM, 2.0)
+        _end(stray, signal.SIGTERM, _LEFTOVER_SECONDS)
     for file in folder.glob("*.pid"):
         file.unlink(missing_ok=True)
     return [record.name for record in records] + [f"pid {stray.pid}" for stray in strays]

@@ -1,0 +1,142 @@
+"""The machine under test: real servers, the product's own processes, and what each costs."""
+
+import base64
+import os
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from http import HTTPStatus
+from pathlib import Path
+from urllib.error import URLError
+
+import psycopg
+import redis
+
+from app.cli.bench.usage import Usage, parent_of
+from app.cli.dev.errors import DevError
+from app.cli.dev.ports import any_free
+from app.cli.dev.process import Child, Program, last_words, wait_until
+from app.cli.dev.roles import DatabaseUrls, create_roles, with_database
+from app.cli.embedded import embedded_postgres, embedded_redis
+from app.kit.encryption import KeyRing
+
+PROCESSES = 2
+_START_SECONDS = 60.0
+_MODULE = [sys.executable, "-m"]
+
+
+class Machine:
+    """Starts and stops processes. Use it from the main thread; every child ends with this process."""
+
+    def __init__(self, folder: Path, postgres_url: str, redis_url: str) -> None:
+        self.folder = folder
+        self.postgres_url = postgres_url
+        self.redis_url = redis_url
+        self._encryption_key = base64.b64encode(os.urandom(32)).decode()
+        self.ring = KeyRing.parse({"bench": self._encryption_key}, "bench")
+        self.usage = Usage()
+        self.usage.add("postgres", _postmaster(postgres_url))
+        with redis.Redis.from_url(redis_url) as client:
+            self.usage.add("redis", int(client.info("server")["process_id"]))
+
+    def database(self, name: str) -> DatabaseUrls:
+        """A new database with the product's tables."""
+        urls = create_roles(self.postgres_url, database=name)
+        log = self.folder / "migrate.log"
+        with log.open("wb") as output:
+            done = subprocess.run(
+                [*_MODULE, "app.cli.main", "migrate"],
+                env=self._environment(urls),
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                check=False,
+            )
+        if done.returncode:
+            raise DevError(f"the migration failed: {last_words(log)} ({log})")
+        return urls
+
+    def superuser(self, name: str) -> str:
+        """The superuser's URL of a database."""
+        return with_database(self.postgres_url, name)
+
+    @contextmanager
+    def running(self, name: str, *words: str, env: Mapping[str, str] | None = None) -> Iterator[Child]:
+        """Runs a module until the end of the block."""
+        log = self.folder / f"{name}.log"
+        program = Program(name, [*_MODULE, *words], log, env=env or dict(os.environ), stop_seconds=30)
+        child = Child(program, self.folder)
+        self.usage.add(name, child.pid)
+        try:
+            yield child
+        finally:
+            self.usage.remove(name)
+            child.stop()
+
+    @contextmanager
+    def api(self, urls: DatabaseUrls) -> Iterator[str]:
+        """Our API, with the product's defaults; yields its URL."""
+        port = any_free()
+        words = ["app.cli.main", "api", f"--port={port}", f"--workers={PROCESSES}"]
+        with self.running("api", *words, env=self._environment(urls)) as child:
+            await_http(child, f"http://127.0.0.1:{port}/api/v1/health")
+            yield f"http://127.0.0.1:{port}"
+
+    @contextmanager
+    def plain(self, name: str, app: str, env: Mapping[str, str] | None = None) -> Iterator[str]:
+        """A reference's ASGI application, served as ours is; yields its URL."""
+        port = any_free()
+        server = ["gunicorn", "--worker-class=uvicorn_worker.UvicornWorker", "--no-control-socket"]
+        sizes = [f"--workers={PROCESSES}", f"--bind=127.0.0.1:{port}"]
+        with self.running(name, *server, *sizes, app, env={**os.environ, **(env or {})}) as child:
+            await_http(child, f"http://127.0.0.1:{port}/openapi.json")
+            yield f"http://127.0.0.1:{port}"
+
+    @contextmanager
+    def worker(self, urls: DatabaseUrls, name: str = "worker", redis_database: int = 0) -> Iterator[Child]:
+        """Our workers, with the product's defaults."""
+        words = ["app.cli.main", "worker", f"--processes={PROCESSES}"]
+        with self.running(name, *words, env=self._environment(urls, redis_database)) as child:
+            yield child
+
+    def _environment(self, urls: DatabaseUrls, redis_database: int = 0) -> dict[str, str]:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("POSTRIDER_")}
+        return {
+            **kept,
+            **urls.as_environment(),
+            "POSTRIDER_ENVIRONMENT": "test",
+            "POSTRIDER_REDIS__URL": f"{self.redis_url.rpartition('/')[0]}/{redis_database}",
+            "POSTRIDER_SECRETS__KEYS": f'{{"bench": "{self._encryption_key}"}}',
+            "POSTRIDER_SECRETS__ACTIVE": "bench",
+            "POSTRIDER_EGRESS__ALLOW": "127.0.0.0/8,::1/128",
+        }
+
+
+@contextmanager
+def machine(folder: Path) -> Iterator[Machine]:
+    """A machine with an empty PostgreSQL and an empty Redis, in `folder`; both are removed at the end."""
+    with ExitStack() as stack:
+        postgres_url = stack.enter_context(embedded_postgres(folder))
+        redis_url = stack.enter_context(embedded_redis(folder, appendonly=True))
+        yield Machine(folder, postgres_url, redis_url)
+
+
+def await_http(child: Child, url: str) -> None:
+    """Returns when the child answers; DevError when it ends before or takes too long."""
+    wait_until(lambda: child.ended() is not None or _answers(url), _START_SECONDS)
+    if child.ended() is not None or not _answers(url):
+        raise DevError(f"{child.program.name} does not start: {child.last_words()} ({child.program.log})")
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=2) as answer:  # noqa: S310  # a URL of our own
+            return bool(answer.status == HTTPStatus.OK)
+    except (URLError, OSError):
+        return False
+
+
+def _postmaster(url: str) -> int:
+    with psycopg.connect(url) as connection:
+        return parent_of(connection.info.backend_pid)
