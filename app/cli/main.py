@@ -7,6 +7,7 @@ from app.cli.keys import keys
 from app.cli.orgs import orgs
 from app.cli.processes import api, beat, migrate, worker
 from app.cli.retention import retention
+from app.cli.secrets import secrets
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -14,7 +15,7 @@ def main() -> None:
     """Webhooks as a service: an event in, signed webhooks out."""
 
 
-for command in (dev, api, worker, beat, migrate, orgs, keys, retention):
+for command in (dev, api, worker, beat, migrate, orgs, keys, retention, secrets):
     main.add_command(command)
 
 if __name__ == "__main__":

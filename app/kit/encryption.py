@@ -135,6 +135,11 @@ class KeyRing:
         return _split(blob)[0] != self.active
 
     @property
+    def header(self) -> bytes:
+        """What everything begins with that the active key encrypted."""
+        return self._keys[self.active].header
+
+    @property
     def key_ids(self) -> frozenset[str]:
         """The ids of all keys."""
         return frozenset(self._keys)

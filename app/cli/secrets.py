@@ -1,0 +1,55 @@
+"""`postrider secrets`: what is encrypted at rest, and the key ring that encrypts it."""
+
+import base64
+import os
+
+import click
+from sqlalchemy.exc import OperationalError
+
+from app.cli.operator import settings_or_exit
+from app.features.endpoints.rotation import rotate as rotate_rows
+from app.kit.db import make_engine, make_sessions
+from app.kit.encryption import BadKeyRing, KeyRing, Undecryptable
+from app.settings import Secrets
+
+KEY_BYTES = 32
+
+
+@click.group()
+def secrets() -> None:
+    """Turn the key ring that encrypts secrets at rest."""
+
+
+@secrets.command("new-key")
+def new_key() -> None:
+    """Print a new key for POSTRIDER_SECRETS__KEYS: base64 of 32 random bytes."""
+    click.echo(base64.b64encode(os.urandom(KEY_BYTES)).decode())
+
+
+@secrets.command()
+def rotate() -> None:
+    """Bring every secret under the active key, in batches, while everything serves.
+
+    First add the new key to POSTRIDER_SECRETS__KEYS in every process, then make it POSTRIDER_SECRETS__ACTIVE, then
+    run this. Keep the old key for 28 days: portal links and stored answers made under it end with it.
+    """
+    settings = settings_or_exit()
+    try:
+        engine = make_engine(settings.database.worker(), pool_size=1, name="postrider-secrets")
+        done = rotate_rows(make_sessions(engine), _ring(settings.secrets), _tell)
+    except (ValueError, Undecryptable) as error:
+        raise click.ClickException(str(error)) from error
+    except OperationalError as error:
+        raise click.ClickException(f"the database does not answer: {str(error.orig).splitlines()[0]}") from error
+    click.echo(f"{done} now lie under key {settings.secrets.active}; nothing lies under another one")
+
+
+def _tell(done: int) -> None:
+    click.echo(f"{done} re-encrypted", err=True)
+
+
+def _ring(configured: Secrets) -> KeyRing:
+    try:
+        return KeyRing.parse({name: key.get_secret_value() for name, key in configured.keys.items()}, configured.active)
+    except BadKeyRing as error:
+        raise click.UsageError(str(error)) from error
