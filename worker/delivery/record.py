@@ -160,7 +160,7 @@ def _delivery_row(one: Decision) -> tuple[Any, ...]:
 
 
 def _update_health(db: Session, results: Sequence[Sent], now: datetime) -> list[Disabled]:
-    """Learns from failures, and from any result of an endpoint that was unwell; returns what was disabled for it."""
+    """Learns from failures, and from any result of an endpoint that was unwell; returns what was disabled and is to be told."""
     by_endpoint: dict[tuple[UUID, UUID], list[Sent]] = defaultdict(list)
     for one in results:
         by_endpoint[one.job.key.organisation_id, one.job.key.endpoint_id].append(one)
@@ -209,7 +209,12 @@ def _disable(
     for row in disabled:
         operations.cancel(db, row.organisation_id, endpoint_id=row.id, reason="endpoint disabled")
     since = {key[1]: health.fail_since or now for key, health in learnt.items()}
-    return [Disabled(row.organisation_id, row.application_id, row.id, row.uid, since[row.id]) for row in disabled]
+    told = {key[1] for key, group in touched.items() if not group[0].job.is_operational}
+    return [
+        Disabled(row.organisation_id, row.application_id, row.id, row.uid, since[row.id])
+        for row in disabled
+        if row.id in told
+    ]
 
 
 def _change(one: Decision) -> str | None:
