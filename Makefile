@@ -65,6 +65,10 @@ lock:
 	@command -v uv > /dev/null || { echo 'make lock needs uv: https://docs.astral.sh/uv'; exit 1; }
 	$(COMPILE) pyproject.toml -o requirements.lock
 	$(COMPILE) --extra dev -c requirements.lock pyproject.toml -o requirements-dev.lock
+	cd tests/sdk/requirements && for one in svix-*.txt; do \
+		version=$${one#svix-}; echo "svix==$${version%.txt}" | $(COMPILE) --no-annotate - -o "$$one" || exit 1; \
+	done
+	cd tests/sdk/js && npm install --package-lock-only --omit-lockfile-registry-resolved --no-audit --no-fund
 
 clean:
 	@if [ -d .postrider ] && [ -x $(BIN)/python ]; then $(BIN)/python -m app.cli.main dev --forget; fi

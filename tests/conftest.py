@@ -9,7 +9,9 @@ import pytest
 from app.cli.dev.errors import DevError
 from app.cli.dev.roles import DatabaseUrls
 from tests.acceptance import Acceptance
+from tests.receiver import Receiver
 from tests.servers import Servers, cloned_database, process_environment, running_servers, template_database
+from tests.system import System, running_system
 
 # A skip in CI must begin so: it is about the kernel or the hardware, which no package changes.
 NOT_INSTALLABLE = "this machine cannot: "
@@ -61,6 +63,23 @@ def database(servers: Servers, template: str) -> Iterator[DatabaseUrls]:
 def environment(servers: Servers, database: DatabaseUrls) -> dict[str, str]:
     """The environment of processes that work on the module's database."""
     return process_environment(database, servers.redis_url)
+
+
+@pytest.fixture(scope="session")
+def system(servers: Servers, template: str) -> Iterator[System]:
+    """Every process of an installation, on a database of its own, for the tests that look from outside."""
+    with (
+        cloned_database(servers, template) as urls,
+        running_system(process_environment(urls, servers.redis_url)) as started,
+    ):
+        yield started
+
+
+@pytest.fixture(scope="session")
+def receiver() -> Iterator[Receiver]:
+    """A receiver on loopback that remembers what it got."""
+    with Receiver() as started:
+        yield started
 
 
 @pytest.hookimpl(wrapper=True)

@@ -1,0 +1,146 @@
+"""An HTTP server on a thread that records what it gets and answers as it is told, path by path."""
+
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import count
+from typing import Self
+
+
+@dataclass(frozen=True)
+class Received:
+    """One request as it arrived: names of headers in lower case, `at` of time.monotonic."""
+
+    path: str
+    headers: Mapping[str, str]
+    body: bytes
+    at: float
+
+    @property
+    def id(self) -> str:
+        return self.headers["webhook-id"]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What is sent back, after a while."""
+
+    status: int = 204
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    after: float = 0.0
+
+
+OK = Answer()
+
+
+class Receiver(AbstractContextManager["Receiver"]):
+    """Paths answer from their lists, the last entry for ever; 204 where nothing is said."""
+
+    def __init__(self, host: str = "127.0.0.1", port: int = 0) -> None:
+        self._server = _Server((host, port), self._handler())
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
+        self._arrived = threading.Condition()
+        self._requests: dict[str, list[Received]] = defaultdict(list)
+        self._answers: dict[str, list[Answer]] = {}
+        self._numbers = count(1)
+
+    @property
+    def base(self) -> str:
+        """Its URL without a path."""
+        host, port = self._server.server_address[:2]
+        return f"http://{host!s}:{port}"
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    def path(self, *answers: Answer) -> str:
+        """A path of its own that answers so."""
+        path = f"/{next(self._numbers)}"
+        self.tell(path, *answers)
+        return path
+
+    def tell(self, path: str, *answers: Answer) -> None:
+        """Changes what a path answers from now on."""
+        with self._arrived:
+            self._answers[path] = list(answers or (OK,))
+
+    def at(self, path: str) -> Sequence[Received]:
+        """What has come to a path."""
+        with self._arrived:
+            return list(self._requests[path])
+
+    @property
+    def all(self) -> Sequence[Received]:
+        """What has come to any path."""
+        with self._arrived:
+            return [one for requests in self._requests.values() for one in requests]
+
+    def wait(self, path: str, number: int = 1, seconds: float = 15.0) -> Sequence[Received]:
+        """What has come to a path, once it is this much; AssertionError when it does not come in time."""
+        return self.wait_until(path, lambda seen: len(seen) >= number, seconds)
+
+    def wait_until(
+        self, path: str, enough: Callable[[Sequence[Received]], bool], seconds: float = 15.0
+    ) -> Sequence[Received]:
+        """What has come to a path, once that is enough; AssertionError when it does not come in time."""
+        with self._arrived:
+            came = self._arrived.wait_for(lambda: enough(self._requests[path]), seconds)
+            seen = list(self._requests[path])
+        assert came, f"{len(seen)} requests came to {path} within {seconds:g} s"
+        return seen
+
+    def take(self, received: Received) -> Answer:
+        """Notes a request; what to answer."""
+        with self._arrived:
+            self._requests[received.path].append(received)
+            answers = self._answers.get(received.path, [OK])
+            self._arrived.notify_all()
+            return answers.pop(0) if len(answers) > 1 else answers[0]
+
+    def _handler(self) -> type[BaseHTTPRequestHandler]:
+        receiver = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self) -> None:
+                self._take()
+
+            def do_GET(self) -> None:  # a redirect that was followed would come so
+                self._take()
+
+            def _take(self) -> None:
+                body = self.rfile.read(int(self.headers.get("content-length", 0)))
+                headers = {name.lower(): value for name, value in self.headers.items()}
+                answer = receiver.take(Received(self.path, headers, body, time.monotonic()))
+                time.sleep(answer.after)
+                self.send_response(answer.status)
+                for name, value in answer.headers.items():
+                    self.send_header(name, value)
+                if answer.status != 204:
+                    self.send_header("content-length", str(len(answer.body)))
+                self.end_headers()
+                self.wfile.write(answer.body)
+
+            def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the base class's name
+                """The tests look at what was received."""
+
+        return Handler
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 256
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A sender that was killed says nothing about the receiver."""

@@ -1,0 +1,79 @@
+"""Environments of the judges: made once from locked requirements, kept in the user's cache."""
+
+import fcntl
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+INSTALL_SECONDS = 240
+
+
+def python_judge(version: str) -> Path:
+    """The Python of an environment in which this version of PyPI's `svix` is installed."""
+    requirements = HERE / "requirements" / f"svix-{version}.txt"
+    digest = _digest(sys.version.encode(), requirements.read_bytes())
+
+    def install(home: Path) -> None:
+        _run([sys.executable, "-m", "venv", home])
+        pip: list[str | Path] = [home / "bin" / "python", "-m", "pip", "--disable-pip-version-check", "--quiet"]
+        _run([*pip, "install", "--require-hashes", "--only-binary=:all:", "-r", requirements])
+
+    return _made(f"svix-{version}-{digest}", install) / "bin" / "python"
+
+
+def javascript_judge() -> Path:
+    """A folder with the JavaScript judges, in which npm's `svix` and `standardwebhooks` are installed."""
+    files = sorted(path for path in (HERE / "js").iterdir() if path.suffix in {".json", ".mjs"})
+    digest = _digest(*(path.name.encode() + path.read_bytes() for path in files))
+
+    def install(home: Path) -> None:
+        home.mkdir()
+        for path in files:
+            shutil.copy(path, home)
+        _run(["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts", f"--prefix={home}"])
+
+    if not (shutil.which("node") and shutil.which("npm")):
+        pytest.skip("the JavaScript judges need node and npm")
+    return _made(f"js-{digest}", install)
+
+
+def _made(name: str, install: Callable[[Path], None]) -> Path:
+    """The folder of an environment; what was left half made is begun anew."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "postrider-judges"
+    cache.mkdir(parents=True, exist_ok=True)
+    home, stamp = cache / name, cache / f"{name}.complete"
+    with _locked(cache / f"{name}.lock"):
+        if not (stamp.exists() and home.exists()):
+            stamp.unlink(missing_ok=True)
+            shutil.rmtree(home, ignore_errors=True)
+            install(home)
+            stamp.touch()
+    return home
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _run(command: Sequence[str | Path]) -> None:
+    try:
+        subprocess.run(command, check=True, capture_output=True, text=True, timeout=INSTALL_SECONDS)
+    except subprocess.CalledProcessError as error:
+        pytest.skip(f"a judge cannot be installed here: {(error.stderr or error.stdout).strip()[-400:]}")
+    except subprocess.TimeoutExpired:
+        pytest.skip(f"a judge could not be installed within {INSTALL_SECONDS} s")
+
+
+def _digest(*parts: bytes) -> str:
+    return hashlib.sha256(b"\0".join(parts)).hexdigest()[:12]
