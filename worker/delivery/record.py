@@ -144,9 +144,10 @@ def _finish(db: Session, ended: Sequence[Decision]) -> None:
     by_hand = [one.sent.job for one in ended if one.sent.job.key.trigger and one.sent.verdict.success]
     if by_hand:
         db.execute(queries.settle_twins(), transpose([job.key[:3] for job in by_hand], *queries.PAIR))
+    # Of both triggers in one batch the success counts, whichever came first.
     rows = {
         one.sent.job.key[:3]: _delivery_row(one)
-        for one in ended
+        for one in sorted(ended, key=lambda one: one.sent.verdict.success)
         if one.sent.verdict.success or one.sent.job.key.trigger == Trigger.scheduled
     }
     if rows:
@@ -160,7 +161,7 @@ def _delivery_row(one: Decision) -> tuple[Any, ...]:
 
 
 def _update_health(db: Session, results: Sequence[Sent], now: datetime) -> list[Disabled]:
-    """Learns from failures, and from any result of an endpoint that was unwell; returns what was disabled and is to be told."""
+    """Learns from failures, and from any result of an endpoint that was unwell; returns what to tell."""
     by_endpoint: dict[tuple[UUID, UUID], list[Sent]] = defaultdict(list)
     for one in results:
         by_endpoint[one.job.key.organisation_id, one.job.key.endpoint_id].append(one)
