@@ -41,6 +41,13 @@ class World:
         return self
 
     @property
+    def engine(self) -> Engine:
+        """The worker's."""
+        engine = self.sessions.kw["bind"]
+        assert isinstance(engine, Engine)
+        return engine
+
+    @property
     def path(self) -> str:
         return f"/app/{self.app_id}"
 

@@ -2,16 +2,16 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import UTC
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
     CTE,
+    Boolean,
     ColumnElement,
     Date,
     DateTime,
-    Insert,
     Select,
     SmallInteger,
     Subquery,
@@ -25,6 +25,7 @@ from sqlalchemy import (
     func,
     insert,
     literal,
+    literal_column,
     null,
     select,
     union_all,
@@ -203,9 +204,48 @@ def is_owed_at_all(
     return due.exists() | ended.exists()
 
 
-def insert_resend(message: Message, endpoint_id: UUID) -> Insert:
-    """Owes one try more, at once; nothing when one is owed already."""
-    return (
+def history(organisation_id: UUID, message_id: UUID | None = None) -> Select[*tuple[Any, ...]]:
+    """All that is append-only about the organisation's deliveries, or one message's, in order: see derive.Fact."""
+    moment = DateTime(timezone=True)
+    owed = select(
+        Message.id.label("message_id"),
+        func.unnest(Message.fan_out).label("endpoint_id"),
+        cast(Message.created_at, moment).label("at"),
+        _text("owed").label("kind"),
+        cast(null(), SmallInteger).label("trigger"),
+        cast(null(), SmallInteger).label("status"),
+        cast(null(), Boolean).label("is_last"),
+    ).where(Message.organisation_id == organisation_id)
+    ended = Attempt.started_at + Attempt.duration_ms * literal_column("interval '1 millisecond'")
+    tried = select(
+        Attempt.message_id,
+        Attempt.endpoint_id,
+        ended,
+        _text("attempt"),
+        Attempt.trigger,
+        Attempt.status,
+        Attempt.next_at.is_(None),
+    ).where(Attempt.organisation_id == organisation_id)
+    acts = select(
+        DeliveryAction.message_id,
+        DeliveryAction.endpoint_id,
+        DeliveryAction.created_at,
+        DeliveryAction.kind,
+        null(),
+        null(),
+        null(),
+    ).where(DeliveryAction.organisation_id == organisation_id)
+    if message_id is not None:
+        owed = owed.where(Message.id == message_id)
+        tried = tried.where(Attempt.message_id == message_id, _since(message_id))
+        acts = acts.where(DeliveryAction.message_id == message_id)
+    facts = union_all(owed, tried, acts).subquery("facts")
+    return select(facts).order_by(facts.c.message_id, facts.c.endpoint_id, facts.c.kind != _text("owed"), facts.c.at)
+
+
+def resend(message: Message, endpoint_id: UUID, reason: str) -> Select[int]:
+    """Owes one try more, at once; 0 when one is owed already."""
+    debt = (
         upsert(DueDelivery)
         .values(
             organisation_id=message.organisation_id,
@@ -215,7 +255,7 @@ def insert_resend(message: Message, endpoint_id: UUID) -> Insert:
             application_id=message.application_id,
             lane=Lane.first,
             state=DueState.ready,
-            due_at=func.now(),
+            due_at=clock(),
             attempt=0,
             failures=0,
             expires_on=message.payload_expires_at.astimezone(UTC).date(),
@@ -223,19 +263,9 @@ def insert_resend(message: Message, endpoint_id: UUID) -> Insert:
         )
         .on_conflict_do_nothing()
     )
-
-
-def insert_action(organisation_id: UUID, endpoint_id: UUID, message_id: UUID, kind: ActionKind, reason: str) -> Insert:
-    """Notes an operator's act."""
-    return insert(DeliveryAction).values(
-        organisation_id=organisation_id,
-        id=uuid7(),
-        endpoint_id=endpoint_id,
-        message_id=message_id,
-        kind=kind,
-        reason=reason,
-        created_at=clock(),
-    )
+    row = DueDelivery
+    owed = debt.returning(row.organisation_id, row.endpoint_id, row.message_id, row.due_at.label("at")).cte("owed")
+    return select(func.count()).select_from(owed).add_cte(_acts(owed, ActionKind.resend, reason))
 
 
 def cancel(
@@ -254,7 +284,7 @@ def cancel(
         scope.append(DueDelivery.endpoint_id == endpoint_id)
     if message_id is not None:
         scope.append(DueDelivery.message_id == message_id)
-    gone = delete(DueDelivery).where(*scope).returning(*DueDelivery.__table__.c).cte("gone")
+    gone = delete(DueDelivery).where(*scope).returning(*DueDelivery.__table__.c, _taken()).cte("gone")
     return select(func.count()).select_from(gone).add_cte(_ended(gone), _acts(gone, ActionKind.cancel, reason))
 
 
@@ -273,17 +303,18 @@ def _ended(gone: CTE) -> CTE:
         row.application_id,
         _small(Status.canceled),
         row.failures,
-        clock(),
+        row.at,
     ).where(row.trigger == Trigger.scheduled)
     names = ["organisation_id", "endpoint_id", "message_id", "application_id", "status", "attempts", "finished_at"]
-    return insert(Delivery).from_select(names, values).returning(Delivery.message_id).cte("ended")
+    ended = upsert(Delivery).from_select(names, values).on_conflict_do_nothing()
+    return ended.returning(Delivery.message_id).cte("ended")
 
 
 def _acts(pairs: CTE, kind: ActionKind, reason: str) -> CTE:
-    """One action for each pair, timed after the rows were taken, so that it sorts behind every attempt of theirs."""
+    """One action for each pair, at the moment that the pair has."""
     row = pairs.c
     distinct = (
-        select(row.organisation_id, row.endpoint_id, row.message_id)
+        select(row.organisation_id, row.endpoint_id, row.message_id, func.min(row.at).label("at"))
         .group_by(row.organisation_id, row.endpoint_id, row.message_id)
         .subquery("pairs")
     )
@@ -294,10 +325,15 @@ def _acts(pairs: CTE, kind: ActionKind, reason: str) -> CTE:
         distinct.c.message_id,
         _text(kind),
         _text(reason),
-        clock(),
+        distinct.c.at,
     )
     names = ["organisation_id", "id", "endpoint_id", "message_id", "kind", "reason", "created_at"]
     return insert(DeliveryAction).from_select(names, values).returning(DeliveryAction.id).cte("acts")
+
+
+def _taken() -> ColumnElement[datetime]:
+    """When a row was taken. What an act owes is due from that moment, so that no later attempt begins before it."""
+    return cast(clock(), DateTime(timezone=True)).label("at")
 
 
 def _small(value: int) -> ColumnElement[int]:
@@ -330,10 +366,10 @@ def replay(scope: Scope, most: int, reason: str) -> Select[int, int, UUID | None
     gone = (
         delete(Delivery)
         .where(*_ended_in(scope), Delivery.message_id == found.c.message_id)
-        .returning(Delivery.organisation_id, Delivery.endpoint_id, Delivery.message_id)
+        .returning(Delivery.organisation_id, Delivery.endpoint_id, Delivery.message_id, _taken())
         .cte("gone")
     )
-    again = select(found).join(gone, gone.c.message_id == found.c.message_id)
+    again = select(found, gone.c.at).join(gone, gone.c.message_id == found.c.message_id)
     looked = select(func.count(), func.max(cast(found.c.message_id, Text))).select_from(found).subquery()
     owed = select(func.count()).select_from(gone).scalar_subquery()
     return select(looked.c[0], owed, cast(looked.c[1], Uuid)).add_cte(
@@ -390,14 +426,11 @@ def _owe_again(debts: Subquery) -> CTE:
         "attempt": 0,
         "failures": 0,
     }
-    values = select(*debts.c, func.now(), *(_small(value) for value in fixed.values()))
-    return (
-        upsert(DueDelivery)
-        .from_select([*(one.key for one in debts.c), "due_at", *fixed], values)
-        .on_conflict_do_nothing()
-        .returning(DueDelivery.organisation_id, DueDelivery.endpoint_id, DueDelivery.message_id)
-        .cte("owed")
-    )
+    values = select(debts, *(_small(value) for value in fixed.values()))
+    names = ["due_at" if one.key == "at" else one.key for one in debts.c]
+    owed = upsert(DueDelivery).from_select([*names, *fixed], values).on_conflict_do_nothing()
+    row = DueDelivery
+    return owed.returning(row.organisation_id, row.endpoint_id, row.message_id, row.due_at.label("at")).cte("owed")
 
 
 def candidates(
@@ -427,7 +460,7 @@ def flags_of(organisation_id: UUID, names: Collection[str]) -> Select[str, list[
 def owe_missing(organisation_id: UUID, endpoint_id: UUID, ids: Collection[UUID], reason: str) -> Select[int]:
     """Owes messages to an endpoint that was never owed them, in the replay lane; says how many."""
     known = is_owed_at_all(organisation_id, endpoint_id, Message.id)
-    debts = select(*_debt(endpoint_id)).where(
+    debts = select(*_debt(endpoint_id), _taken()).where(
         Message.organisation_id == organisation_id, Message.id.in_(ids), readable(), ~known
     )
     owed = _owe_again(debts.subquery("missing"))

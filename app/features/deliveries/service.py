@@ -31,7 +31,7 @@ from app.kit.errors import invalid, not_found
 from app.kit.paging import Order, Page, Seal, paginate
 from app.kit.raw_json import write_page, write_with
 from app.kit.wakes import Wake, ask
-from app.models import ActionKind, Application, Attempt, BackgroundTask, Endpoint, Status
+from app.models import Application, Attempt, BackgroundTask, Endpoint, Status
 
 RECOVERABLE = timedelta(days=14)
 REPLAYABLE = timedelta(days=90)
@@ -204,8 +204,7 @@ async def resend(db: AsyncSession, application: Application, message_ref: str, e
         raise missing_payload()
     if endpoint.disabled:
         raise endpoint_disabled()
-    await db.execute(queries.insert_resend(message, endpoint.id))
-    await db.execute(queries.insert_action(*pair, ActionKind.resend, "resend"))
+    await db.execute(queries.resend(message, endpoint.id, "resend"))
     ask(db.sync_session, Wake.delivery)
 
 
