@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 from sqlalchemy.orm import Session
 
+from app.cli.dev.account import server_account
 from app.cli.dev.demo import APPLICATION, Api, DemoReceiver, Receipt, deliver_first_event
 from app.cli.dev.errors import DevError
 from app.cli.dev.folder import Folder, State, write_private
@@ -23,12 +24,19 @@ from app.features.organisations import operations, queries
 from app.kit.db import make_engine, make_sessions
 
 _FIRST_PORT = 8000
+_FOLDER = click.Path(path_type=Path, readable=False)  # what is wrong with it is said in a line of our own
 _ORGANISATION = "Development"
 
 
 @click.command()
 @click.option("--port", type=click.IntRange(1, 65535), help="The API's port; 8000 or the next free when left out.")
-@click.option("--data", default=".postrider", show_default=True, type=click.Path(path_type=Path), help="The folder.")
+@click.option(
+    "--data",
+    default=".postrider",
+    show_default=True,
+    type=click.Path(path_type=Path, readable=False),
+    help="The folder.",
+)
 @click.option("--api-processes", default=Sizes.api, show_default=True, help="Processes that serve requests.")
 @click.option("--worker-processes", default=Sizes.worker, show_default=True, help="Processes that deliver.")
 @click.option("--with-parent", is_flag=True, help="End when the process that started this one ends.")
@@ -60,6 +68,9 @@ def dev(
     except DevError as error:
         click.echo(f"postrider: {error}", err=True)
         sys.exit(error.exit_code)
+    except OSError as error:
+        click.echo(f"postrider: {error.filename or 'the system'}: {error.strerror}", err=True)
+        sys.exit(1)
     except Stopped:
         click.echo("stopped")
 
@@ -74,7 +85,6 @@ def _run(folder: Folder, interrupts: Interrupts, port: int | None, sizes: Sizes)
                 supervisor.keep()
             finally:
                 interrupts.ignore()
-                click.echo("stopping ...")
                 supervisor.stop()
     finally:
         folder.ready.unlink(missing_ok=True)
@@ -139,7 +149,8 @@ def _end_leftovers(folder: Folder) -> None:
 def _forget(folder: Folder) -> None:
     for name in ("postgres", "redis"):
         remove_home(folder.path / name)
-    remove_copies()
+    if server_account():
+        remove_copies()
     click.echo(f"removed the data of {_shown(folder.path)}")
 
 

@@ -54,6 +54,8 @@ class Supervisor:
 
     def stop(self) -> None:
         """Ends all children, the lowest rank first, each before the next."""
+        if self._kept:
+            self._say("stopping ...")
         for kept in sorted(self._kept.values(), key=lambda one: one.child.program.rank):
             kept.child.stop()
         self._kept.clear()
