@@ -189,6 +189,12 @@ def test_a_folder_that_cannot_be_used_is_one_line(tmp_path: Path) -> None:
     assert "cannot be used" in line
 
 
+def test_a_file_that_cannot_be_read_is_one_line(data: Path) -> None:
+    (data / "state.json").mkdir(parents=True)
+    assert refused(data) == (1, f"postrider: {data}/state.json cannot be read: Is a directory\n")
+    assert is_all_gone(data)
+
+
 def test_an_unreachable_database_is_one_line(data: Path) -> None:
     named = {"POSTRIDER_DATABASE__URL": "postgresql://a:hush@127.0.0.1:1/d"}
     status, line = refused(data, environment={**bare_environment(), **named})
