@@ -1,7 +1,8 @@
 """What is handed from stage to stage: a claimed delivery, and what came of sending it."""
 
+import time
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID
 
@@ -56,6 +57,10 @@ class Job:
     is_operational: bool
     claimed_at: datetime
     taken: float
+
+    def database_time(self) -> datetime:
+        """Now by the database's clock, carried forward by the time since the claim."""
+        return self.claimed_at + timedelta(seconds=time.monotonic() - self.taken)
 
 
 @dataclass(frozen=True, slots=True)

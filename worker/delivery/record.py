@@ -48,13 +48,12 @@ def record(db: Session, results: Sequence[Sent]) -> Recorded:
     """Stores results whose lease still holds; the fence refuses those of zombies."""
     if not results:
         return Recorded(0, 0)
-    now: datetime = db.execute(queries.now()).scalar_one()
-    alive = _alive(db, results)
-    decisions = _decide(db, alive, now)
-    _store_attempts(db, decisions)
-    _move(db, decisions)
-    disabled = _update_health(db, alive, now)
-    tell(db, [(_change(one), one.sent) for one in decisions], disabled)
+    now = max(one.job.database_time() for one in results)
+    alive = _move(db, _decide(db, results, now))
+    _store_attempts(db, alive)
+    _finish(db, [one for one in alive if one.ends])
+    disabled = _update_health(db, [one.sent for one in alive], now)
+    tell(db, [(_change(one), one.sent) for one in alive], disabled)
     return Recorded(len(alive), len(results) - len(alive))
 
 
@@ -63,12 +62,6 @@ def release(db: Session, jobs: Iterable[Job]) -> None:
     rows = [(*job.key, job.attempt) for job in jobs]
     if rows:
         db.execute(queries.release(), transpose(rows, *queries.FENCED))
-
-
-def _alive(db: Session, results: Sequence[Sent]) -> list[Sent]:
-    rows = sorted((*one.job.key, one.job.attempt) for one in results)
-    found = {tuple(row) for row in db.execute(queries.live(), transpose(rows, *queries.FENCED))}
-    return [one for one in results if tuple(one.job.key) in found]
 
 
 def _decide(db: Session, results: Sequence[Sent], now: datetime) -> list[Decision]:
@@ -127,16 +120,21 @@ def _attempt_row(one: Decision) -> tuple[Any, ...]:
     )
 
 
-def _move(db: Session, decisions: Sequence[Decision]) -> None:
-    ended = [one for one in decisions if one.ends]
-    again = [one for one in decisions if not one.ends]
+def _move(db: Session, decisions: Sequence[Decision]) -> list[Decision]:
+    """Ends obligations or sets their next time; returns those that were still ours to move."""
+    ended = [_fenced(one) for one in decisions if one.ends]
+    again = [(*_fenced(one), one.delay) for one in decisions if not one.ends]
+    moved: set[tuple[Any, ...]] = set()
     if ended:
-        rows = [(*one.sent.job.key, one.sent.job.attempt) for one in ended]
-        db.execute(queries.settle(), transpose(rows, *queries.FENCED))
-        _finish(db, ended)
+        moved.update(tuple(row) for row in db.execute(queries.settle(), transpose(ended, *queries.FENCED)))
     if again:
-        later = [(*one.sent.job.key, one.sent.job.attempt, one.delay) for one in again]
-        db.execute(queries.reschedule(), transpose(later, *queries.FENCED, "delay"))
+        rows = db.execute(queries.reschedule(), transpose(again, *queries.FENCED, "delay"))
+        moved.update(tuple(row) for row in rows)
+    return [one for one in decisions if tuple(one.sent.job.key) in moved]
+
+
+def _fenced(one: Decision) -> tuple[Any, ...]:
+    return (*one.sent.job.key, one.sent.job.attempt)
 
 
 def _finish(db: Session, ended: Sequence[Decision]) -> None:

@@ -2,11 +2,10 @@
 
 import asyncio
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import uvloop
 
@@ -91,8 +90,7 @@ class Transport:
 
     async def _attempt(self, job: Job) -> Sent:
         attempt_id = new_id()
-        # The database's clock, carried forward by the time since the claim.
-        started_at = job.claimed_at + timedelta(seconds=time.monotonic() - job.taken)
+        started_at = job.database_time()
         answer = await self._post(job, started_at)
         return Sent(
             job=job,

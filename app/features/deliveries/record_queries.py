@@ -6,7 +6,6 @@ from typing import Any
 from sqlalchemy import (
     Boolean,
     DateTime,
-    Delete,
     Float,
     Insert,
     Integer,
@@ -25,7 +24,7 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.sql.dml import ReturningDelete
+from sqlalchemy.sql.dml import ReturningDelete, ReturningUpdate
 
 from app.features.deliveries.claim_queries import DUE, DUE_KEY, HEALTH, SENDING
 from app.kit.arrays import unnest
@@ -66,26 +65,17 @@ def _is(given: Any) -> Any:  # noqa: ANN401 a condition on the due row that the 
 
 
 @cache
-def live() -> Select[*tuple[Any, ...]]:
-    """Those whose lease is still theirs, locked: the fence refuses every other result."""
-    given = _fenced()
-    return (
-        select(*(DUE.c[name] for name in DUE_KEY))
-        .join(given, _is(given))
-        .order_by(*(DUE.c[name] for name in DUE_KEY))
-        .with_for_update(of=DUE)
-    )
+def settle() -> ReturningDelete[*tuple[Any, ...]]:
+    """Ends obligations whose lease and fence still hold; returns their keys."""
+    return delete(DUE).where(_is(_fenced())).returning(*(DUE.c[name] for name in DUE_KEY))
 
 
 @cache
-def settle() -> Delete:
-    """Ends obligations that `live` found."""
-    return delete(DUE).where(_is(_fenced()))
+def reschedule() -> ReturningUpdate[*tuple[Any, ...]]:
+    """Owes another try after `delay` seconds of the database's time; those of a replay stay behind the others.
 
-
-@cache
-def reschedule() -> Update:
-    """Owes another try after `delay` seconds of the database's time; those of a replay stay behind the others."""
+    Returns the keys of those whose lease and fence still hold.
+    """
     given = _fenced(delay=Float())
     retry = cast(int(Lane.retry), SmallInteger)
     return (
@@ -97,6 +87,7 @@ def reschedule() -> Update:
             due_at=func.now() + given.c.delay * literal_column("interval '1 second'"),
             failures=DUE.c.failures + 1,
         )
+        .returning(*(DUE.c[name] for name in DUE_KEY))
     )
 
 
@@ -291,9 +282,3 @@ def event_ids() -> Select[*tuple[Any, ...]]:
         .join(given, and_(table.c.organisation_id == given.c.organisation_id, table.c.id == given.c.id))
         .where(table.c.event_id.is_not(None))
     )
-
-
-@cache
-def now() -> Select[*tuple[Any, ...]]:
-    """The database's time."""
-    return select(func.now())
