@@ -137,7 +137,7 @@ class World:
 
 
 @contextmanager
-def counted(engine: Engine) -> Iterator[list[str]]:
+def counted(engine: Engine | type[Engine]) -> Iterator[list[str]]:
     """The statements that an engine executes meanwhile."""
     seen: list[str] = []
 
