@@ -31,6 +31,7 @@ from app.kit import errors_http, logs
 from app.kit.db import assert_durable, make_async_engine, make_async_sessions
 from app.kit.encryption import KeyRing
 from app.kit.instance import markers
+from app.kit.interpreter import settle
 from app.kit.middleware import BodyGuard, PlainPaths, RequestIds
 from app.kit.openapi import ERRORS, operation_id
 from app.kit.queue import Waker
@@ -109,6 +110,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         state.callers = Callers(engine, state.portal_tokens)
         with _waker(settings.redis.url.get_secret_value()) as state.waker:
             async with _committer(app) as state.committer:
+                settle()
                 yield
 
 

@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Callable
 from datetime import timedelta
-from multiprocessing.synchronize import Event
 
 from sqlalchemy import Engine as Database
 from sqlalchemy.orm import Session, sessionmaker
@@ -12,10 +11,12 @@ from app.kit.db import assert_durable, make_engine, make_sessions
 from app.kit.egress import Options, Policy
 from app.kit.encryption import KeyRing
 from app.kit.instance import marker
+from app.kit.interpreter import settle, share_among_threads
 from app.settings import Settings
 from worker.delivery.claim import Claimer
 from worker.delivery.engine import Engine, Limits
 from worker.delivery.transport import Transport
+from worker.stopping import Stopping
 from worker.sweeps import Sweeper
 
 logger = logging.getLogger(__name__)
@@ -24,7 +25,7 @@ logger = logging.getLogger(__name__)
 class Process:
     """The parts of one process, started together and stopped in order."""
 
-    def __init__(self, settings: Settings, stopping: Event) -> None:
+    def __init__(self, settings: Settings, stopping: Stopping) -> None:
         self.settings = settings
         self.database: Database = make_engine(settings.database.worker(), pool_size=3)
         self.sessions: sessionmaker[Session] = make_sessions(self.database)
@@ -40,6 +41,8 @@ class Process:
         self._transport.start()
         self.engine.start(self._transport)
         self.sweeper.start()
+        share_among_threads()
+        settle()
 
     def stop(self) -> None:
         """Lets what is in flight finish within the limit and gives the rest back."""
@@ -55,7 +58,7 @@ def open_ring(settings: Settings) -> KeyRing:
     return KeyRing.parse({name: key.get_secret_value() for name, key in secrets.keys.items()}, secrets.active)
 
 
-def _engine(settings: Settings, sessions: sessionmaker[Session], ring: KeyRing, stopping: Event) -> Engine:
+def _engine(settings: Settings, sessions: sessionmaker[Session], ring: KeyRing, stopping: Stopping) -> Engine:
     delivery = settings.delivery
     claimer = Claimer(ring, cap=delivery.concurrency_per_endpoint, lease=timedelta(seconds=delivery.lease_seconds))
     limits = Limits(delivery.in_flight, delivery.sweep_seconds, delivery.drain_seconds)

@@ -1,39 +1,63 @@
 """Finds the caller behind an API key or a portal token, and remembers it for a moment."""
 
+import asyncio
 import time
 from collections import OrderedDict
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from functools import cache
 
 from sqlalchemy import Select, func, select
 from sqlalchemy.dialects.postgresql import BYTEA
 from sqlalchemy.ext.asyncio import AsyncEngine
-from sqlalchemy.sql.expression import bindparam, column
+from sqlalchemy.sql.expression import column, true
 
 from app.auth.caller import Caller
 from app.auth.portal import PortalTokens
 from app.domain import api_key
+from app.kit.arrays import transpose, unnest
 from app.kit.errors import unauthenticated
 
 REMEMBERED_SECONDS = 1.0
+RENEWED_SECONDS = 0.25
 REMEMBERED_CALLERS = 10_000
 JWT_DOTS = 2
 
 
+@dataclass(slots=True)
+class _Known:
+    """A caller until its time is over; `used` says whether anyone asked since the database was asked."""
+
+    caller: Caller
+    until: float
+    used: bool = False
+
+
 class Callers:
-    """Turns the text of a credential into a Caller; what was revoked is refused at most a second later."""
+    """Turns the text of a credential into a Caller; what was revoked is refused at most a second later.
+
+    Keys in use are asked about together, before their time is over, one query at a time: the cost does not rise
+    with the requests, and requests do not wait for it.
+    """
 
     def __init__(self, engine: AsyncEngine, portal: PortalTokens) -> None:
         self._engine = engine
+        self._reads = engine.execution_options(isolation_level="AUTOCOMMIT")
         self._portal = portal
-        self._known: OrderedDict[str, tuple[float, Caller]] = OrderedDict()
+        self._known: OrderedDict[str, _Known] = OrderedDict()
+        self._waiting: dict[str, asyncio.Future[Caller | None]] = {}
+        self._asking: asyncio.Task[None] | None = None
+        self._renew_at = 0.0
 
     async def identify(self, credential: str) -> Caller:
         """The caller; Problem `unauthenticated` when there is none."""
-        known = self._known.get(credential)
-        if known is not None and known[0] > time.monotonic():
-            return known[1]
-        caller = await self._find(credential)
-        self._remember(credential, caller)
-        return caller
+        known, now = self._known.get(credential), time.monotonic()
+        if known is None or known.until <= now:
+            return await self._find(credential)
+        known.used = True
+        if now >= self._renew_at:
+            self._ask()
+        return known.caller
 
     def forget(self, credential: str) -> None:
         """Asks the database about this credential the next time."""
@@ -41,27 +65,86 @@ class Callers:
 
     async def _find(self, credential: str) -> Caller:
         if api_key.looks_valid(credential):
-            return await self._find_key(credential)
+            found = await self._find_key(credential)
+            if found is None:
+                raise unauthenticated()
+            return found
         if credential.count(".") == JWT_DOTS:
-            async with self._engine.connect() as connection, connection.begin():
-                return await self._portal.read(connection, credential)
+            return await self._find_token(credential)
         raise unauthenticated()
 
-    async def _find_key(self, credential: str) -> Caller:
-        async with self._engine.connect() as connection:
-            found = (await connection.execute(_key_statement(credential))).one_or_none()
-        if found is None:
-            raise unauthenticated()
-        return Caller(found.organisation_id, f"key:{found.id}")
+    async def _find_token(self, token: str) -> Caller:
+        asked_at = time.monotonic()
+        async with self._engine.connect() as connection, connection.begin():
+            caller = await self._portal.read(connection, token)
+        self._remember(token, caller, asked_at)
+        return caller
 
-    def _remember(self, credential: str, caller: Caller) -> None:
-        self._known[credential] = (time.monotonic() + REMEMBERED_SECONDS, caller)
+    async def _find_key(self, key: str) -> Caller | None:
+        answer = self._waiting.get(key)
+        if answer is None:
+            answer = self._waiting[key] = asyncio.get_running_loop().create_future()
+        self._ask()
+        return await asyncio.shield(answer)
+
+    def _ask(self) -> None:
+        if self._asking is None:
+            self._asking = asyncio.create_task(self._ask_for_all(), name="keys")
+            self._asking.add_done_callback(self._asked)
+
+    def _asked(self, task: asyncio.Task[None]) -> None:
+        self._asking = None
+        task.result()
+
+    async def _ask_for_all(self) -> None:
+        while self._waiting or time.monotonic() >= self._renew_at:
+            waiting, self._waiting = self._waiting, {}
+            asked_at = time.monotonic()
+            self._renew_at = asked_at + REMEMBERED_SECONDS - RENEWED_SECONDS
+            try:
+                found = await self._read_keys({*waiting, *self._take_used()})
+            except Exception as error:  # noqa: BLE001 raised in each request that waits; without one, in those that ask again
+                _fail(waiting, error)
+            else:
+                for key, caller in found.items():
+                    self._remember(key, caller, asked_at)
+                _answer(waiting, found)
+
+    def _take_used(self) -> list[str]:
+        """The keys that were used since they were asked about last."""
+        used = [text for text, known in self._known.items() if known.used and api_key.looks_valid(text)]
+        for text in used:
+            self._known[text].used = False
+        return used
+
+    async def _read_keys(self, keys: Collection[str]) -> dict[str, Caller]:
+        digests = {api_key.digest(key): key for key in keys}
+        async with self._reads.connect() as connection:
+            rows = await connection.execute(_keys(), transpose([(one,) for one in digests], "digest"))
+            return {digests[row.digest]: Caller(row.organisation_id, f"key:{row.id}") for row in rows}
+
+    def _remember(self, credential: str, caller: Caller, asked_at: float) -> None:
+        self._known[credential] = _Known(caller, asked_at + REMEMBERED_SECONDS)
         self._known.move_to_end(credential)
         if len(self._known) > REMEMBERED_CALLERS:
             self._known.popitem(last=False)
 
 
-def _key_statement(credential: str) -> Select[object, object]:
-    digest = bindparam("digest", api_key.digest(credential), BYTEA)
-    found = func.find_api_key(digest).table_valued(column("organisation_id"), column("id"))
-    return select(found.c.organisation_id, found.c.id)
+def _answer(waiting: Mapping[str, asyncio.Future[Caller | None]], found: Mapping[str, Caller]) -> None:
+    for key, answer in waiting.items():
+        if not answer.done():
+            answer.set_result(found.get(key))
+
+
+def _fail(waiting: Mapping[str, asyncio.Future[Caller | None]], error: Exception) -> None:
+    for answer in waiting.values():
+        if not answer.done():
+            answer.set_exception(error)
+
+
+@cache
+def _keys() -> Select[bytes, object, object]:
+    """The owner and the id of each key in force among those with these digests."""
+    given = unnest(digest=BYTEA())
+    found = func.find_api_key(given.c.digest).table_valued(column("organisation_id"), column("id")).lateral("found")
+    return select(given.c.digest, found.c.organisation_id, found.c.id).select_from(given).join(found, true())

@@ -1,0 +1,23 @@
+"""The interpreter of a process that lives long and makes many small objects."""
+
+import gc
+import sys
+
+_OBJECTS, _YOUNG_RUNS, _MIDDLE_RUNS = 50_000, 20, 100
+_SWITCH_SECONDS = 0.0005
+
+
+def settle() -> None:
+    """Takes the objects that are there now, which stay, out of the garbage collector's way, and lets it run less often.
+
+    Call it once the process is ready. With the default thresholds a busy process spends a third of its time on looking
+    through modules and classes for garbage.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_OBJECTS, _YOUNG_RUNS, _MIDDLE_RUNS)
+
+
+def share_among_threads() -> None:
+    """Lets a thread that has waited for the network go on after half a millisecond, instead of five."""
+    sys.setswitchinterval(_SWITCH_SECONDS)
