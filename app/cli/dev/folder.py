@@ -27,6 +27,7 @@ class State:
 
     postgres_password: str = field(default_factory=_password)
     redis_password: str = field(default_factory=_password)
+    roles_seed: str = field(default_factory=_password)
     encryption_key: str = field(default_factory=_encryption_key)
     postgres_port: int | None = None
     redis_port: int | None = None

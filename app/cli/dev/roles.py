@@ -1,6 +1,7 @@
 """From one role that may create roles: the database and the three roles that Postrider runs as."""
 
 import hashlib
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
@@ -57,7 +58,7 @@ def create_roles(admin_url: str, *, database: str = "", seed: str = "") -> Datab
     try:
         with psycopg.connect(plain_url(admin_url), autocommit=True, connect_timeout=5) as admin:
             _refuse_without_rights(admin)
-            urls = _urls(admin_url, database, seed or admin.info.password)
+            urls = _urls(admin_url, database, admin.info.password or seed or secrets.token_urlsafe())
             admin.execute("SELECT pg_advisory_lock(%s)", [_LOCK])
             _make_roles(admin, urls)
             _make_database(admin, database_of(urls.migrator))

@@ -45,7 +45,7 @@ class Stack:
         named = os.environ.get("POSTRIDER_DATABASE__URL")
         if not named:
             return create_roles(self._own_postgres())
-        urls = named_in(os.environ) or create_roles(named)
+        urls = named_in(os.environ) or create_roles(named, seed=self._state.roles_seed)
         self._say("postgres", f"yours, at {shown_url(urls.api)}")
         return urls
 
