@@ -63,7 +63,17 @@ def test_no_engine_is_no_error(monkeypatch: pytest.MonkeyPatch, host: str) -> No
 def test_ci_leaves_out_only_what_no_package_brings(tmp_path: Path, ci: str, reason: str, outcome: str) -> None:
     module = tmp_path / "test_skip.py"
     module.write_text(SKIPPING.format(reason=reason))
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "tests.conftest", "-c", ROOT / "pyproject.toml", module]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "tests.conftest",
+        "-c",
+        f"{ROOT}/pyproject.toml",
+        str(module),
+    ]
     done = subprocess.run(command, cwd=ROOT, env={**os.environ, "CI": ci}, capture_output=True, text=True, check=False)
     assert outcome in done.stdout.splitlines()[-1]
 
