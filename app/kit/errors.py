@@ -29,7 +29,7 @@ class Fault:
     type: str = "value_error"
 
 
-class Problem(Exception):  # noqa: N818 the name of RFC 9457
+class Problem(Exception):
     """A refusal that the caller is told of. `retry_after` is in seconds; `faults` name fields (kind `invalid`)."""
 
     def __init__(
