@@ -1,6 +1,5 @@
 """The composition root of the workers: the broker, the queues, the schedule, the processes."""
 
-import multiprocessing
 from datetime import timedelta
 from typing import Any
 
@@ -14,6 +13,7 @@ from app.settings import read_settings
 from worker.background import run_due_tasks
 from worker.process import Process
 from worker.retention import retain
+from worker.stopping import Stopping
 
 settings = read_settings()
 celery = Celery("postrider", broker=settings.redis.url.get_secret_value())
@@ -48,7 +48,7 @@ celery.conf.update(
 )
 
 # Made before the pool forks, so that its processes learn of a shutdown when it begins, not when their turn comes.
-stopping = multiprocessing.get_context("fork").Event()
+stopping = Stopping()
 _process: list[Process] = []
 
 

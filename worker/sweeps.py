@@ -2,13 +2,13 @@
 
 import logging
 import threading
-from multiprocessing.synchronize import Event
 
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
 from app.features.deliveries import claim_queries
 from worker.background import run_due_tasks
+from worker.stopping import Stopping
 
 INTERVAL_SECONDS = 2.0
 logger = logging.getLogger(__name__)
@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 class Sweeper:
     """Runs background tasks that are due, and mends gates, every two seconds in a thread of its own."""
 
-    def __init__(self, sessions: sessionmaker[Session], stopping: Event) -> None:
+    def __init__(self, sessions: sessionmaker[Session], stopping: Stopping) -> None:
         self._sessions = sessions
         self._stopping = stopping
         self._ended = threading.Event()

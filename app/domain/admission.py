@@ -1,10 +1,10 @@
 """How many deliveries may start now: the cap, the rate, the breaker and the fair share, put together."""
 
 from collections import Counter
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from app.domain import breaker, throttle
 from app.domain.breaker import HEALTHY, Health
@@ -31,33 +31,58 @@ class Facts(Generic[K]):
     owner_tat: datetime | None = None
 
 
+class _Meter(NamedTuple, Generic[K]):
+    """A rate that binds an endpoint: where its state is kept, whose it is, and what was known before."""
+
+    states: dict[K, datetime]
+    subject: K
+    rate: int
+    known: datetime | None
+
+    def admit(self, now: datetime, wanted: int) -> throttle.Admission:
+        return throttle.admit(self.states.get(self.subject, self.known), self.rate, now, wanted)
+
+
 @dataclass(slots=True)
 class Admission(Generic[K]):
     """Grants starts to endpoints within one claim; each grant counts against the next.
 
-    `cap` bounds what is in flight at an endpoint. `shares` is how many more each tenant may start; one that is
-    absent is not bounded. `tats` and `owner_tats` are the rates' states that the claim must store.
+    `cap` bounds what is in flight at an endpoint, `share` what is of a tenant here, whose count is `used`.
+    `tats` and `owner_tats` are the rates' states that the claim must store: those that it spent from.
     """
 
     facts: Mapping[K, Facts[K]]
     now: datetime
     cap: int
-    shares: dict[K, int] = field(default_factory=dict)
+    share: int
+    used: Counter[K] = field(default_factory=Counter)
     started: Counter[K] = field(default_factory=Counter)
     tats: dict[K, datetime] = field(default_factory=dict)
     owner_tats: dict[K, datetime] = field(default_factory=dict)
-    _looks: dict[K, datetime] = field(default_factory=dict)
+
+    def room(self, endpoint: K, lane: int, wanted: int) -> int:
+        """How many of `wanted` deliveries to the endpoint could start in this lane; nothing is counted."""
+        facts = self.facts[endpoint]
+        cap = lane_cap(self.cap, lane, facts.health)
+        share = lane_share(self.share, lane) - self.used[facts.tenant]
+        room = min(wanted, share, breaker.allowance(facts.health, self.now, self._flying(endpoint), cap))
+        for meter in self._meters(endpoint):
+            room = meter.admit(self.now, room).granted if room > 0 else 0
+        return max(0, room)
 
     def grant(self, endpoint: K, lane: int, wanted: int) -> int:
-        """How many of `wanted` deliveries to the endpoint may start in this lane."""
-        facts = self.facts[endpoint]
-        flying = facts.in_flight + self.started[endpoint]
-        room = breaker.allowance(facts.health, self.now, flying, lane_cap(self.cap, lane, facts.health))
-        granted = min(wanted, room, self.shares.get(facts.tenant, wanted))
-        granted = self._by_rate(endpoint, facts, granted)
-        self.started[endpoint] += granted
-        if facts.tenant in self.shares:
-            self.shares[facts.tenant] -= granted
+        """How many of `wanted` deliveries to the endpoint may start in this lane; they count from now on."""
+        granted = self.room(endpoint, lane, wanted)
+        if granted:
+            self._start(endpoint, granted)
+            for meter in self._meters(endpoint):
+                meter.states[meter.subject] = meter.admit(self.now, granted).tat
+        return granted
+
+    def grant_by_hand(self, endpoint: K, wanted: int) -> int:
+        """The same for what a person asked for, which only the cap holds back."""
+        granted = max(0, min(wanted, self.cap - self._flying(endpoint)))
+        self._start(endpoint, granted)
         return granted
 
     def next_look(self, endpoint: K, lease: timedelta) -> datetime:
@@ -65,46 +90,33 @@ class Admission(Generic[K]):
 
         The end of what is in flight is told separately, at the latest by the end of its lease.
         """
+        check = breaker.next_check(self.facts[endpoint].health, self.now)
+        waits = [meter.admit(self.now, 0).next_at for meter in self._meters(endpoint)]
+        ahead = [moment for moment in (check, *waits) if moment is not None and moment > self.now]
+        if ahead:
+            return max(ahead)
+        return self.now + (lease if self._flying(endpoint) else RECHECK)
+
+    def _flying(self, endpoint: K) -> int:
+        return self.facts[endpoint].in_flight + self.started[endpoint]
+
+    def _start(self, endpoint: K, count: int) -> None:
+        self.started[endpoint] += count
+        self.used[self.facts[endpoint].tenant] += count
+
+    def _meters(self, endpoint: K) -> Iterator[_Meter[K]]:
         facts = self.facts[endpoint]
-        known = [self._looks.get(endpoint), breaker.next_check(facts.health, self.now)]
-        moments = [moment for moment in known if moment is not None]
-        if moments:
-            return max(moments)
-        flying = facts.in_flight + self.started[endpoint]
-        return self.now + (lease if flying else RECHECK)
-
-    def _by_rate(self, endpoint: K, facts: Facts[K], wanted: int) -> int:
-        granted = wanted
         if facts.rate is not None:
-            granted = self._admit(self.tats, endpoint, facts.rate_tat, facts.rate, granted, endpoint)
+            yield _Meter(self.tats, endpoint, facts.rate, facts.rate_tat)
         if facts.owner_rate is not None:
-            before = granted
-            granted = self._admit(self.owner_tats, facts.owner, facts.owner_tat, facts.owner_rate, granted, endpoint)
-            # What the owner's rate refused must not cost the endpoint's own.
-            if facts.rate is not None and granted < before:
-                self._refund(endpoint, facts, before - granted)
-        return granted
-
-    def _admit(
-        self,
-        states: dict[K, datetime],
-        subject: K,
-        known: datetime | None,
-        rate: int,
-        wanted: int,
-        endpoint: K,
-    ) -> int:
-        admission = throttle.admit(states.get(subject, known), rate, self.now, wanted)
-        states[subject] = admission.tat
-        self._looks[endpoint] = max(admission.next_at, self._looks.get(endpoint, admission.next_at))
-        return admission.granted
-
-    def _refund(self, endpoint: K, facts: Facts[K], unused: int) -> None:
-        assert facts.rate is not None
-        self.tats[endpoint] -= timedelta(seconds=unused / facts.rate)
+            yield _Meter(self.owner_tats, facts.owner, facts.owner_rate, facts.owner_tat)
 
 
 def lane_cap(cap: int, lane: int, health: Health) -> int:
     """The cap of a lane: later lanes leave room for fresh events, and failures in a row halve it each."""
-    shared = max(1, int(cap * LANE_SHARES[lane]))
-    return max(1, shared >> min(health.consecutive_failures, 16))
+    return max(1, lane_share(cap, lane) >> min(health.consecutive_failures, 16))
+
+
+def lane_share(share: int, lane: int) -> int:
+    """How much of a share a lane may use, at least one of it: later lanes leave room for fresh events."""
+    return max(1, int(share * LANE_SHARES[lane]))

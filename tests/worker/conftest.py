@@ -1,20 +1,25 @@
-"""The workers' view of the module's database."""
+"""A database for every module, seen by the worker's role and by the API's; every test begins with nothing due."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from unittest import mock
 
 import pytest
+import pytest_asyncio
+from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 from sqlalchemy.orm import Session, sessionmaker
 
 from app.cli.dev.roles import DatabaseUrls
-from app.kit.db import make_engine, make_sessions
+from app.kit.db import make_async_engine, make_async_sessions, make_engine, make_sessions
+from app.kit.encryption import KeyRing
 from app.settings import Settings, read_settings
+from tests.worker.house import House
+from worker.process import open_ring
 
 
 @pytest.fixture(scope="module")
 def settings(environment: dict[str, str]) -> Settings:
-    """The settings of the module's database."""
+    """The settings of processes on the module's database."""
     with mock.patch.dict(os.environ, environment, clear=True):
         return read_settings()
 
@@ -22,6 +27,28 @@ def settings(environment: dict[str, str]) -> Settings:
 @pytest.fixture(scope="module")
 def sessions(database: DatabaseUrls) -> Iterator[sessionmaker[Session]]:
     """Sessions of the worker's role, which sees every organisation."""
-    engine = make_engine(database.worker)
+    engine = make_engine(database.worker, pool_size=12)
     yield make_sessions(engine)
     engine.dispose()
+
+
+@pytest_asyncio.fixture(scope="module")
+async def api_sessions(database: DatabaseUrls) -> AsyncIterator[async_sessionmaker[AsyncSession]]:
+    """Sessions of the API's role, which sees the organisations that a transaction names."""
+    engine = make_async_engine(database.api, pool_size=4)
+    yield make_async_sessions(engine)
+    await engine.dispose()
+
+
+@pytest.fixture(scope="module")
+def ring(settings: Settings) -> KeyRing:
+    """The keys of the module's secrets."""
+    return open_ring(settings)
+
+
+@pytest.fixture
+def house(sessions: sessionmaker[Session], ring: KeyRing) -> House:
+    """The database, with nothing due."""
+    house = House(sessions, ring)
+    house.clear()
+    return house

@@ -1,9 +1,8 @@
 """Takes deliveries that are due under a lease, as many as caps, rates, breakers and fair shares permit."""
 
-import logging
 import time
-from collections import Counter, OrderedDict, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -13,18 +12,19 @@ from sqlalchemy.orm import Session
 
 from app.domain.admission import RECHECK, Admission, Facts
 from app.domain.breaker import Health
-from app.domain.signing import parse_secret
 from app.features.deliveries import claim_queries as queries
 from app.features.deliveries import operations
-from app.features.endpoints.sealing import open_headers, open_secret
 from app.kit.arrays import transpose
-from app.kit.encryption import KeyRing, Undecryptable
+from app.kit.encryption import KeyRing
 from app.models import ApplicationKind, Trigger
-from worker.delivery.job import Destination, DueKey, Job
+from worker.delivery import gates
+from worker.delivery.destinations import Destinations
+from worker.delivery.gates import Gate, gate_of
+from worker.delivery.job import Destination, DueKey, EndpointKey, Job
 
-GATES_AT_ONCE = 64
-logger = logging.getLogger(__name__)
-DESTINATIONS = 20_000
+# While a lane's oldest rows must all wait, so many more are looked at, so often, for some that may go.
+ROUNDS = 4
+ROUND_ROWS = 2048
 
 
 @dataclass(slots=True)
@@ -34,195 +34,183 @@ class Demand:
     room: Mapping[int, int]
     share: int
     in_flight: Mapping[UUID, int]
-    endpoints: Sequence[UUID] = ()
+    endpoints: Collection[EndpointKey] = ()
 
 
 @dataclass(slots=True)
 class Claimed:
-    """The jobs, which lanes may have more, and which of the asked endpoints could not be looked at."""
+    """The jobs, which of the asked endpoints must be asked for again, and whether there is more to claim at once."""
 
     jobs: list[Job] = field(default_factory=list)
-    full: set[int] = field(default_factory=set)
-    busy: set[UUID] = field(default_factory=set)
+    busy: set[EndpointKey] = field(default_factory=set)
+    more: bool = False
+
+
+@dataclass(slots=True)
+class _Turn:
+    """A claim under way: the room that is left, what organisations have in flight here by now, what was taken.
+
+    `depth` is how many rows of which lanes are read next; `facts` are those of all endpoints so far.
+    """
+
+    db: Session
+    room: dict[int, int]
+    depth: dict[int, int]
+    share: int
+    used: Counter[UUID]
+    asked: frozenset[EndpointKey]
+    taken: list[Any] = field(default_factory=list)
+    facts: dict[UUID, Any] = field(default_factory=dict)
+    busy: set[EndpointKey] = field(default_factory=set)
+    more: bool = False
 
 
 class Claimer:
-    """Claims for one process, and remembers how to send to endpoints until they change."""
+    """Claims for one process."""
 
     def __init__(self, ring: KeyRing, *, cap: int, lease: timedelta) -> None:
-        self._ring = ring
         self._cap = cap
         self._lease = lease
-        self._destinations: OrderedDict[UUID, Destination] = OrderedDict()
+        self._destinations = Destinations(ring)
 
     def claim(self, db: Session, demand: Demand) -> Claimed:
         """Leases what may go now. The jobs are ours when the transaction commits."""
-        claimed = Claimed()
-        rows = [row for lane, room in demand.room.items() for row in self._ready(db, lane, room, claimed)]
-        lanes = [lane for lane, room in demand.room.items() if room]
-        gates = _gates(db, lanes, demand.endpoints)
-        if rows or gates:
-            self._admit(db, demand, rows, gates, claimed)
-        return claimed
-
-    def _ready(self, db: Session, lane: int, room: int, claimed: Claimed) -> Sequence[Any]:
+        room = {lane: free for lane, free in demand.room.items() if free}
         if not room:
-            return ()
-        rows = db.execute(queries.ready(), {"lane": lane, "most": room}).all()
-        if len(rows) == room:
-            claimed.full.add(lane)
-        return rows
+            return Claimed(busy=set(demand.endpoints))
+        turn = _Turn(db, room, dict(room), demand.share, Counter(demand.in_flight), frozenset(demand.endpoints))
+        looked = gates.to_look_at(db, list(room), demand.endpoints)
+        turn.more = len({one.endpoint_id for one in looked}) >= gates.AT_ONCE
+        self._round(turn, looked)
+        for _ in range(ROUNDS):
+            if turn.depth:
+                self._round(turn)
+        return Claimed(self._jobs(turn), turn.busy, turn.more or bool(turn.depth))
 
-    def _admit(self, db: Session, demand: Demand, rows: Sequence[Any], gates: Sequence[Any], claimed: Claimed) -> None:
-        owners = {one.endpoint_id: one.organisation_id for one in (*rows, *gates)}
-        ours = set(db.scalars(queries.lock_endpoints(), transpose([(one,) for one in sorted(owners)], "endpoint_id")))
-        claimed.busy = set(demand.endpoints) & (owners.keys() - ours)
-        pairs = [(owners[one], one) for one in sorted(ours)]
-        facts = {row.id: row for row in db.execute(queries.facts(), transpose(pairs, *queries.ENDPOINT_KEY))}
-        open_ = {one: row for one, row in facts.items() if not row.is_closed}
-        self._close(db, [(owners[one], one) for one in ours - open_.keys()])
-        if open_:
-            mine = [row for row in rows if row.endpoint_id in open_]
-            looked = [gate for gate in gates if gate.endpoint_id in open_]
-            self._grant(db, demand, mine, looked, open_, claimed)
+    def _round(self, turn: _Turn, looked: Sequence[Any] = ()) -> None:
+        rows = _ready(turn)
+        if not rows and not looked:
+            turn.depth = {}
+            return
+        ours = _lock(turn, (*rows, *looked))
+        facts = _open_facts(turn.db, ours)
+        closed = {pair for pair in ours if pair[1] not in facts}
+        self._close(turn.db, closed, looked)
+        excess = self._grant(turn, rows, looked, facts) if facts else []
+        ended = [row for row in rows if (row.organisation_id, row.endpoint_id) in closed]
+        turn.depth = _next_depth(turn, rows, (*excess, *ended))
 
-    def _close(self, db: Session, endpoints: Iterable[tuple[UUID, UUID]]) -> None:
-        """Ends what is owed to endpoints that were disabled or deleted after it was owed."""
+    def _close(self, db: Session, endpoints: Collection[EndpointKey], looked: Iterable[Any]) -> None:
+        """Ends what is owed to endpoints that were disabled or deleted after it was owed, and their gates."""
         for organisation_id, endpoint_id in endpoints:
             operations.cancel(db, organisation_id, endpoint_id=endpoint_id, reason="endpoint closed")
+        gates.remove(db, [gate for gate in map(gate_of, looked) if gate[:2] in endpoints])
 
     def _grant(
-        self,
-        db: Session,
-        demand: Demand,
-        rows: Sequence[Any],
-        gates: Sequence[Any],
-        facts: Mapping[UUID, Any],
-        claimed: Claimed,
-    ) -> None:
-        now: datetime = next(iter(facts.values())).now
-        admission = _admission(db, demand, facts, self._cap, now)
-        taken = self._serve_gates(db, demand, gates, admission, claimed.busy)
-        granted, excess = _split(rows, admission)
-        taken += granted
-        self._hold(db, excess, admission)
-        self._take(db, taken)
-        _store_rates(db, admission, facts)
-        claimed.jobs = self._jobs(db, taken, facts, now)
+        self, turn: _Turn, rows: Sequence[Any], looked: Sequence[Any], facts: Mapping[UUID, Any]
+    ) -> Sequence[Any]:
+        """Takes what may go, holds what must wait; returns the latter."""
+        admission = _admission(turn, facts, self._cap)
+        emptied, waiting, served = self._serve(turn, [one for one in looked if one.endpoint_id in facts], admission)
+        granted, excess = _split(turn, [row for row in rows if row.endpoint_id in facts], admission)
+        self._take(turn.db, served + granted)
+        _hold(turn.db, excess)
+        waiting |= {gate_of(row): row.application_id for row in excess}
+        gates.move(turn.db, waiting, lambda one: admission.next_look(one, self._lease))
+        _remove_emptied(turn.db, {gate: owner for gate, owner in emptied.items() if gate not in waiting}, admission.now)
+        _store_rates(turn.db, admission, facts)
+        turn.taken += served + granted
+        turn.facts |= facts
+        return excess
 
-    def _serve_gates(
-        self, db: Session, demand: Demand, gates: Sequence[Any], admission: Admission[UUID], busy: set[UUID]
-    ) -> list[Any]:
+    def _serve(
+        self, turn: _Turn, looked: Sequence[Any], admission: Admission[UUID]
+    ) -> tuple[dict[Gate, UUID], dict[Gate, UUID], list[Any]]:
+        """The gates that were emptied, those with more behind them, and what may go from there."""
+        owners = {gate_of(one): one.application_id for one in looked}
+        wanted = self._wanted(turn, owners, admission)
+        found = gates.read_held(turn.db, wanted.items())
+        emptied: dict[Gate, UUID] = {}
+        waiting: dict[Gate, UUID] = {}
+        served: list[Any] = []
+        for gate, most in wanted.items():
+            rows = found[gate]
+            count = admission.grant(gate.endpoint_id, gate.lane, len(rows))
+            served += rows[:count]
+            turn.room[gate.lane] -= count
+            (emptied if count == len(rows) < most else waiting)[gate] = owners[gate]
+        return emptied, waiting, served
+
+    def _wanted(self, turn: _Turn, looked: Iterable[Gate], admission: Admission[UUID]) -> dict[Gate, int]:
+        """How many deliveries could go from behind each gate that there is room to look behind."""
         # Half of the room at most, so that what waits behind gates never keeps the others out.
-        room = {lane: max(1, free // 2) for lane, free in demand.room.items() if free}
-        asked = []
-        for gate in gates:
-            if not room[gate.lane]:
-                busy.add(gate.endpoint_id)
-                continue
-            granted = admission.grant(gate.endpoint_id, gate.lane, min(room[gate.lane], self._cap))
-            room[gate.lane] -= granted
-            asked.append((gate, granted))
-        found = _held(db, [(gate.endpoint_id, gate.lane, granted) for gate, granted in asked if granted])
-        self._settle(db, asked, found, admission)
-        return found
-
-    def _settle(
-        self, db: Session, asked: Sequence[tuple[Any, int]], found: Sequence[Any], admission: Admission[UUID]
-    ) -> None:
-        """Moves the gates that have more behind them, removes those that were emptied."""
-        counts = Counter((row.endpoint_id, row.lane) for row in found)
-        kept, emptied = [], []
-        for gate, granted in asked:
-            key = (gate.organisation_id, gate.endpoint_id, gate.lane)
-            if granted and counts[gate.endpoint_id, gate.lane] < granted:
-                emptied.append(key)
+        room = {lane: max(1, free // 2) for lane, free in turn.room.items()}
+        wanted = {}
+        for gate in looked:
+            if free := room.get(gate.lane, 0):
+                wanted[gate] = admission.room(gate.endpoint_id, gate.lane, min(free, self._cap))
+                room[gate.lane] = free - wanted[gate]
             else:
-                kept.append((*key, gate.application_id, admission.next_look(gate.endpoint_id, self._lease)))
-        _set_gates(db, kept)
-        if emptied:
-            db.execute(queries.remove_gates(), transpose(emptied, *queries.GATE_KEY))
-
-    def _hold(self, db: Session, excess: Sequence[Any], admission: Admission[UUID]) -> None:
-        if not excess:
-            return
-        db.execute(queries.hold(), transpose([_key(row) for row in excess], *queries.DUE_KEY))
-        lanes = {(row.organisation_id, row.endpoint_id, row.lane, row.application_id) for row in excess}
-        _set_gates(db, [(*lane, admission.next_look(lane[1], self._lease)) for lane in lanes])
+                turn.busy |= {gate[:2]} & turn.asked
+                turn.more |= gate.lane in room
+        return wanted
 
     def _take(self, db: Session, rows: Sequence[Any]) -> None:
         if rows:
             parameters = transpose([_key(row) for row in rows], *queries.DUE_KEY)
             db.execute(queries.take(), {**parameters, "lease": self._lease})
 
-    def _jobs(self, db: Session, rows: Sequence[Any], facts: Mapping[UUID, Any], now: datetime) -> list[Job]:
-        destinations = self._find_destinations(db, {row.endpoint_id: facts[row.endpoint_id] for row in rows})
-        payloads = _payloads(db, rows)
+    def _jobs(self, turn: _Turn) -> list[Job]:
+        rows, facts = turn.taken, turn.facts
+        destinations = self._destinations.find(turn.db, {row.endpoint_id: facts[row.endpoint_id] for row in rows})
+        payloads = _payloads(turn.db, rows)
         taken = time.monotonic()
         gone = [row for row in rows if row.message_id not in payloads]
         for organisation_id, message_id in {(row.organisation_id, row.message_id) for row in gone}:
-            operations.cancel(db, organisation_id, message_id=message_id, reason="payload gone")
+            operations.cancel(turn.db, organisation_id, message_id=message_id, reason="payload gone")
         return [
-            _job(row, destinations[row.endpoint_id], payloads[row.message_id], facts[row.endpoint_id], now, taken)
+            _job(row, destinations[row.endpoint_id], payloads[row.message_id], facts[row.endpoint_id], taken)
             for row in rows
             if row.message_id in payloads
         ]
 
-    def _find_destinations(self, db: Session, wanted: Mapping[UUID, Any]) -> Mapping[UUID, Destination]:
-        known = self._destinations
-        missing = [
-            (row.organisation_id, one)
-            for one, row in wanted.items()
-            if one not in known or known[one].revision != row.revision
-        ]
-        if missing:
-            self._read_destinations(db, missing)
-        found = {one: known[one] for one in wanted}
-        while len(known) > DESTINATIONS:
-            known.popitem(last=False)
-        return found
 
-    def _read_destinations(self, db: Session, missing: Sequence[tuple[UUID, UUID]]) -> None:
-        parameters = transpose(missing, *queries.ENDPOINT_KEY)
-        secrets = defaultdict(list)
-        for row in db.execute(queries.secrets(), parameters):
-            secrets[row.endpoint_id].append(row)
-        for row in db.execute(queries.destinations(), parameters):
-            self._destinations[row.id] = self._destination(row, secrets[row.id])
-
-    def _destination(self, row: Any, secrets: Sequence[Any]) -> Destination:  # noqa: ANN401 rows of the statements above
-        try:
-            return self._open(row, secrets)
-        except (Undecryptable, ValueError) as error:
-            # One endpoint's lost key must not stop the others: its attempts fail, and say why.
-            logger.error("endpoint %s cannot be delivered to: %s", row.id, error)  # noqa: TRY400 the error says it all
-            return Destination(row.revision, row.url, (), (), row.header_style, None, None, fault=str(error))
-
-    def _open(self, row: Any, secrets: Sequence[Any]) -> Destination:  # noqa: ANN401 as above
-        owner = (row.organisation_id, row.id)
-        keys = [(parse_secret(open_secret(self._ring, *owner, one.secret)), one.expires_at) for one in secrets]
-        return Destination(
-            revision=row.revision,
-            url=row.url,
-            headers=tuple(open_headers(self._ring, *owner, row.headers).items()),
-            keys=tuple(keys),
-            header_style=row.header_style,
-            ca_pem=row.ca_pem and row.ca_pem.encode(),
-            retry_schedule=row.retry_schedule and tuple(row.retry_schedule),
-        )
+def _ready(turn: _Turn) -> list[Any]:
+    rows: list[Any] = []
+    for lane, most in turn.depth.items():
+        rows += turn.db.execute(queries.ready(), {"lane": lane, "most": most})
+    return rows
 
 
-def _gates(db: Session, lanes: Sequence[int], endpoints: Sequence[UUID]) -> Sequence[Any]:
-    parameters = {"lanes": lanes, "endpoints": list(endpoints), "most": GATES_AT_ONCE + len(endpoints)}
-    return db.execute(queries.gates(), parameters).all() if lanes else ()
+def _next_depth(turn: _Turn, rows: Iterable[Any], moved: Iterable[Any]) -> dict[int, int]:
+    """Lanes in which more rows may be due, of which some were moved out of the way, and in which there is room."""
+    read, away = Counter(row.lane for row in rows), Counter(row.lane for row in moved)
+    return {
+        lane: ROUND_ROWS for lane, most in turn.depth.items() if read[lane] == most and away[lane] and turn.room[lane]
+    }
 
 
-def _admission(db: Session, demand: Demand, facts: Mapping[UUID, Any], cap: int, now: datetime) -> Admission[UUID]:
-    owners = _owners(db, facts)
-    tenants = {row.organisation_id for row in facts.values()}
-    shares: dict[UUID, int] = {one: max(0, demand.share - demand.in_flight.get(one, 0)) for one in tenants}
-    known: dict[UUID, Facts[UUID]] = {one: _facts(row, owners) for one, row in facts.items()}
-    return Admission(known, now, cap, shares)
+def _lock(turn: _Turn, found: Iterable[Any]) -> list[EndpointKey]:
+    """The endpoints of due rows and gates, without those that another claim counts at this moment."""
+    owners = {one.endpoint_id: one.organisation_id for one in found}
+    ours = set(turn.db.scalars(queries.lock_endpoints(), transpose([(one,) for one in sorted(owners)], "endpoint_id")))
+    if passed := owners.keys() - ours:
+        turn.busy |= {(owners[one], one) for one in passed} & turn.asked
+        turn.more = True
+    return [(owners[one], one) for one in sorted(ours)]
+
+
+def _open_facts(db: Session, endpoints: Sequence[EndpointKey]) -> dict[UUID, Any]:
+    """What is known of those of the endpoints that are neither disabled nor deleted."""
+    rows = db.execute(queries.facts(), transpose(endpoints, *queries.ENDPOINT_KEY))
+    return {row.id: row for row in rows if not row.is_closed}
+
+
+def _admission(turn: _Turn, facts: Mapping[UUID, Any], cap: int) -> Admission[UUID]:
+    owners = _owners(turn.db, facts)
+    now: datetime = next(iter(facts.values())).now
+    known: dict[UUID, Facts[UUID]] = {one: _known(row, owners) for one, row in facts.items()}
+    return Admission(known, now, cap, turn.share, turn.used)
 
 
 def _owners(db: Session, facts: Mapping[UUID, Any]) -> dict[UUID, datetime | None]:
@@ -235,7 +223,7 @@ def _owners(db: Session, facts: Mapping[UUID, Any]) -> dict[UUID, datetime | Non
     return {row.application_id: row.rate_tat for row in db.execute(queries.lock_owners(), parameters)}
 
 
-def _facts(row: Any, owners: Mapping[UUID, datetime | None]) -> Facts[UUID]:  # noqa: ANN401 a row of queries.facts
+def _known(row: Any, owners: Mapping[UUID, datetime | None]) -> Facts[UUID]:  # noqa: ANN401 a row of queries.facts
     is_locked = row.owner_rate is None or row.application_id in owners
     return Facts(
         tenant=row.organisation_id,
@@ -255,31 +243,35 @@ def _health(row: Any) -> Health:  # noqa: ANN401 a row of queries.facts
     return Health(**{name: getattr(row, name) for name in queries.HEALTH})
 
 
-def _split(rows: Sequence[Any], admission: Admission[UUID]) -> tuple[list[Any], list[Any]]:
-    """The rows that may go, oldest first for each endpoint and lane, and those that must wait."""
-    groups = defaultdict(list)
+def _split(turn: _Turn, rows: Iterable[Any], admission: Admission[UUID]) -> tuple[list[Any], list[Any]]:
+    """The rows that may go, oldest first for each endpoint and lane, and those that must wait.
+
+    What there is no room for in this process is neither.
+    """
+    groups: dict[tuple[UUID, int, int], list[Any]] = defaultdict(list)
     for row in rows:
-        if row.trigger == Trigger.scheduled:
-            groups[row.endpoint_id, row.lane].append(row)
-    # What a person asked for goes at once, also to an endpoint whose breaker is open.
-    granted, excess = [row for row in rows if row.trigger == Trigger.manual], []
-    for (endpoint_id, lane), group in groups.items():
-        count = admission.grant(endpoint_id, lane, len(group))
+        groups[row.endpoint_id, row.lane, row.trigger].append(row)
+    granted, excess = [], []
+    # What a person asked for goes first, also to an endpoint whose breaker is open.
+    for (endpoint_id, lane, trigger), group in sorted(groups.items(), key=lambda item: -item[0][2]):
+        wanted = min(len(group), turn.room[lane])
+        by_hand = trigger == Trigger.manual
+        count = admission.grant_by_hand(endpoint_id, wanted) if by_hand else admission.grant(endpoint_id, lane, wanted)
+        turn.room[lane] -= count
         granted += group[:count]
-        excess += group[count:]
+        excess += group[count:] if count < wanted else []
     return granted, excess
 
 
-def _held(db: Session, asked: Sequence[tuple[UUID, int, int]]) -> list[Any]:
-    if not asked:
-        return []
-    return list(db.execute(queries.held(), transpose(asked, "endpoint_id", "lane", "most")).all())
+def _hold(db: Session, rows: Sequence[Any]) -> None:
+    if rows:
+        db.execute(queries.hold(), transpose([_key(row) for row in rows], *queries.DUE_KEY))
 
 
-def _set_gates(db: Session, gates: Sequence[tuple[Any, ...]]) -> None:
-    if gates:
-        names = (*queries.GATE_KEY, "application_id", "next_at")
-        db.execute(queries.set_gates(), transpose(gates, *names))
+def _remove_emptied(db: Session, emptied: Mapping[Gate, UUID], now: datetime) -> None:
+    gone = gates.remove(db, emptied.keys())
+    # What an ingest puts behind a gate just now is to be found as soon as it says that something is due.
+    gates.move(db, {gate: owner for gate, owner in emptied.items() if gate not in gone}, lambda _: now)
 
 
 def _store_rates(db: Session, admission: Admission[UUID], facts: Mapping[UUID, Any]) -> None:
@@ -292,7 +284,7 @@ def _store_rates(db: Session, admission: Admission[UUID], facts: Mapping[UUID, A
         db.execute(queries.set_owner_rates(), transpose(rows, "organisation_id", "application_id", "rate_tat"))
 
 
-def _payloads(db: Session, rows: Sequence[Any]) -> dict[UUID, Any]:
+def _payloads(db: Session, rows: Iterable[Any]) -> dict[UUID, Any]:
     days = defaultdict(set)
     for row in rows:
         days[row.expires_on].add((row.organisation_id, row.message_id))
@@ -307,7 +299,7 @@ def _key(row: Any) -> DueKey:  # noqa: ANN401 a due row
     return DueKey(row.organisation_id, row.endpoint_id, row.message_id, row.trigger)
 
 
-def _job(row: Any, destination: Destination, payload: Any, facts: Any, now: datetime, taken: float) -> Job:  # noqa: ANN401 rows
+def _job(row: Any, destination: Destination, payload: Any, facts: Any, taken: float) -> Job:  # noqa: ANN401 rows
     return Job(
         key=_key(row),
         application_id=row.application_id,
@@ -320,6 +312,6 @@ def _job(row: Any, destination: Destination, payload: Any, facts: Any, now: date
         body=payload.body,
         is_unwell=bool(facts.consecutive_failures or facts.open_until or facts.slow_until),
         is_operational=facts.kind == ApplicationKind.operational,
-        claimed_at=now,
+        claimed_at=facts.now,
         taken=taken,
     )

@@ -6,17 +6,16 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from multiprocessing.synchronize import Event
-from uuid import UUID
 
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
 from app.models import Lane
 from worker.delivery.claim import Claimed, Claimer, Demand
-from worker.delivery.job import DueKey, Job, Sent
+from worker.delivery.job import DueKey, EndpointKey, Job, Sent
 from worker.delivery.record import record, release
 from worker.delivery.transport import Transport
+from worker.stopping import Stopping
 
 GATHER_SECONDS = 0.004
 FAILURE_PAUSE_SECONDS = 0.5
@@ -36,18 +35,19 @@ class Limits:
 class Engine:
     """Owns a thread, its sessions and what is in flight. One for each worker process, made after the fork."""
 
-    def __init__(self, sessions: sessionmaker[Session], claimer: Claimer, limits: Limits, stopping: Event) -> None:
+    def __init__(self, sessions: sessionmaker[Session], claimer: Claimer, limits: Limits, stopping: Stopping) -> None:
         self._sessions = sessions
         self._claimer = claimer
         self._limits = limits
         self._transport: Transport
         self._signal = threading.Event()
         self._asked = True
+        self._more = False
         self._stopping = stopping
         self._stopped = False
         self._flying: dict[DueKey, Job] = {}
         self._unrecorded: list[Sent] = []
-        self._pokes: set[UUID] = set()
+        self._pokes: set[EndpointKey] = set()
         self._looked = 0.0
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
 
@@ -69,7 +69,8 @@ class Engine:
         """Claims no more, waits for what is in flight within the limit, gives the rest back."""
         self._stopped = True
         self._signal.set()
-        self._thread.join(self._limits.drain_seconds + 5)
+        if self._thread.is_alive():
+            self._thread.join(self._limits.drain_seconds + 5)
 
     def _run(self) -> None:
         while not self._stopped:
@@ -79,16 +80,24 @@ class Engine:
 
     def _rest(self) -> None:
         """Sleeps until there is something to do; gathers what comes close together into one transaction."""
-        wait = self._limits.sweep_seconds - (time.monotonic() - self._looked)
-        if not self._asked and wait > 0:
+        wait = self._pause()
+        if wait > 0:
             self._signal.wait(wait)
             self._signal.clear()
-        if self._flying:
+        if self._flying or self._more:
             time.sleep(GATHER_SECONDS)
+
+    def _pause(self) -> float:
+        """Seconds to sleep unless somebody calls; results are all that is waited for once the end has begun."""
+        if self._stopping.is_set():
+            return self._limits.sweep_seconds
+        if self._asked or self._more:
+            return 0.0
+        return self._limits.sweep_seconds - (time.monotonic() - self._looked)
 
     def _step(self, *, claiming: bool) -> None:
         self._gather()
-        wants = claiming and (self._asked or bool(self._unrecorded) or self._sweep_is_due())
+        wants = claiming and (self._asked or self._more or bool(self._unrecorded) or self._sweep_is_due())
         if not wants and not self._unrecorded:
             return
         try:
@@ -111,7 +120,7 @@ class Engine:
             except Exception:
                 # Its lease runs out, and it is tried again.
                 logger.exception("the result of an attempt could not be recorded")
-                self._settle([one], set())
+                self._settle([one], self._pokes | {one.job.key.endpoint})
 
     def _sweep_is_due(self) -> bool:
         return time.monotonic() - self._looked >= self._limits.sweep_seconds
@@ -124,7 +133,7 @@ class Engine:
     def _transact(self, results: Sequence[Sent], *, claiming: bool) -> Claimed:
         """Records and claims in one transaction, so that a cycle costs one commit."""
         ended = {one.job.key for one in results}
-        pokes = self._pokes | {key.endpoint_id for key in ended}
+        pokes = self._pokes | {key.endpoint for key in ended}
         self._asked, asked = False, self._asked
         try:
             with self._sessions.begin() as db:
@@ -134,21 +143,23 @@ class Engine:
             self._asked = asked
             raise
         self._settle(results, claimed.busy)
-        self._asked = self._asked or bool(claimed.full or claimed.busy)
         if claiming:
             self._looked = time.monotonic()
+            self._more = claimed.more
         if recorded.zombies:
             logger.warning("results came after their lease ended: %d", recorded.zombies)
         return claimed
 
-    def _settle(self, results: Sequence[Sent], pokes: set[UUID]) -> None:
+    def _settle(self, results: Sequence[Sent], pokes: set[EndpointKey]) -> None:
         ended = {id(one) for one in results}
         self._unrecorded = [one for one in self._unrecorded if id(one) not in ended]
         for one in results:
-            self._flying.pop(one.job.key, None)
+            # The same delivery may be under way again, should this have come after its lease.
+            if self._flying.get(one.job.key) is one.job:
+                del self._flying[one.job.key]
         self._pokes = set(pokes)
 
-    def _demand(self, ended: set[DueKey], pokes: set[UUID]) -> Demand:
+    def _demand(self, ended: set[DueKey], pokes: set[EndpointKey]) -> Demand:
         flying = [job for key, job in self._flying.items() if key not in ended]
         lanes = Counter(job.lane for job in flying)
         room = {
@@ -156,7 +167,7 @@ class Engine:
             for lane, part in LANES_IN_FLIGHT.items()
         }
         tenants = Counter(job.key.organisation_id for job in flying)
-        return Demand(room, self._limits.in_flight // 2, tenants, sorted(pokes))
+        return Demand(room, self._limits.in_flight // 2, tenants, pokes)
 
     def _fly(self, claimed: Claimed) -> None:
         if claimed.jobs:
@@ -171,5 +182,8 @@ class Engine:
             self._step(claiming=False)
         left = self._transport.abandon()
         self._step(claiming=False)
-        with self._sessions.begin() as db:
-            release(db, left)
+        try:
+            with self._sessions.begin() as db:
+                release(db, left)
+        except (SQLAlchemyError, OSError):
+            logger.exception("what was not sent could not be given back; its leases run out by themselves")

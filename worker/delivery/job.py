@@ -9,6 +9,9 @@ from uuid import UUID
 from app.domain.outcome import Failure, Verdict, judge
 from app.domain.signing import Key, Style
 
+EndpointKey = tuple[UUID, UUID]
+"""An organisation and one of its endpoints."""
+
 
 class DueKey(NamedTuple):
     """The key of a row of due_deliveries."""
@@ -17,6 +20,11 @@ class DueKey(NamedTuple):
     endpoint_id: UUID
     message_id: UUID
     trigger: int
+
+    @property
+    def endpoint(self) -> EndpointKey:
+        """The endpoint that is owed to."""
+        return self[:2]
 
 
 @dataclass(frozen=True, slots=True)
