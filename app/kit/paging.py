@@ -7,10 +7,10 @@ from typing import Annotated, Any, Generic, TypeVar
 from uuid import UUID
 
 from fastapi import Depends, Query, Request
-from sqlalchemy import ColumnElement, Select
+from sqlalchemy import Select
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import InstrumentedAttribute
 
+from app.kit.cuts import Cut, KeyColumn
 from app.kit.encryption import Forged, KeyRing
 from app.kit.errors import invalid
 from app.kit.wire import Out
@@ -18,7 +18,6 @@ from app.kit.wire import Out
 MAX_LIMIT = 250
 BACK = "-"
 Item = TypeVar("Item")
-KeyColumn = InstrumentedAttribute[UUID] | InstrumentedAttribute[str] | ColumnElement[UUID]
 
 
 class Order(StrEnum):
@@ -104,29 +103,38 @@ async def paginate(
     `statement` neither orders nor limits itself, and `key` is unique in it. `shape` turns into an item what the
     statement selects: the entity when that is all, else the row.
     """
+    whole = len(statement.column_descriptions) > 1
+    return await paginate_cuts(
+        db,
+        lambda cut: cut.of(statement.add_columns(key), key),
+        asked,
+        seal=seal,
+        shape=shape if whole else lambda row: shape(row[0]),
+        order=order,
+        key_type=key.type.python_type,
+    )
+
+
+async def paginate_cuts(
+    db: AsyncSession,
+    build: Callable[[Cut[Any]], Select[*tuple[Any, ...]]],
+    asked: Page,
+    *,
+    seal: Seal,
+    shape: Callable[[Any], object],
+    order: Order,
+    key_type: type[UUID] | type[str] = UUID,
+) -> dict[str, Any]:
+    """One page of a list whose statement is built for the part that is read; the last column is its key."""
     order = asked.order or order
     back = (asked.iterator or "").startswith(BACK)
-    window = _window(statement, key, asked, seal, descending=(order is Order.descending) != back)
-    rows = (await db.execute(window.add_columns(key).limit(asked.limit + 1))).all()
+    at: Any = seal.open(asked.ring, asked.iterator.removeprefix(BACK), key_type) if asked.iterator else None
+    cut = Cut(at, (order is Order.descending) != back, asked.limit + 1)
+    rows = (await db.execute(build(cut))).all()
     shown = rows[: asked.limit][:: -1 if back else 1]
-    whole = len(statement.column_descriptions) > 1
     return {
-        "data": [shape(row if whole else row[0]) for row in shown],
+        "data": [shape(row) for row in shown],
         "iterator": seal.close(asked.ring, shown[-1][-1]) if shown else None,
         "prevIterator": BACK + seal.close(asked.ring, shown[0][-1]) if shown else None,
         "done": len(rows) <= asked.limit,
     }
-
-
-def _window(
-    statement: Select[*tuple[Any, ...]],
-    key: KeyColumn,
-    asked: Page,
-    seal: Seal,
-    *,
-    descending: bool,
-) -> Select[Any]:
-    if asked.iterator:
-        at = seal.open(asked.ring, asked.iterator.removeprefix(BACK), key.type.python_type)
-        statement = statement.where(key < at if descending else key > at)
-    return statement.order_by(key.desc() if descending else key.asc())

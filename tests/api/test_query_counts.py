@@ -10,7 +10,7 @@ from tests.api.world import World, counted
 
 LISTS = {
     "/app/{app}/msg?with_content=true": 4,
-    "/app/{app}/endpoint/{ep}/msg?with_content=true": 5,
+    "/app/{app}/endpoint/{ep}/msg?with_content=true": 6,
     "/app/{app}/attempt/endpoint/{ep}?with_msg=true": 5,
     "/app/{app}/attempt/endpoint/{ep}?channel=x": 4,
     "/app/{app}/attempt/msg/{msg}": 4,

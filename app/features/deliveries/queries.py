@@ -1,6 +1,6 @@
 """Statements about what is owed, what has ended and what was tried."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -22,20 +22,26 @@ from sqlalchemy import (
     case,
     cast,
     delete,
+    false,
     func,
     insert,
     literal,
     literal_column,
     null,
+    or_,
     select,
+    true,
     union_all,
     update,
 )
 from sqlalchemy.dialects.postgresql import insert as upsert
-from sqlalchemy.orm import InstrumentedAttribute
+from sqlalchemy.orm import InstrumentedAttribute, aliased
+from sqlalchemy.orm.util import AliasedClass
+from sqlalchemy.sql.selectable import LateralFromClause
 
 from app.domain.ids import lowest, timestamp
-from app.features.messages.queries import NO_FILTERS, SKEW, Filters, readable
+from app.features.messages.queries import NO_FILTERS, SKEW, Filters, message_of, readable
+from app.kit.cuts import Cut
 from app.kit.sql import clock, uuid7
 from app.models import (
     ActionKind,
@@ -52,6 +58,7 @@ from app.models import (
     Trigger,
 )
 
+MOMENT = DateTime(timezone=True)
 EXPUNGED = b"EXPUNGED"
 CODES_IN_A_CLASS = 100
 
@@ -65,10 +72,10 @@ class AttemptFilters:
     code_class: int | None = None
 
     def conditions(self) -> list[ColumnElement[bool]]:
-        """The conditions on an attempt, joined with its message where `messages.need_message`."""
+        """The conditions on an attempt alone."""
         found = [
-            *self.messages.of_related(Attempt.event_type),
-            *self.messages.window(Attempt.id, Attempt.started_at),
+            *self.messages.types(Attempt.event_type),
+            *self.messages.skewed_window(Attempt.id, Attempt.started_at),
         ]
         if self.statuses is not None:
             found.append(Attempt.status.in_(self.statuses))
@@ -97,10 +104,9 @@ def attempts_of_message(
 
 def _attempts(organisation_id: UUID, filters: AttemptFilters) -> Select[Attempt]:
     found = select(Attempt).where(Attempt.organisation_id == organisation_id, *filters.conditions())
-    if filters.messages.need_message:
-        mine = and_(Message.organisation_id == organisation_id, Message.id == Attempt.message_id)
-        found = found.join(Message, mine)
-    return found
+    if not filters.messages.has_labels:
+        return found
+    return found.join(message_of(organisation_id, Attempt.message_id, *filters.messages.labels()), true())
 
 
 def _since(message_id: UUID) -> ColumnElement[bool]:
@@ -125,55 +131,68 @@ def expunge_response(organisation_id: UUID, message_id: UUID, attempt_id: UUID) 
     )
 
 
-def _pairs(due: Sequence[ColumnElement[bool]], ended: Sequence[ColumnElement[bool]]) -> Subquery:
-    """Pairs of a message and an endpoint with their status and when they are tried next, open ones and finished."""
-    moment = DateTime(timezone=True)
-    sending = and_(DueDelivery.state == DueState.sending, DueDelivery.due_at > func.now())
-    open_ = select(
+def messages_of_endpoint(
+    organisation_id: UUID, endpoint_id: UUID, filters: Filters, statuses: Collection[Status] | None, cut: Cut[UUID]
+) -> Select[Any]:
+    """A part of the messages owed to an endpoint: how each stands, when it is tried next, and its id.
+
+    Each branch orders and limits itself, so that both are read by their indexes and no further than needed.
+    """
+    due = _open().where(
+        DueDelivery.organisation_id == organisation_id,
+        DueDelivery.endpoint_id == endpoint_id,
+        *filters.window(DueDelivery.message_id),
+    )
+    ended = _ended_pairs().where(
+        Delivery.organisation_id == organisation_id,
+        Delivery.endpoint_id == endpoint_id,
+        *filters.window(Delivery.message_id),
+    )
+    if statuses is not None:
+        due, ended = due.where(_is_open(statuses)), ended.where(_is_any(Delivery.status, statuses))
+    if filters.look_at_messages:
+        due, ended = (
+            one.join(message_of(organisation_id, key, *filters.of_message()), true())
+            for one, key in ((due, DueDelivery.message_id), (ended, Delivery.message_id))
+        )
+    parts = [cut.of(due, DueDelivery.message_id).subquery(), cut.of(ended, Delivery.message_id).subquery()]
+    pairs = union_all(*(select(one) for one in parts)).subquery("pairs").c
+    return cut.of(select(pairs.status, pairs.next_at, pairs.message_id), pairs.message_id)
+
+
+def _open() -> Select[UUID, UUID, int, datetime]:
+    sending = _is_sending()
+    return select(
         DueDelivery.endpoint_id,
         DueDelivery.message_id,
         case((sending, _small(Status.sending)), else_=_small(Status.pending)).label("status"),
-        case((sending, null()), else_=DueDelivery.due_at).cast(moment).label("next_at"),
-    ).where(DueDelivery.trigger == Trigger.scheduled, *due)
-    finished = select(
-        Delivery.endpoint_id, Delivery.message_id, Delivery.status, cast(null(), moment).label("next_at")
-    ).where(*ended)
-    return union_all(open_, finished).subquery("pairs")
+        case((sending, null()), else_=DueDelivery.due_at).cast(MOMENT).label("next_at"),
+    ).where(DueDelivery.trigger == Trigger.scheduled)
 
 
-def messages_of_endpoint(
-    organisation_id: UUID, endpoint_id: UUID, filters: Filters, statuses: Sequence[Status] | None
-) -> tuple[Select[Any], ColumnElement[UUID]]:
-    """The messages owed to an endpoint with how each stands; and the column that orders them."""
-    due = [DueDelivery.organisation_id == organisation_id, DueDelivery.endpoint_id == endpoint_id]
-    ended = [Delivery.organisation_id == organisation_id, Delivery.endpoint_id == endpoint_id]
-    pairs = _pairs(due, ended)
-    found = (
-        select(Message, readable().label("readable"), pairs.c.status, pairs.c.next_at)
-        .select_from(pairs)
-        .join(Message, and_(Message.organisation_id == organisation_id, Message.id == pairs.c.message_id))
-        .where(*filters.of_message())
-    )
-    if statuses is not None:
-        found = found.where(pairs.c.status.in_(statuses))
-    return found.where(*_bounds(filters, pairs.c.message_id)), pairs.c.message_id
+def _is_sending() -> ColumnElement[bool]:
+    return and_(DueDelivery.state == DueState.sending, DueDelivery.due_at > func.now())
 
 
-def _bounds(filters: Filters, ids: ColumnElement[UUID]) -> list[ColumnElement[bool]]:
-    """The window on the pairs themselves: PostgreSQL carries over equalities only."""
-    found: list[ColumnElement[bool]] = []
-    if filters.before is not None:
-        found.append(ids < lowest(filters.before + SKEW))
-    if filters.after is not None:
-        found.append(ids >= lowest(filters.after - SKEW))
-    return found
+def _is_open(statuses: Collection[Status]) -> ColumnElement[bool]:
+    found = [~_is_sending()] if Status.pending in statuses else []
+    return or_(false(), *found, *([_is_sending()] if Status.sending in statuses else []))
+
+
+def _is_any(column: InstrumentedAttribute[int], statuses: Collection[Status]) -> ColumnElement[bool]:
+    # One by one, so that PostgreSQL sees when the index of what did not succeed serves.
+    return or_(false(), *(column == int(one) for one in statuses))
+
+
+def _ended_pairs() -> Select[UUID, UUID, int, datetime]:
+    return select(Delivery.endpoint_id, Delivery.message_id, Delivery.status, cast(null(), MOMENT).label("next_at"))
 
 
 def endpoints_of_message(organisation_id: UUID, message_id: UUID) -> Select[Any]:
     """The endpoints that a message is or was owed to with how it stands with each."""
-    due = [DueDelivery.organisation_id == organisation_id, DueDelivery.message_id == message_id]
-    ended = [Delivery.organisation_id == organisation_id, Delivery.message_id == message_id]
-    pairs = _pairs(due, ended)
+    due = _open().where(DueDelivery.organisation_id == organisation_id, DueDelivery.message_id == message_id)
+    ended = _ended_pairs().where(Delivery.organisation_id == organisation_id, Delivery.message_id == message_id)
+    pairs = union_all(due, ended).subquery("pairs")
     return (
         select(Endpoint, pairs.c.status, pairs.c.next_at)
         .join(pairs, Endpoint.id == pairs.c.endpoint_id)
@@ -206,11 +225,10 @@ def is_owed_at_all(
 
 def history(organisation_id: UUID, message_id: UUID | None = None) -> Select[*tuple[Any, ...]]:
     """All that is append-only about the organisation's deliveries, or one message's, in order: see derive.Fact."""
-    moment = DateTime(timezone=True)
     owed = select(
         Message.id.label("message_id"),
         func.unnest(Message.fan_out).label("endpoint_id"),
-        cast(Message.created_at, moment).label("at"),
+        cast(Message.created_at, MOMENT).label("at"),
         _text("owed").label("kind"),
         cast(null(), SmallInteger).label("trigger"),
         cast(null(), SmallInteger).label("status"),
@@ -333,7 +351,7 @@ def _acts(pairs: CTE, kind: ActionKind, reason: str) -> CTE:
 
 def _taken() -> ColumnElement[datetime]:
     """When a row was taken. What an act owes is due from that moment, so that no later attempt begins before it."""
-    return cast(clock(), DateTime(timezone=True)).label("at")
+    return cast(clock(), MOMENT).label("at")
 
 
 def _small(value: int) -> ColumnElement[int]:
@@ -388,33 +406,32 @@ def _ended_in(scope: Scope) -> list[ColumnElement[bool]]:
 
 
 def _finished(scope: Scope) -> Select[*tuple[Any, ...]]:
-    mine = and_(Message.organisation_id == scope.organisation_id, Message.id == Delivery.message_id)
-    found = (
-        select(*_debt(scope.endpoint_id))
-        .select_from(Delivery)
-        .join(Message, mine)
-        .where(*_ended_in(scope), readable(), *scope.messages.of_message())
-    )
-    if scope.code_class is None:
-        return found
-    answered = select(Attempt.id).where(
+    row = message_of(scope.organisation_id, Delivery.message_id, readable(), *scope.messages.of_message())
+    message = aliased(Message, row)
+    found = select(*_debt(scope.endpoint_id, message)).select_from(Delivery).join(row, true()).where(*_ended_in(scope))
+    return found if scope.code_class is None else found.join(_answer(scope, scope.code_class), true())
+
+
+def _answer(scope: Scope, code_class: int) -> LateralFromClause:
+    """An attempt for the delivery's message that had an answer of the class."""
+    mine = (
         Attempt.organisation_id == scope.organisation_id,
         Attempt.message_id == Delivery.message_id,
         Attempt.endpoint_id == scope.endpoint_id,
-        in_class(scope.code_class),
+        _since(scope.after),
     )
-    return found.where(answered.exists())
+    return select(Attempt.id).where(*mine, in_class(code_class)).limit(1).lateral("answer")
 
 
-def _debt(endpoint_id: UUID) -> list[ColumnElement[Any]]:
+def _debt(endpoint_id: UUID, message: type[Message] | AliasedClass[Message] = Message) -> list[ColumnElement[Any]]:
     """The columns of a due row that the message gives."""
     return [
-        Message.organisation_id.label("organisation_id"),
+        message.organisation_id.label("organisation_id"),
         cast(literal(endpoint_id), Uuid).label("endpoint_id"),
-        Message.id.label("message_id"),
-        Message.application_id.label("application_id"),
-        cast(func.timezone("UTC", Message.payload_expires_at), Date).label("expires_on"),
-        Message.event_type.label("event_type"),
+        message.id.label("message_id"),
+        message.application_id.label("application_id"),
+        cast(func.timezone("UTC", message.payload_expires_at), Date).label("expires_on"),
+        message.event_type.label("event_type"),
     ]
 
 

@@ -1,12 +1,13 @@
 """What was tried, how messages stand with endpoints, and sending again."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select
+from sqlalchemy import Row, Select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.domain.ids import decode
@@ -28,10 +29,10 @@ from app.features.messages import reading
 from app.features.messages.queries import Filters, messages_by_id
 from app.kit.clock import utc_now
 from app.kit.errors import invalid, not_found
-from app.kit.paging import Order, Page, Seal, paginate
+from app.kit.paging import Order, Page, Seal, paginate, paginate_cuts
 from app.kit.raw_json import write_page, write_with
 from app.kit.wakes import Wake, ask
-from app.models import Application, Attempt, BackgroundTask, Endpoint, Status
+from app.models import Application, Attempt, BackgroundTask, Endpoint, Message, Status
 
 RECOVERABLE = timedelta(days=14)
 REPLAYABLE = timedelta(days=90)
@@ -104,15 +105,19 @@ async def _attempts(
     attempts: list[Attempt] = page["data"]
     shown = [MessageAttemptOut.of(one, with_content=show.content) for one in attempts]
     if show.message and attempts:
-        messages = await _messages(db, attempts)
+        messages = await _messages(db, attempts[0].organisation_id, {one.message_id for one in attempts})
         for out, one in zip(shown, attempts, strict=True):
-            out.msg = messages.get(one.message_id)
+            out.msg = _shown(messages.get(one.message_id))
     return {**page, "data": shown}
 
 
-async def _messages(db: AsyncSession, attempts: Sequence[Attempt]) -> dict[UUID, MessageOut]:
-    rows = await db.execute(messages_by_id(attempts[0].organisation_id, {one.message_id for one in attempts}))
-    return {message.id: MessageOut.model_validate({**reading.describe(message), "payload": {}}) for message, _ in rows}
+async def _messages(db: AsyncSession, organisation_id: UUID, ids: Collection[UUID]) -> dict[UUID, Row[Message, bool]]:
+    rows = await db.execute(messages_by_id(organisation_id, ids)) if ids else ()
+    return {row[0].id: row for row in rows}
+
+
+def _shown(row: Row[Message, bool] | None) -> MessageOut | None:
+    return None if row is None else MessageOut.model_validate({**reading.describe(row[0]), "payload": {}})
 
 
 async def attempt(db: AsyncSession, application: Application, message_ref: str, reference: str) -> MessageAttemptOut:
@@ -150,31 +155,34 @@ async def messages_of_endpoint(
 ) -> bytes:
     """A page of the messages owed to an endpoint as JSON text, the newest first."""
     endpoint = await db.run_sync(find_endpoint, application, endpoint_ref)
-    statement, key = queries.messages_of_endpoint(
-        application.organisation_id, endpoint.id, filters, show.wanted(status)
-    )
-    page = await paginate(
+    owner = endpoint.organisation_id, endpoint.id
+    page = await paginate_cuts(
         db,
-        statement,
-        key,
+        partial(queries.messages_of_endpoint, *owner, filters, show.wanted(status)),
         asked,
-        seal=Seal("endpoint-messages", _owner(endpoint)),
+        seal=Seal("endpoint-messages", owner),
         shape=lambda row: row,
         order=Order.descending,
     )
-    rows = [(row.Message, row.readable) for row in page["data"]]
-    payloads = await db.run_sync(reading.payloads, application.organisation_id, rows, with_content=show.content)
-    return write_page(page, [_write(row, show, payload) for row, payload in zip(page["data"], payloads, strict=True)])
+    return write_page(page, await _write(db, endpoint.organisation_id, page["data"], show))
 
 
-def _write(row: Any, show: Show, payload: bytes) -> bytes:  # noqa: ANN401 a row of queries.messages_of_endpoint
-    status = show.status(row.status)
+async def _write(db: AsyncSession, organisation_id: UUID, pairs: Sequence[Any], show: Show) -> list[bytes]:
+    messages = await _messages(db, organisation_id, {pair.message_id for pair in pairs})
+    rows = [messages[pair.message_id] for pair in pairs if pair.message_id in messages]
+    payloads = await db.run_sync(reading.payloads, organisation_id, rows, with_content=show.content)
+    texts = {message.id: (message, payload) for (message, _), payload in zip(rows, payloads, strict=True)}
+    return [_write_one(pair, show, *texts[pair.message_id]) for pair in pairs if pair.message_id in texts]
+
+
+def _write_one(pair: Any, show: Show, message: Message, payload: bytes) -> bytes:  # noqa: ANN401 of messages_of_endpoint
+    status = show.status(pair.status)
     standing = {
         "status": int(status),
         "statusText": status_text(status),
-        "nextAttempt": reading.instant(row.next_at),
+        "nextAttempt": reading.instant(pair.next_at),
     }
-    return write_with(reading.describe(row.Message) | standing, "payload", payload)
+    return write_with(reading.describe(message) | standing, "payload", payload)
 
 
 async def endpoints_of_message(

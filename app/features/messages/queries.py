@@ -1,18 +1,24 @@
 """Statements that read messages, and the one that takes a payload away."""
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Delete, Select, Update, delete, func, select, update
-from sqlalchemy.orm import InstrumentedAttribute
+from sqlalchemy import ColumnElement, Delete, Select, Update, delete, func, literal_column, select, update
+from sqlalchemy.orm import InstrumentedAttribute, aliased
+from sqlalchemy.orm.util import AliasedClass
+from sqlalchemy.sql.selectable import LateralFromClause
 
 from app.domain.ids import lowest
+from app.kit.cuts import Cut
 from app.models import Message, MessageEventId, Payload
 
 # The id of an attempt is made by a worker and its moment by the database; their clocks differ by less than this.
 SKEW = timedelta(hours=1)
+MILLISECOND = timedelta(milliseconds=1)
+ALMOST_A_MILLISECOND = timedelta(microseconds=999)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,26 +32,45 @@ class Filters:
     after: datetime | None = None
 
     @property
-    def need_message(self) -> bool:
-        """Whether they look at what only the message itself has."""
+    def has_labels(self) -> bool:
+        """Whether they look at what only the message has."""
         return self.channel is not None or self.tag is not None
 
-    def of_message(self) -> list[ColumnElement[bool]]:
+    @property
+    def look_at_messages(self) -> bool:
+        """Whether they look at more of a message than its id."""
+        return self.has_labels or bool(self.event_types)
+
+    def of_message(self, of: type[Message] = Message) -> list[ColumnElement[bool]]:
         """The conditions on a message."""
-        return [
-            *self._labels(),
-            *self._types(Message.event_type),
-            *self.window(Message.id, Message.created_at),
-        ]
+        return [*self.labels(of), *self.types(of.event_type), *self.window(of.id)]
 
-    def of_related(self, event_type: InstrumentedAttribute[str]) -> list[ColumnElement[bool]]:
-        """The conditions on a row that knows its event type and is joined with its message when they need it."""
-        return [*self._labels(), *self._types(event_type)]
+    def labels(self, of: type[Message] = Message) -> list[ColumnElement[bool]]:
+        """The conditions on what only the message has."""
+        found: list[ColumnElement[bool]] = []
+        if self.channel is not None:
+            found.append(of.channels.contains([self.channel]))
+        if self.tag is not None:
+            found.append(of.tags.contains([self.tag]))
+        return found
 
-    def window(
+    def types(self, column: InstrumentedAttribute[str]) -> list[ColumnElement[bool]]:
+        """The condition on a column with the event type."""
+        return [column.in_(self.event_types)] if self.event_types else []
+
+    def window(self, ids: InstrumentedAttribute[UUID]) -> list[ColumnElement[bool]]:
+        """The conditions on the time of a message, which its id tells to the millisecond."""
+        found: list[ColumnElement[bool]] = []
+        if self.before is not None:
+            found.append(ids < lowest(self.before + ALMOST_A_MILLISECOND))
+        if self.after is not None:
+            found.append(ids >= lowest(self.after + MILLISECOND))
+        return found
+
+    def skewed_window(
         self, ids: InstrumentedAttribute[UUID], moments: InstrumentedAttribute[datetime]
     ) -> list[ColumnElement[bool]]:
-        """The conditions on time: by the id coarsely, which spares partitions, by the moment exactly."""
+        """The conditions on rows whose id another clock made: by it coarsely, which spares partitions."""
         found: list[ColumnElement[bool]] = []
         if self.before is not None:
             found += [ids < lowest(self.before + SKEW), moments < self.before]
@@ -53,38 +78,47 @@ class Filters:
             found += [ids >= lowest(self.after - SKEW), moments > self.after]
         return found
 
-    def _labels(self) -> list[ColumnElement[bool]]:
-        found: list[ColumnElement[bool]] = []
-        if self.channel is not None:
-            found.append(Message.channels.contains([self.channel]))
-        if self.tag is not None:
-            found.append(Message.tags.contains([self.tag]))
-        return found
-
-    def _types(self, column: InstrumentedAttribute[str]) -> list[ColumnElement[bool]]:
-        return [column.in_(self.event_types)] if self.event_types else []
-
 
 NO_FILTERS = Filters()
 
 
-def readable() -> ColumnElement[bool]:
+def readable(of: type[Message] | AliasedClass[Message] = Message) -> ColumnElement[bool]:
     """Whether the payload may still be shown, by the database's clock."""
-    return Message.payload_expunged_at.is_(None) & (Message.payload_expires_at > func.now())
+    hidden: ColumnElement[bool] = of.payload_expunged_at.is_not(None) | (of.payload_expires_at <= func.now())
+    return ~hidden
 
 
-def messages(organisation_id: UUID, application_id: UUID, filters: Filters) -> Select[Message, bool]:
-    """An application's messages, each with whether its payload is readable."""
-    return select(Message, readable().label("readable")).where(
+def message_of(
+    organisation_id: UUID, message_id: ColumnElement[UUID] | InstrumentedAttribute[UUID], *where: ColumnElement[bool]
+) -> LateralFromClause:
+    """The message of another table's row, to be joined with it.
+
+    The limit keeps PostgreSQL from reading all messages to hash them: each row looks into one partition.
+    """
+    mine = (Message.organisation_id == organisation_id, Message.id == message_id)
+    return select(Message).where(*mine, *where).limit(1).lateral("message")
+
+
+def messages(organisation_id: UUID, application_id: UUID, filters: Filters, cut: Cut[UUID]) -> Select[Any]:
+    """A part of an application's messages, each with whether its payload is readable, and its id."""
+    rows = select(Message).where(
         Message.organisation_id == organisation_id,
         Message.application_id == application_id,
-        *filters.of_message(),
+        *filters.types(Message.event_type),
+        *filters.window(Message.id),
     )
+    if not filters.has_labels:
+        return cut.of(rows.add_columns(readable(), Message.id), Message.id)
+    # What PostgreSQL cannot foresee how often a label occurs must not make it read and sort everything.
+    in_order = replace(cut, most=None).of(rows, Message.id).offset(literal_column("0"))
+    message = aliased(Message, in_order.subquery("message"))
+    found = select(message, readable(message), message.id).where(*filters.labels(message))
+    return replace(cut, at=None).of(found, message.id)
 
 
 def message(organisation_id: UUID, application_id: UUID, message_id: UUID) -> Select[Message, bool]:
     """One message of an application."""
-    return messages(organisation_id, application_id, NO_FILTERS).where(Message.id == message_id)
+    return _one(organisation_id, application_id).where(Message.id == message_id)
 
 
 def message_by_event_id(organisation_id: UUID, application_id: UUID, event_id: str) -> Select[Message, bool]:
@@ -94,14 +128,18 @@ def message_by_event_id(organisation_id: UUID, application_id: UUID, event_id: s
         MessageEventId.application_id == application_id,
         MessageEventId.event_id == event_id,
     )
-    return messages(organisation_id, application_id, NO_FILTERS).where(Message.id == named.scalar_subquery())
+    return _one(organisation_id, application_id).where(Message.id == named.scalar_subquery())
+
+
+def _one(organisation_id: UUID, application_id: UUID) -> Select[Message, bool]:
+    return select(Message, readable()).where(
+        Message.organisation_id == organisation_id, Message.application_id == application_id
+    )
 
 
 def messages_by_id(organisation_id: UUID, ids: Collection[UUID]) -> Select[Message, bool]:
     """The messages of a page."""
-    return select(Message, readable().label("readable")).where(
-        Message.organisation_id == organisation_id, Message.id.in_(ids)
-    )
+    return select(Message, readable()).where(Message.organisation_id == organisation_id, Message.id.in_(ids))
 
 
 def payloads(organisation_id: UUID, ids: Collection[UUID], days: Collection[date]) -> Select[UUID, bytes]:

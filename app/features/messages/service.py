@@ -1,10 +1,12 @@
 """Reading and expunging messages."""
 
+from functools import partial
+
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.features.deliveries.operations import cancel
 from app.features.messages import queries, reading
-from app.kit.paging import Order, Page, Seal, paginate
+from app.kit.paging import Order, Page, Seal, paginate_cuts
 from app.kit.raw_json import write_page, write_with
 from app.models import Application, Message
 
@@ -16,13 +18,12 @@ async def page(
 ) -> bytes:
     """A page of the application's messages as JSON text, the newest first."""
     owner = application.organisation_id, application.id
-    found = await paginate(
+    found = await paginate_cuts(
         db,
-        queries.messages(*owner, filters),
-        Message.id,
+        partial(queries.messages, *owner, filters),
         asked,
         seal=Seal("messages", owner),
-        shape=lambda row: (row.Message, row.readable),
+        shape=lambda row: (row[0], row[1]),
         order=Order.descending,
     )
     return write_page(found, await _write(db, application, found["data"], with_content=with_content))

@@ -1,0 +1,24 @@
+-- Message number n is one of a thousand a day; every hundredth delivery failed, every tenth message has a channel.
+CREATE TEMP TABLE seed AS
+SELECT n, (lpad(to_hex(ms), 12, '0') || '7' || lpad(to_hex(n % 4096), 3, '0')
+           || '8000' || lpad(to_hex(n), 12, '0'))::uuid AS id,
+       to_timestamp(ms / 1000.0) AS at
+FROM (SELECT n, (extract(epoch FROM now()) * 1000)::bigint - (CAST(:rows AS bigint) - n) * 86400 AS ms
+      FROM generate_series(1, CAST(:rows AS integer)) AS n) AS numbers;
+INSERT INTO messages (organisation_id, id, application_id, event_type, channels, created_at, payload_expires_at,
+                      fan_out)
+SELECT :organisation, id, :application, 't' || n % 20, CASE WHEN n % 10 = 0 THEN '["x"]'::jsonb END, at,
+       now() + interval '1 day', ARRAY[CAST(:endpoint AS uuid)] FROM seed;
+INSERT INTO payloads (organisation_id, message_id, expires_on, content_type, body)
+SELECT :organisation, id, (now() AT TIME ZONE 'utc' + interval '1 day')::date, 'application/json', '{}' FROM seed;
+INSERT INTO deliveries (organisation_id, endpoint_id, message_id, application_id, status, attempts, finished_at)
+SELECT :organisation, :endpoint, id, :application, CASE WHEN n % 100 = 0 THEN 2 ELSE 0 END, 1, at FROM seed;
+INSERT INTO attempts (organisation_id, id, application_id, endpoint_id, message_id, event_type, trigger, number, status,
+                      response_status, response, duration_ms, url, started_at)
+SELECT :organisation, id, :application, :endpoint, id, 't' || n % 20, 0, 1, CASE WHEN n % 100 = 0 THEN 2 ELSE 0 END,
+       200, '', 1, 'u', at FROM seed;
+INSERT INTO due_deliveries (organisation_id, endpoint_id, message_id, trigger, application_id, lane, state, due_at,
+                            attempt, failures, expires_on, event_type)
+SELECT :organisation, CASE WHEN n % 2 = 0 THEN CAST(:quiet AS uuid) ELSE gen_random_uuid() END, id, 0, :application,
+       n % 3, CASE WHEN n % 5 = 0 THEN 2 ELSE 0 END, now() + (n - 3000) * interval '1 second', 0, 0, CURRENT_DATE, 't'
+FROM seed;

@@ -1,0 +1,260 @@
+"""The plans of the claim and of every list, with a hundred thousand rows in a hundred partitions."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+from sqlalchemy import Connection, Executable, Select, event, func, select, text
+from sqlalchemy.orm import InstrumentedAttribute, Session, sessionmaker
+
+from app.cli.dev.roles import DatabaseUrls
+from app.domain.ids import lowest
+from app.features.applications import queries as applications
+from app.features.background_tasks import queries as background_tasks
+from app.features.deliveries import claim_queries, queries
+from app.features.deliveries.queries import AttemptFilters
+from app.features.endpoints import queries as endpoints
+from app.features.messages import queries as messages
+from app.features.messages.queries import NO_FILTERS, Filters
+from app.features.retention.queries import ensure_partitions
+from app.kit.arrays import transpose
+from app.kit.clock import new_id
+from app.kit.cuts import Cut
+from app.kit.db import enter_tenants, make_engine, make_sessions
+from app.models import Application, Attempt, BackgroundTask, Endpoint, Message, Status
+
+ROWS = 100_000
+DAYS = 100
+PAGE = 51
+BIG = ("messages", "deliveries", "attempts", "payloads", "due_deliveries", "message_event_ids")
+ORGANISATION, APPLICATION, ENDPOINT, QUIET = new_id(), new_id(), new_id(), new_id()
+NOW = datetime.now(UTC)
+EVERYTHING = AttemptFilters(NO_FILTERS)
+Build = Callable[[Cut[UUID]], Select[*tuple[Any, ...]]]
+
+HISTORY = Path(__file__).with_name("history.sql")
+
+
+@dataclass
+class Plan:
+    """What EXPLAIN ANALYZE says of a statement."""
+
+    nodes: list[dict[str, Any]] = field(default_factory=list)
+
+    def add(self, node: dict[str, Any]) -> None:
+        self.nodes.append(node)
+        for child in node.get("Plans", ()):
+            self.add(child)
+
+    @property
+    def whole_scans(self) -> list[str]:
+        """Big tables that were read from end to end, where there was anything to read."""
+        found = [one["Relation Name"] for one in self.nodes if one["Node Type"] == "Seq Scan" and _rows(one)]
+        return [name for name in found if name.startswith(BIG)]
+
+    @property
+    def rows_read(self) -> int:
+        """How many rows scans brought up, those that filters threw away too."""
+        scans = [one for one in self.nodes if "Scan" in one["Node Type"] and "Relation Name" in one]
+        return sum(_rows(one) for one in scans)
+
+    @property
+    def most_sorted(self) -> int:
+        """How many rows went into a sort."""
+        sorts = [one for one in self.nodes if one["Node Type"] in {"Sort", "Incremental Sort"}]
+        return max((round(one["Plans"][0]["Actual Rows"]) for one in sorts), default=0)
+
+
+def _rows(scan: dict[str, Any]) -> int:
+    return int((scan["Actual Rows"] + scan.get("Rows Removed by Filter", 0)) * scan["Actual Loops"])
+
+
+def explained(db: Session, statement: Executable, parameters: dict[str, Any] | None = None) -> Plan:
+    """The plan of the very statement that would be executed, with its parameters."""
+    plan = Plan()
+
+    def explain(_connection: object, cursor: Any, sql: str, values: Any, *_rest: object) -> None:  # noqa: ANN401
+        cursor.execute("EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) " + sql, values)
+        plan.add(cursor.fetchone()[0][0]["Plan"])
+
+    connection: Connection = db.connection()
+    event.listen(connection, "before_cursor_execute", explain)
+    try:
+        db.execute(statement, parameters)
+    finally:
+        event.remove(connection, "before_cursor_execute", explain)
+    return plan
+
+
+@pytest.fixture(scope="module")
+def seeded(database: DatabaseUrls, sessions: sessionmaker[Session]) -> DatabaseUrls:
+    """The module's database, with a long history."""
+    today = NOW.date()
+    days = [today + timedelta(days=number) for number in range(-DAYS, 4)]
+    for part in range(0, len(days), 20):
+        with sessions.begin() as db:
+            db.execute(ensure_partitions(days[part : part + 20], _expiries(days[part : part + 20])))
+    names = {
+        "organisation": ORGANISATION,
+        "application": APPLICATION,
+        "endpoint": ENDPOINT,
+        "quiet": QUIET,
+        "rows": ROWS,
+    }
+    owner = make_engine(database.migrator)
+    with owner.begin() as connection:
+        connection.execute(text("INSERT INTO organisations (id, name) VALUES (:organisation, 'o')"), names)
+        for statement in HISTORY.read_text().split(";\n"):
+            if statement.strip():
+                connection.execute(text(statement), names)
+    with make_sessions(owner).begin() as db:
+        db.add(Application(organisation_id=ORGANISATION, id=APPLICATION, name="a", metadata_={}))
+    with owner.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(text("VACUUM ANALYZE"))
+    owner.dispose()
+    return database
+
+
+def _expiries(days: list[date]) -> list[date]:
+    return [day + timedelta(days=90) for day in days]
+
+
+@pytest.fixture
+def api(seeded: DatabaseUrls) -> Iterator[Session]:
+    """A transaction as the API has it: its role, one tenant."""
+    engine = make_engine(seeded.api)
+    with make_sessions(engine)() as db:
+        enter_tenants(db, [ORGANISATION])
+        yield db
+    engine.dispose()
+
+
+@pytest.fixture
+def worker(seeded: DatabaseUrls, sessions: sessionmaker[Session]) -> Iterator[Session]:
+    """A transaction as workers have it."""
+    with sessions() as db:
+        yield db
+
+
+def middle(db: Session) -> UUID:
+    """A message from the middle of the history."""
+    statement = select(Message.id).where(Message.id > lowest(NOW - timedelta(days=50)), Message.id < lowest(NOW))
+    return db.execute(statement.order_by(Message.id).limit(1)).scalar_one()
+
+
+def listed(statement: Select[*tuple[Any, ...]], key: InstrumentedAttribute[UUID]) -> Build:
+    """A list that is cut from a statement."""
+    return lambda cut: cut.of(statement, key)
+
+
+RECENT = Filters(after=NOW - timedelta(days=3))
+TYPED = Filters(event_types=("t1",))
+LABELLED = Filters(channel="x")
+MINE = ORGANISATION, ENDPOINT
+ATTEMPTS = queries.attempts_of_endpoint
+PAGES: dict[str, Build] = {
+    "messages": partial(messages.messages, ORGANISATION, APPLICATION, NO_FILTERS),
+    "messages of a type": partial(messages.messages, ORGANISATION, APPLICATION, TYPED),
+    "messages of a channel": partial(messages.messages, ORGANISATION, APPLICATION, LABELLED),
+    "messages of a window": partial(messages.messages, ORGANISATION, APPLICATION, RECENT),
+    "messages of an endpoint": partial(queries.messages_of_endpoint, *MINE, NO_FILTERS, None),
+    "messages of an endpoint and a type": partial(queries.messages_of_endpoint, *MINE, TYPED, None),
+    "messages of an endpoint and a channel": partial(queries.messages_of_endpoint, *MINE, LABELLED, None),
+    "messages of an endpoint and a window": partial(queries.messages_of_endpoint, *MINE, RECENT, None),
+    "failed messages of an endpoint": partial(queries.messages_of_endpoint, *MINE, NO_FILTERS, [Status.fail]),
+    "open messages of an endpoint": partial(
+        queries.messages_of_endpoint, ORGANISATION, QUIET, NO_FILTERS, [Status.pending]
+    ),
+    "attempts of an endpoint": listed(ATTEMPTS(*MINE, EVERYTHING), Attempt.id),
+    "attempts of a type": listed(ATTEMPTS(*MINE, AttemptFilters(TYPED)), Attempt.id),
+    "attempts of a channel": listed(ATTEMPTS(*MINE, AttemptFilters(LABELLED)), Attempt.id),
+    "failed attempts": listed(ATTEMPTS(*MINE, AttemptFilters(NO_FILTERS, (Status.fail,))), Attempt.id),
+    "applications": listed(applications.live(ORGANISATION), Application.id),
+    "endpoints": listed(endpoints.of_application(ORGANISATION, APPLICATION), Endpoint.id),
+    "background tasks": listed(background_tasks.tasks(ORGANISATION), BackgroundTask.id),
+}
+
+
+@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize("descending", [True, False])
+@pytest.mark.parametrize("is_first", [True, False])
+def test_a_page_reads_about_as_many_rows_as_it_shows(
+    api: Session, name: str, *, descending: bool, is_first: bool
+) -> None:
+    at = None if is_first else middle(api)
+    plan = explained(api, PAGES[name](Cut(at, descending, PAGE)))
+    assert plan.whole_scans == []
+    # A row in twenty has the type, a row in ten the channel, a row in a hundred failed; some are read twice.
+    assert plan.rows_read < 110 * PAGE
+    assert plan.most_sorted <= 2 * PAGE
+
+
+def test_failed_messages_of_an_endpoint_are_found_by_their_own_index(api: Session) -> None:
+    plan = explained(api, PAGES["failed messages of an endpoint"](Cut(None, descending=True, most=PAGE)))
+    assert plan.rows_read < 3 * PAGE
+
+
+def test_what_belongs_to_one_message_is_found_by_it(api: Session) -> None:
+    at = middle(api)
+    day = (NOW + timedelta(days=1)).date()
+    for statement in (
+        messages.message(ORGANISATION, APPLICATION, at),
+        messages.message_by_event_id(ORGANISATION, APPLICATION, "e"),
+        messages.payloads(ORGANISATION, [at], [day]),
+        messages.messages_by_id(ORGANISATION, [at]),
+        queries.attempts_of_message(ORGANISATION, at, EVERYTHING).order_by(Attempt.id.desc()).limit(PAGE),
+        queries.endpoints_of_message(ORGANISATION, at).order_by(Endpoint.id.desc()).limit(PAGE),
+        queries.attempt(ORGANISATION, at, at),
+        queries.is_owed(ORGANISATION, ENDPOINT, at),
+    ):
+        plan = explained(api, statement)
+        assert plan.whole_scans == []
+        assert plan.rows_read < 10
+
+
+def test_the_claim_reads_what_is_due(worker: Session) -> None:
+    for lane in range(3):
+        plan = explained(worker, claim_queries.ready(), {"lane": lane, "most": 100})
+        assert plan.whole_scans == []
+        assert plan.rows_read <= 110
+        assert plan.most_sorted == 0
+
+
+def test_what_waits_behind_a_gate_is_found_by_its_endpoint(worker: Session) -> None:
+    parameters = transpose([(QUIET, 1, 8)], "endpoint_id", "lane", "most")
+    plan = explained(worker, claim_queries.held(), parameters)
+    assert plan.whole_scans == []
+    assert plan.rows_read <= 20
+
+
+def test_a_replay_takes_its_batch_alone(worker: Session) -> None:
+    scope = queries.Scope(ORGANISATION, ENDPOINT, lowest(NOW - timedelta(days=14)), lowest(NOW), (Status.fail,))
+    plan = explained(worker, queries.replay(scope, 100, "r"))
+    assert plan.whole_scans == []
+    assert plan.rows_read < 20 * 100
+    worker.rollback()
+    left = queries.candidates(ORGANISATION, APPLICATION, QUIET, lowest(NOW - timedelta(days=14)), lowest(NOW)).limit(
+        100
+    )
+    assert explained(worker, left).rows_read <= 100
+
+
+def test_cancelling_one_endpoint_reads_its_rows_alone(worker: Session) -> None:
+    statement = queries.cancel(
+        ORGANISATION, application_id=None, endpoint_id=QUIET, message_id=middle(worker), reason="r"
+    )
+    plan = explained(worker, statement)
+    assert plan.whole_scans == []
+    assert plan.rows_read < 10
+    worker.rollback()
+
+
+def test_the_plans_are_of_a_long_history(worker: Session) -> None:
+    assert worker.scalar(select(func.count()).select_from(Message)) == ROWS
+    names = "SELECT count(*) FROM pg_inherits WHERE inhparent = 'messages'::regclass"
+    assert worker.execute(text(names)).scalar_one() >= DAYS
