@@ -1,20 +1,24 @@
 """The composition root of the workers: the broker, the queues, the schedule, the processes."""
 
+import logging
+import time
 from datetime import timedelta
 from typing import Any
 
 from celery import Celery
-from celery.signals import worker_process_init, worker_process_shutdown, worker_shutting_down
+from celery.signals import worker_init, worker_process_init, worker_process_shutdown, worker_shutting_down
 from kombu.entity import Queue
 
 from app.kit.queue import MAINTENANCE_QUEUE, RETENTION_TASK, WAKE_QUEUE
 from app.kit.wakes import Wake
 from app.settings import read_settings
 from worker.background import run_due_tasks
-from worker.process import Process
+from worker.process import Process, refuse_unsafe_database
 from worker.retention import retain
 from worker.stopping import Stopping
 
+START_AGAIN_SECONDS = 1.0
+logger = logging.getLogger(__name__)
 settings = read_settings()
 celery = Celery("postrider", broker=settings.redis.url.get_secret_value())
 celery.conf.update(
@@ -52,11 +56,23 @@ stopping = Stopping()
 _process: list[Process] = []
 
 
+@worker_init.connect
+def check_database(**_: Any) -> None:  # noqa: ANN401 the signal's own arguments
+    """Ends the worker before it begins, when its database would lose data."""
+    refuse_unsafe_database(settings)
+
+
 @worker_process_init.connect
-def start_process(**_: Any) -> None:  # noqa: ANN401 the signal's own arguments
+def start_process(**_: Any) -> None:  # noqa: ANN401 see above
     """Begins to deliver in a process of the pool."""
-    process = Process(settings, stopping)
-    process.start()
+    try:
+        process = Process(settings, stopping)
+        process.start()
+    except Exception:
+        # Celery would keep a process that delivers nothing; this one ends, and the pool makes another.
+        logger.exception("a process could not begin to deliver; another one tries again")
+        time.sleep(START_AGAIN_SECONDS)
+        raise SystemExit(1) from None
     _process.append(process)
 
 

@@ -5,9 +5,10 @@ from collections.abc import Callable
 from datetime import timedelta
 
 from sqlalchemy import Engine as Database
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session, sessionmaker
 
-from app.kit.db import assert_durable, make_engine, make_sessions
+from app.kit.db import NotDurableError, assert_durable, make_engine, make_sessions
 from app.kit.egress import Options, Policy
 from app.kit.encryption import KeyRing
 from app.kit.instance import marker
@@ -50,6 +51,20 @@ class Process:
         self.engine.stop()
         self._transport.stop()
         self.database.dispose()
+
+
+def refuse_unsafe_database(settings: Settings) -> None:
+    """SystemExit with one line when the database would lose data; one that is out of reach may still come."""
+    database = make_engine(settings.database.worker(), pool_size=1)
+    try:
+        with database.connect() as connection:
+            assert_durable(connection)
+    except NotDurableError as error:
+        raise SystemExit(f"postrider worker: {error}") from None
+    except OperationalError as error:
+        logger.warning("the database is out of reach: %s", error.orig)
+    finally:
+        database.dispose()
 
 
 def open_ring(settings: Settings) -> KeyRing:
