@@ -45,7 +45,8 @@ class System:
         self.wait_healthy()
 
     def start_part(self, part: str, *options: str) -> Child:
-        """Starts the API, a worker or beat with these options."""
+        """Starts the API, a worker or beat with these options, and a new log."""
+        (self._folder / f"{part}.log").unlink(missing_ok=True)
         program = Program(
             name=part,
             argv=[sys.executable, "-m", "app.cli.main", part, *options],
