@@ -79,6 +79,9 @@ class Supervisor:
             kept.since, kept.again_at = time.monotonic(), None
 
     def _say_ended(self, child: Child, status: int, pause: float) -> None:
-        how = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
-        program = child.program
-        self._say(f"{program.name} {how}, starting it again in {pause:g} s: {child.last_words()} ({program.log})")
+        name, log = child.program.name, child.program.log
+        if status < 0:
+            how = f"was killed by signal {-status}"
+        else:
+            how = f"ended with status {status} ({child.last_words()})"
+        self._say(f"{name} {how}, starting it again in {pause:g} s; its log is {log}")
