@@ -80,8 +80,6 @@ class Supervisor:
 
     def _say_ended(self, child: Child, status: int, pause: float) -> None:
         name, log = child.program.name, child.program.log
-        if status < 0:
-            how = f"was killed by signal {-status}"
-        else:
-            how = f"ended with status {status} ({child.last_words()})"
+        by_itself = f"ended with status {status} ({child.last_words()})"
+        how = by_itself if status >= 0 else f"was killed by signal {-status}"
         self._say(f"{name} {how}, starting it again in {pause:g} s; its log is {log}")
