@@ -1,5 +1,7 @@
 """Recover and replay: asked of the API, done by workers, watched as background tasks."""
 
+import json
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from unittest import mock
@@ -11,7 +13,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from app.features.background_tasks import operations
 from app.features.deliveries import replays
-from app.models import BackgroundTask, Delivery, DeliveryAction, DueState, Lane, Status, Trigger
+from app.models import BackgroundTask, Delivery, DeliveryAction, DueState, Lane, Payload, Status, Trigger
 from tests.api.client import Api, Tenant
 from tests.api.world import World, uuid_of
 from worker.background import run_due_tasks
@@ -239,3 +241,35 @@ async def test_tasks_are_listed_filtered_and_kept_from_others(world: World, stra
     assert (await stranger.get("/background-task")).body["data"] == []
     assert (await (await world.api.portal(world.app_id)).get("/background-task")).status == 403
     assert (await world.api.get("/background-task/qtask_none")).status == 404
+
+
+async def test_the_organisation_is_told_when_a_task_ends(world: World) -> None:
+    listener = await world.api.post(
+        "/operational-webhook/endpoint",
+        {"url": "http://127.0.0.1:9/told", "eventTypes": ["background_task.finished"]},
+    )
+    assert listener.status == 201, listener.raw
+    world.finish(await world.message(), Status.fail)
+    task = await start(world, "recover")
+    run_due_tasks(world.sessions)
+    [told] = world.due(endpoint_id=uuid_of(listener.body["id"]))
+    assert told.event_type == "background_task.finished"
+    with world.sessions() as db:
+        body = json.loads(db.scalars(select(Payload.body).filter_by(message_id=told.message_id)).one())
+    assert body["type"] == "background_task.finished"
+    data = body["data"]
+    assert (data["taskId"], data["task"], data["status"]) == (task["id"], "endpoint.recover", "finished")
+    assert data["data"] == (await watch(world, task))["data"]
+
+
+async def test_two_processes_share_the_work(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(replays, "BATCH", 1)
+    for _ in range(6):
+        world.finish(await world.message(), Status.fail)
+    tasks = [await start(world, "recover") for _ in range(3)]
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(lambda _: run_due_tasks(world.sessions), range(3)))
+    run_due_tasks(world.sessions)
+    seen = [await watch(world, task) for task in tasks]
+    assert [one["status"] for one in seen] == ["finished"] * 3
+    assert sum(one["data"]["messagesSent"] for one in seen) == len(world.due()) == 6
