@@ -35,6 +35,8 @@ celery.conf.update(
     worker_hijack_root_logger=False,
     broker_connection_retry_on_startup=True,
     broker_connection_max_retries=None,
+    # A broker that answers with refusals (read-only, out of memory) is one to come back to, as one that is absent.
+    broker_channel_error_retry=True,
     broker_transport_options={
         "socket_timeout": 5,
         "socket_connect_timeout": 2,
