@@ -1,0 +1,198 @@
+"""Clients as they should be: each message has an idempotency key, and is posted again until it is accepted."""
+
+import asyncio
+import itertools
+import json
+import random
+import secrets
+import threading
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self
+
+import aiohttp
+
+from tests.faults.receiver import digest_of
+
+EVENT_TYPE = "fault.event"
+ACCEPTED = 202
+PATIENCE_SECONDS = 40.0
+_AGAIN = frozenset({0, 429, 503})
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where messages go: an application, by a key of its organisation."""
+
+    name: str
+    key: str
+    app: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """An accepted message: the digest of its payload, and when the answer came (of time.monotonic)."""
+
+    target: str
+    digest: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """One request: when it began, how long it took, the status (0 without an answer), and whether it was proper.
+
+    Proper is JSON, with Retry-After where the status asks to try again.
+    """
+
+    began: float
+    seconds: float
+    status: int
+    proper: bool
+
+
+@dataclass
+class Book:
+    """The client's side of the ledger; `offered` is the target of each digest that was ever posted."""
+
+    accepted: dict[str, Sent] = field(default_factory=dict)
+    offered: dict[str, str] = field(default_factory=dict)
+    exchanges: list[Exchange] = field(default_factory=list)
+    given_up: int = 0
+
+    @property
+    def statuses(self) -> Counter[int]:
+        """How often each status came."""
+        return Counter(one.status for one in self.exchanges)
+
+    def seconds(self, since: float = 0.0, until: float = float("inf"), status: int = ACCEPTED) -> list[float]:
+        """How long requests took that began in a span and brought this status."""
+        return sorted(one.seconds for one in self.exchanges if since <= one.began < until and one.status == status)
+
+    def slowest(self, since: float = 0.0, until: float = float("inf")) -> float:
+        """The longest request that began in a span, whatever it brought."""
+        return max((one.seconds for one in self.exchanges if since <= one.began < until), default=0.0)
+
+    @property
+    def improper(self) -> list[Exchange]:
+        """Answers that a client cannot use."""
+        return [one for one in self.exchanges if one.status and not one.proper]
+
+
+def quantile(values: Sequence[float], part: float) -> float:
+    """The value below which this part of the sorted values lies."""
+    assert values, "nothing was measured"
+    return values[min(len(values) - 1, int(len(values) * part))]
+
+
+class Load:
+    """Posts from a thread of its own while the block runs, `rate` messages a second or, with 0, as fast as it can.
+
+    It ends after `count` messages where that is given. `stop` posts no more new ones and lets those under way end.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        targets: Sequence[Target],
+        *,
+        rate: float = 0.0,
+        count: int | None = None,
+        connections: int = 16,
+        pad: int = 200,
+        retries: bool = True,
+    ) -> None:
+        self.book = Book()
+        self._url, self._rate, self._connections = url, rate, connections
+        self._targets = itertools.cycle(targets)
+        self._numbers = itertools.count() if count is None else iter(range(count))
+        self._pad, self._retries = "x" * pad, retries
+        self._run_id = secrets.token_hex(6)
+        self._next = 0.0
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), name="load", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def stop(self) -> Book:
+        """Posts no more; returns when what was under way has ended."""
+        self._stopping.set()
+        return self.join()
+
+    def join(self, seconds: float = 900.0) -> Book:
+        """Waits for the end of a load with a count."""
+        self._thread.join(seconds)
+        assert not self._thread.is_alive(), "the load does not end"
+        return self.book
+
+    def wait_accepted(self, count: int, seconds: float) -> None:
+        """Returns when so many were accepted."""
+        until = time.monotonic() + seconds
+        while len(self.book.accepted) < count:
+            assert time.monotonic() < until, f"{len(self.book.accepted)} of {count} accepted; {self.book.statuses}"
+            time.sleep(0.02)
+
+    async def _run(self) -> None:
+        timeout = aiohttp.ClientTimeout(total=PATIENCE_SECONDS)
+        connector = aiohttp.TCPConnector(limit=self._connections)
+        async with aiohttp.ClientSession(timeout=timeout, connector=connector) as http:
+            self._next = time.monotonic()
+            await asyncio.gather(*(self._post_all(http) for _ in range(self._connections)))
+
+    async def _post_all(self, http: aiohttp.ClientSession) -> None:
+        while not self._stopping.is_set():
+            number = next(self._numbers, None)
+            if number is None:
+                return
+            await self._pace()
+            await self._deliver(http, next(self._targets), number)
+
+    async def _pace(self) -> None:
+        if self._rate:
+            turn = max(self._next, time.monotonic() - 0.1)
+            self._next = turn + 1 / self._rate
+            await asyncio.sleep(turn - time.monotonic())
+
+    async def _deliver(self, http: aiohttp.ClientSession, target: Target, number: int) -> None:
+        payload = json.dumps({"run": self._run_id, "to": target.name, "n": number, "pad": self._pad}).encode()
+        digest = digest_of(payload)
+        self.book.offered[digest] = target.name
+        body = b'{"eventType": "%b", "payload": %b}' % (EVENT_TYPE.encode(), payload)
+        for _ in range(200):
+            status, message_id = await self._post(http, target, body, f"{self._run_id}-{number}")
+            if status == ACCEPTED:
+                self.book.accepted[message_id] = Sent(target.name, digest, time.monotonic())
+                return
+            if status not in _AGAIN or not self._retries:
+                break
+            await asyncio.sleep(random.uniform(0.1, 0.5))
+        self.book.given_up += 1
+
+    async def _post(self, http: aiohttp.ClientSession, target: Target, body: bytes, key: str) -> tuple[int, str]:
+        headers = {
+            "authorization": f"Bearer {target.key}",
+            "content-type": "application/json",
+            "idempotency-key": key,
+        }
+        began, status, proper, message_id = time.monotonic(), 0, False, ""
+        try:
+            async with http.post(f"{self._url}/api/v1/app/{target.app}/msg", data=body, headers=headers) as answer:
+                values = json.loads(await answer.read())
+                status, proper = answer.status, answer.status not in _AGAIN or "retry-after" in answer.headers
+                message_id = values.get("id", "")
+        except (aiohttp.ClientError, TimeoutError):
+            status = 0
+        except ValueError:
+            proper = False
+        self.book.exchanges.append(Exchange(began, time.monotonic() - began, status, proper))
+        return status, message_id

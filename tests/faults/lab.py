@@ -1,0 +1,268 @@
+"""The laboratory: servers, a receiver and installations that rows break, and the scene that each row plays on."""
+
+import math
+import secrets
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+from uuid import UUID
+
+from app.cli.dev.demo import Api
+from app.cli.dev.ports import LOOPBACK, any_free
+from app.cli.dev.process import Child, Program
+from app.cli.dev.roles import database_of
+from app.domain import ids
+from app.kit.db import make_engine, make_sessions
+from tests.api.client import new_tenant
+from tests.faults.client import Book, Load, Target
+from tests.faults.installation import Postgres, Redis
+from tests.faults.ledger import State, Verdict, judge
+from tests.faults.processes import connected_to, descendants, wait_for
+from tests.faults.receiver import Behaviour, Receipt, Receiver
+from tests.servers import ROOT, Servers, cloned_database, process_environment
+from tests.system import System, prepared_system
+
+LEASE_SECONDS = 4.0
+TIMEOUT_SECONDS = 2.0
+API_PROCESSES = WORKER_PROCESSES = 2
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of the table at the end."""
+
+    name: str
+    accepted: int
+    delivered: int
+    lost: int
+    doubled: int
+    bound: int
+    recovery: float | None
+    note: str = ""
+
+
+@dataclass
+class Lab:
+    """What all rows share."""
+
+    postgres: Postgres
+    redis: Redis
+    receiver: Receiver
+    template: str
+    bounded: bool
+    rows: list[Row] = field(default_factory=list)
+    systems: list[System] = field(default_factory=list)
+
+    @property
+    def servers(self) -> Servers:
+        """As the other tests know them."""
+        return Servers(self.postgres.url, self.redis.url)
+
+    @contextmanager
+    def prepared(self, **environment: str) -> Iterator[System]:
+        """An installation on a database of its own, of which nothing runs yet."""
+        with cloned_database(self.servers, self.template) as urls:
+            base = process_environment(urls, self.redis.url)
+            values = {
+                "POSTRIDER_DELIVERY__LEASE_SECONDS": str(LEASE_SECONDS),
+                "POSTRIDER_EGRESS__TIMEOUT_SECONDS": str(TIMEOUT_SECONDS),
+                "POSTRIDER_DELIVERY__DRAIN_SECONDS": "5",
+            }
+            with prepared_system({**base, **values, **environment}) as system:
+                self.systems.append(system)
+                try:
+                    yield system
+                finally:
+                    self.systems.remove(system)
+
+    @contextmanager
+    def installed(self, **environment: str) -> Iterator[System]:
+        """An installation of which every part runs."""
+        with self.prepared(**environment) as system:
+            system.start(api=API_PROCESSES, workers=WORKER_PROCESSES)
+            self.make_whole(system)
+            yield system
+
+    def make_whole(self, system: System) -> None:
+        """Starts the worker again where a row ended it; returns when everything serves."""
+        if system.children["worker"].ended() is not None:
+            start_worker_again(system)
+        system.wait_healthy()
+        wait_for(lambda: len(deliverers(system)) >= WORKER_PROCESSES, 40, "the workers")
+
+    def database_of(self, system: System) -> str:
+        """The name of an installation's database."""
+        return database_of(system.environment["POSTRIDER_DATABASE__WORKER_URL"])
+
+
+def worker_children(system: System) -> list[int]:
+    """The processes that deliver, or will."""
+    return descendants(system.children["worker"].pid)
+
+
+def deliverers(system: System) -> list[int]:
+    """The workers that have come as far as the database."""
+    port = urlsplit(system.environment["POSTRIDER_DATABASE__WORKER_URL"]).port or 0
+    return connected_to(port, worker_children(system))
+
+
+def start_worker_again(system: System) -> None:
+    """A new worker in the place of one that has ended, or ends now."""
+    system.children.pop("worker").stop()
+    system.start_part("worker", f"--processes={WORKER_PROCESSES}")
+
+
+def api_children(system: System) -> list[int]:
+    """The processes that serve requests."""
+    return descendants(system.children["api"].pid)
+
+
+class Scene:
+    """One row on an installation: tenants of its own, their endpoints at the receiver, and the ledger of both."""
+
+    def __init__(self, lab: Lab, system: System, name: str, *, tenants: int = 2) -> None:
+        self.lab, self.system, self.name = lab, system, name
+        self.database = lab.database_of(system)
+        self._prefix = f"/{name.split(maxsplit=1)[0]}-{secrets.token_hex(4)}"
+        self._apis: dict[str, Api] = {}
+        self._organisations: list[UUID] = []
+        self._endpoints: dict[str, str] = {}
+        self._disabled: dict[str, float] = {}
+        self.bound = 0
+        self.targets = [self._make_target(f"t{number}") for number in range(tenants)]
+
+    def path(self, target: Target, endpoint: str = "main") -> str:
+        """An endpoint's path at the receiver."""
+        return f"{self._prefix}/{target.name}/{endpoint}"
+
+    def api(self, target: Target) -> Api:
+        """The API as the target's organisation calls it."""
+        return self._apis[target.name]
+
+    def add_endpoint(self, target: Target, name: str, url: str | None = None, **values: object) -> str:
+        """Registers an endpoint, by default at the receiver; its id."""
+        body = {"url": url or self.lab.receiver.url(self.path(target, name)), **values}
+        made = self.api(target).call("POST", f"/app/{target.app}/endpoint", body)
+        self._endpoints[self.path(target, name)] = made["id"]
+        return str(made["id"])
+
+    def disable(self, target: Target, name: str = "main") -> None:
+        """Disables an endpoint; what begins to be sent to it later is a fault."""
+        path = self.path(target, name)
+        self.api(target).call("PATCH", f"/app/{target.app}/endpoint/{self._endpoints[path]}", {"disabled": True})
+        self._disabled[path] = time.monotonic()
+
+    def behave(self, behaviour: Behaviour | None = None, endpoint: str = "main") -> None:
+        """Tells the receiver what the endpoints of this name do."""
+        for target in self.targets:
+            self.lab.receiver.tell(self.path(target, endpoint), behaviour)
+
+    def load(self, **options: Any) -> Load:  # noqa: ANN401  # those of Load
+        """Clients of all targets."""
+        return Load(self.system.url, options.pop("targets", self.targets), **options)
+
+    def in_flight(self) -> int:
+        """How many deliveries are under a lease."""
+        return self._count("SELECT count(*) FROM due_deliveries WHERE state = 1 AND organisation_id = ANY(%s)")
+
+    def open(self) -> int:
+        """How many deliveries are owed."""
+        return self._count("SELECT count(*) FROM due_deliveries WHERE organisation_id = ANY(%s)")
+
+    def note_in_flight(self) -> int:
+        """Lets as many come twice as are in flight at this moment, right after a kill."""
+        count = self.in_flight()
+        self.bound += count
+        return count
+
+    def settle(self, seconds: float) -> float:
+        """The seconds until nothing is owed any more."""
+        return wait_for(lambda: self.open() == 0, seconds, f"the end of {self.name}'s deliveries")
+
+    def receipts(self) -> list[Receipt]:
+        """What has come to the scene's endpoints, oldest first."""
+        return self.lab.receiver.receipts(self._prefix)
+
+    def judge(self, book: Book) -> Verdict:
+        """The ledger's verdict on everything that `book` was promised."""
+        receipts = self.receipts()
+        main = {target.name: self.path(target) for target in self.targets}
+        verdict = judge(book, main, receipts, self._state())
+        verdict.unwanted = [
+            one.message_id for one in receipts if one.at > self._disabled.get(one.path, math.inf) + TIMEOUT_SECONDS
+        ]
+        return verdict
+
+    def conclude(self, book: Book, *, recovery: float | None = None, note: str = "") -> Verdict:
+        """Judges, writes the row down, and asserts that the ledger is sound and the answers were proper."""
+        verdict = self.judge(book)
+        counts = verdict.accepted, verdict.delivered, len(verdict.lost), verdict.doubled
+        self.lab.rows.append(Row(self.name, *counts, self.bound, recovery, note))
+        verdict.assert_sound(self.bound)
+        assert not book.improper, f"answers that no client can use: {book.improper[:3]}"
+        return verdict
+
+    def recovery(self, book: Book, since: float) -> float:
+        """Seconds from a fault's end to the first acceptance and the first receipt after it, whichever is later."""
+        accepted = min((one.at for one in book.accepted.values() if one.at > since), default=math.inf)
+        received = min((one.at for one in self.receipts() if one.at > since), default=math.inf)
+        return max(accepted, received) - since
+
+    def _make_target(self, name: str) -> Target:
+        engine = make_engine(self.system.environment["POSTRIDER_DATABASE__WORKER_URL"], pool_size=1)
+        try:
+            tenant = new_tenant(make_sessions(engine))
+        finally:
+            engine.dispose()
+        self._organisations.append(tenant.id)
+        self._apis[name] = api = Api(urlsplit(self.system.url).port or 0, tenant.key)
+        target = Target(name, tenant.key, api.call("POST", "/app", {"name": f"{self.name} {name}"})["id"])
+        self.add_endpoint(target, "main")
+        return target
+
+    def _state(self) -> State:
+        due = self._ids("SELECT message_id FROM due_deliveries WHERE endpoint_id = ANY(%s) AND trigger = 0")
+        ended = "SELECT message_id FROM deliveries WHERE endpoint_id = ANY(%s) AND status"
+        return State(due, self._ids(f"{ended} = 0"), self._ids(f"{ended} IN (2, 4)"))
+
+    def _ids(self, statement: str) -> frozenset[str]:
+        mains = [ids.decode("ep", self._endpoints[self.path(target)]) for target in self.targets]
+        rows = self.lab.postgres.query(statement, mains, database=self.database)
+        return frozenset(ids.encode("msg", row[0]) for row in rows)
+
+    def _count(self, statement: str) -> int:
+        found: int = self.lab.postgres.query(statement, self._organisations, database=self.database)[0][0]
+        return found
+
+
+@contextmanager
+def running_receiver(folder: Path, host: str = LOOPBACK) -> Iterator[Receiver]:
+    """The receiver's process."""
+    port, log = any_free(), folder / "receipts"
+    log.touch(mode=0o600)
+    argv = [sys.executable, "-m", "tests.faults.receiver", host, str(port), str(log)]
+    child = Child(Program("receiver", argv, folder / "receiver.log", cwd=ROOT, stop_seconds=5), folder)
+    receiver = Receiver(host, port, log)
+    try:
+        wait_for(receiver.is_ready, 20, "the receiver")
+        yield receiver
+    finally:
+        child.stop()
+
+
+def table(rows: Sequence[Row]) -> list[str]:
+    """The rows as text."""
+    head = f"{'row':<34}{'accepted':>9}{'delivered':>10}{'lost':>6}{'doubled':>16}{'recovery':>10}  note"
+    return [head, *(_line(row) for row in rows)]
+
+
+def _line(row: Row) -> str:
+    doubled = f"{row.doubled} of {row.bound}"
+    recovery = "-" if row.recovery is None else f"{row.recovery:.1f} s"
+    counts = f"{row.accepted:>9}{row.delivered:>10}{row.lost:>6}{doubled:>16}{recovery:>10}"
+    return f"{row.name:<34}{counts}  {row.note}"

@@ -1,0 +1,212 @@
+"""The receiver of the fault suite: a process that writes each request down, and syncs, before it answers."""
+
+import asyncio
+import hashlib
+import json
+import os
+import socket
+import sys
+import time
+from asyncio import Transport
+from collections import defaultdict
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from functools import partial
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import cast
+
+import uvloop
+
+from tests.faults import processes
+
+_HEAD_END = b"\r\n\r\n"
+_CONTROL = "/control"
+DIGEST_CHARACTERS = 24
+
+
+@dataclass(frozen=True, slots=True)
+class Behaviour:
+    """What a path does: answers `status` after `after` seconds, at most `times` times (0: always).
+
+    `retry_after` is sent when given. `kill` is the root of the processes of which the one that sent the request gets
+    SIGKILL: `before` it is answered, or right after. After that the path answers as ever.
+    """
+
+    status: int = 204
+    after: float = 0.0
+    times: int = 0
+    retry_after: int = 0
+    kill: int = 0
+    before: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """One request as the log has it: `at` of time.monotonic, and the status that it was answered with, 0 for none."""
+
+    at: float
+    path: str
+    message_id: str
+    digest: str
+    status: int
+
+
+def digest_of(body: bytes) -> str:
+    """What the log says of a body."""
+    return hashlib.sha256(body).hexdigest()[:DIGEST_CHARACTERS]
+
+
+class Receiver:
+    """The receiver as the tests see it."""
+
+    def __init__(self, host: str, port: int, log: Path) -> None:
+        self.host, self.port, self._log = host, port, log
+
+    def url(self, path: str) -> str:
+        """An endpoint's URL."""
+        return f"http://{self.host}:{self.port}{path}"
+
+    def tell(self, path: str, behaviour: Behaviour | None = None) -> None:
+        """Changes what a path does from now on; the default is 204 at once."""
+        self._post(_CONTROL, json.dumps({"path": path, **asdict(behaviour or Behaviour())}).encode())
+
+    def is_ready(self) -> bool:
+        """Whether it answers."""
+        try:
+            self.tell("/ready")
+        except OSError:
+            return False
+        return True
+
+    def receipts(self, prefix: str) -> list[Receipt]:
+        """What came to paths with this prefix, oldest first."""
+        lines = (line.split(" ") for line in self._log.read_text().splitlines() if f" {prefix}" in line)
+        return [Receipt(float(at), path, name, digest, int(status)) for at, path, name, digest, status in lines]
+
+    def _post(self, path: str, body: bytes) -> None:
+        connection = HTTPConnection(self.host, self.port, timeout=10)
+        try:
+            connection.request("POST", path, body)
+            connection.getresponse().read()
+        finally:
+            connection.close()
+
+
+class _Log:
+    """Writes lines and syncs them, many at a time; answers go when their line is safe."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        self._lines: list[bytes] = []
+        self._waiting: list[partial[None]] = []
+        self._task: asyncio.Task[None] | None = None
+
+    def add(self, line: bytes, then: partial[None]) -> None:
+        """Writes a line, then acts."""
+        self._lines.append(line)
+        self._waiting.append(then)
+        if self._task is None:
+            self._task = asyncio.get_running_loop().create_task(self._flush())
+
+    async def _flush(self) -> None:
+        loop = asyncio.get_running_loop()
+        while self._lines:
+            lines, waiting = b"".join(self._lines), self._waiting
+            self._lines, self._waiting = [], []
+            os.write(self._file, lines)
+            await loop.run_in_executor(None, os.fsync, self._file)
+            for act in waiting:
+                act()
+        self._task = None
+
+
+class _Server:
+    """The behaviours of all paths."""
+
+    def __init__(self, log: _Log) -> None:
+        self.log = log
+        self._behaviours: dict[str, Behaviour] = {}
+        self._done: dict[str, int] = defaultdict(int)
+
+    def control(self, body: bytes) -> None:
+        """Takes an order."""
+        values = json.loads(body)
+        path = values.pop("path")
+        self._behaviours[path] = Behaviour(**values)
+        self._done[path] = 0
+
+    def behaviour(self, path: str) -> Behaviour:
+        """What to do with a request."""
+        found = self._behaviours.get(path, Behaviour())
+        self._done[path] += 1
+        if found.times and self._done[path] > found.times:
+            return Behaviour()
+        return found
+
+
+class _Connection(asyncio.Protocol):
+    def __init__(self, server: _Server) -> None:
+        self._server = server
+        self._buffer = b""
+        self._transport: Transport
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("Transport", transport)  # uvloop's has another base
+
+    def data_received(self, data: bytes) -> None:
+        self._buffer += data
+        while (head := self._buffer.find(_HEAD_END)) >= 0:
+            lines = self._buffer[:head].decode("latin-1").split("\r\n")
+            headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:])}
+            end = head + len(_HEAD_END) + int(headers.get("content-length", "0"))
+            if len(self._buffer) < end:
+                return
+            body, self._buffer = self._buffer[head + len(_HEAD_END) : end], self._buffer[end:]
+            self._take(lines[0].split(" ")[1], headers, body)
+
+    def _take(self, path: str, headers: dict[str, str], body: bytes) -> None:
+        if path == _CONTROL:
+            self._server.control(body)
+            self._answer(Behaviour())
+            return
+        now, behaviour = time.monotonic(), self._server.behaviour(path)
+        status = 0 if behaviour.kill and behaviour.before else behaviour.status
+        line = f"{now:.6f} {path} {headers.get('webhook-id', '-')} {digest_of(body)} {status}\n"
+        self._server.log.add(line.encode(), partial(self._act, behaviour))
+
+    def _act(self, behaviour: Behaviour) -> None:
+        if behaviour.kill and behaviour.before:
+            self._kill_sender(behaviour.kill)
+            self._transport.close()
+        elif behaviour.after:
+            asyncio.get_running_loop().call_later(behaviour.after, self._answer, behaviour)
+        else:
+            self._answer(behaviour)
+
+    def _answer(self, behaviour: Behaviour) -> None:
+        if not self._transport.is_closing():
+            more = f"retry-after: {behaviour.retry_after}\r\n" if behaviour.retry_after else ""
+            length = "" if behaviour.status == 204 else "content-length: 0\r\n"
+            self._transport.write(f"HTTP/1.1 {behaviour.status} X\r\n{length}{more}\r\n".encode())
+            if behaviour.kill:
+                self._kill_sender(behaviour.kill)
+
+    def _kill_sender(self, root: int) -> None:
+        port = self._transport.get_extra_info("peername")[1]
+        sender = processes.owner_of(port, processes.descendants(root))
+        if sender is not None:
+            processes.kill(sender)
+
+
+async def _serve(host: str, port: int, log: Path) -> None:
+    server = _Server(_Log(log))
+    listening = await asyncio.get_running_loop().create_server(
+        partial(_Connection, server), host, port, backlog=1024, reuse_address=True, family=socket.AF_INET
+    )
+    await listening.serve_forever()
+
+
+if __name__ == "__main__":
+    with suppress(KeyboardInterrupt):
+        uvloop.run(_serve(sys.argv[1], int(sys.argv[2]), Path(sys.argv[3])))

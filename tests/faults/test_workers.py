@@ -1,0 +1,83 @@
+"""Workers that are killed or frozen: what they had claimed comes later, and comes twice at most."""
+
+import random
+import time
+from collections.abc import Callable
+
+import pytest
+
+from tests.faults.lab import (
+    LEASE_SECONDS,
+    WORKER_PROCESSES,
+    Lab,
+    Scene,
+    deliverers,
+    start_worker_again,
+    worker_children,
+)
+from tests.faults.processes import frozen, is_running, kill, wait_for
+from tests.faults.receiver import Behaviour
+from tests.system import System
+
+pytestmark = pytest.mark.timeout(900)
+SLACK_SECONDS = 2.0
+
+
+def test_f01_killed_workers(lab: Lab, installation: System) -> None:
+    scene = Scene(lab, installation, "F01 workers killed", tenants=8)
+    scene.behave(Behaviour(after=0.2))
+    dice = random.Random(1)
+    seconds, rate = (20.0, 100.0) if lab.bounded else (300.0, 100.0)
+    with scene.load(rate=rate) as load:
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            time.sleep(dice.uniform(2, 5))
+            _kill_some(installation, scene, dice)
+        book = load.stop()
+    # What the last victim held comes when its lease is over; the rest of the backlog has gone before.
+    recovery = scene.settle(60)
+    scene.conclude(book, recovery=recovery, note=f"{rate:g}/s for {seconds:g} s")
+    assert recovery <= LEASE_SECONDS + SLACK_SECONDS
+
+
+def _kill_some(system: System, scene: Scene, dice: random.Random) -> None:
+    kill_one: list[Callable[[System, Scene], None]] = [_kill_child, _kill_main, _kill_all]
+    dice.choices(kill_one, weights=[2, 1, 1])[0](system, scene)
+    wait_for(lambda: len(deliverers(system)) >= WORKER_PROCESSES, 30, "new workers")
+
+
+def _kill_child(system: System, scene: Scene) -> None:
+    kill(random.choice(worker_children(system)))
+    scene.note_in_flight()
+
+
+def _kill_main(system: System, scene: Scene) -> None:
+    orphans = worker_children(system)
+    kill(system.children["worker"].pid)
+    scene.note_in_flight()
+    wait_for(lambda: not any(map(is_running, orphans)), 10, "the end of a killed worker's children")
+    start_worker_again(system)
+
+
+def _kill_all(system: System, scene: Scene) -> None:
+    kill(system.children["worker"].pid, *worker_children(system))
+    scene.note_in_flight()
+    start_worker_again(system)
+
+
+def test_f02_frozen_workers(lab: Lab, installation: System) -> None:
+    scene = Scene(lab, installation, "F02 worker frozen beyond its lease", tenants=8)
+    scene.behave(Behaviour(after=0.2))
+    with scene.load(rate=100) as load:
+        for _ in range(1 if lab.bounded else 20):
+            time.sleep(2)
+            with frozen(deliverers(installation)[:1]):
+                scene.note_in_flight()
+                time.sleep(LEASE_SECONDS + 2)
+            thawed = time.monotonic()
+        time.sleep(1)
+        book = load.stop()
+    took = scene.settle(30)
+    zombies = installation.log("worker").count("results came after their lease ended")
+    scene.conclude(book, recovery=scene.recovery(book, thawed), note=f"settled in {took:.1f} s")
+    assert zombies, "the frozen worker had nothing in flight"
