@@ -1,10 +1,11 @@
 """Organisations, applications and endpoints made in rows, and what is owed to them: where the worker works."""
 
+import secrets
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -12,6 +13,7 @@ from sqlalchemy import delete, event, func, select, text, update
 from sqlalchemy.orm import Session, sessionmaker
 
 from app.domain import ids
+from app.domain.ids import uuid7
 from app.domain.signing import generate_symmetric
 from app.features.endpoints.sealing import seal_secret
 from app.features.messages.operations import Incoming, Result, accept
@@ -258,6 +260,12 @@ class House:
             yield seen
         finally:
             event.remove(engine, "before_cursor_execute", note)
+
+    @staticmethod
+    def id_on(day: date) -> UUID:
+        """An id as it is made on that day."""
+        noon = datetime.combine(day, time(12), UTC)
+        return uuid7(int(noon.timestamp() * 1000), 0, secrets.token_bytes(8))
 
     def partitions(self, table: str) -> set[str]:
         with self.sessions() as db:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
+from app.features.messages.operations import forget_partitions
 from app.models import Lane
 from worker.delivery.claim import Claimed, Claimer, Demand
 from worker.delivery.job import DueKey, EndpointKey, Job, Sent
@@ -105,6 +106,7 @@ class Engine:
         except Exception:
             # Nothing is lost: results stay here until they are recorded, leases run out by themselves.
             logger.exception("a cycle failed; the next one tries again")
+            forget_partitions()
             self._isolate()
             time.sleep(FAILURE_PAUSE_SECONDS)
             return

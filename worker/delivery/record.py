@@ -10,13 +10,14 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from app.domain import breaker, retry
-from app.domain.breaker import HEALTHY, Health
+from app.domain import breaker, ids, retry
+from app.domain.breaker import Health
 from app.features.deliveries import claim_queries, operations
 from app.features.deliveries import record_queries as queries
+from app.features.messages.operations import ensure_partitions
 from app.kit.arrays import transpose
 from app.models import Status, Trigger
-from worker.delivery.job import Job, Sent
+from worker.delivery.job import EndpointKey, Job, Sent
 from worker.delivery.tell import Disabled, tell
 
 FAILING_AFTER = 4
@@ -49,10 +50,12 @@ def record(db: Session, results: Sequence[Sent]) -> Recorded:
     if not results:
         return Recorded(0, 0)
     now = max(one.job.database_time() for one in results)
+    # Before any delivery is locked: whoever disables an endpoint has its health and wants all its deliveries.
+    known = _lock_health(db, _touched(results))
     alive = _move(db, _decide(db, results, now))
     _store_attempts(db, alive)
     _finish(db, [one for one in alive if one.ends])
-    disabled = _update_health(db, [one.sent for one in alive], now)
+    disabled = _update_health(db, known, [one.sent for one in alive], now)
     tell(db, [(_change(one), one.sent) for one in alive], disabled)
     return Recorded(len(alive), len(results) - len(alive))
 
@@ -94,6 +97,7 @@ def _delay(one: Sent, schedules: Any, now: datetime) -> float | None:  # noqa: A
 def _store_attempts(db: Session, decisions: Sequence[Decision]) -> None:
     rows = [_attempt_row(one) for one in decisions]
     if rows:
+        ensure_partitions(db, {ids.timestamp(one.sent.attempt_id).date() for one in decisions})
         db.execute(queries.insert_attempts(), transpose(rows, *queries.ATTEMPT))
 
 
@@ -130,7 +134,7 @@ def _move(db: Session, decisions: Sequence[Decision]) -> list[Decision]:
     if again:
         rows = db.execute(queries.reschedule(), transpose(again, *queries.FENCED, "delay"))
         moved.update(tuple(row) for row in rows)
-    return [one for one in decisions if tuple(one.sent.job.key) in moved]
+    return [one for one in decisions if _fenced(one) in moved]
 
 
 def _fenced(one: Decision) -> tuple[Any, ...]:
@@ -158,30 +162,37 @@ def _delivery_row(one: Decision) -> tuple[Any, ...]:
     return (*job.key[:3], job.application_id, int(status), job.failures + 1)
 
 
-def _update_health(db: Session, results: Sequence[Sent], now: datetime) -> list[Disabled]:
-    """Learns from failures, and from any result of an endpoint that was unwell; returns what to tell."""
-    by_endpoint: dict[tuple[UUID, UUID], list[Sent]] = defaultdict(list)
-    for one in results:
-        by_endpoint[one.job.key.organisation_id, one.job.key.endpoint_id].append(one)
-    touched = {
-        key: group
-        for key, group in by_endpoint.items()
-        if any(not one.verdict.success or one.job.is_unwell for one in group)
-    }
-    if not touched:
-        return []
-    known = _lock_health(db, sorted(touched))
-    learnt = {key: _learn(known.get(key[1], HEALTHY), group, now) for key, group in touched.items()}
-    rows = [(*key, *(getattr(health, name) for name in claim_queries.HEALTH)) for key, health in learnt.items()]
-    db.execute(queries.set_health(), transpose(rows, *claim_queries.ENDPOINT_KEY, *claim_queries.HEALTH))
-    return _disable(db, touched, learnt, now)
+def _touched(results: Iterable[Sent]) -> list[EndpointKey]:
+    """The endpoints whose health may change: those with failures, and those that were unwell."""
+    return sorted({one.job.key.endpoint for one in results if not one.verdict.success or one.job.is_unwell})
 
 
-def _lock_health(db: Session, keys: Sequence[tuple[UUID, UUID]]) -> dict[UUID, Health]:
+def _lock_health(db: Session, keys: Sequence[EndpointKey]) -> dict[EndpointKey, Health]:
+    if not keys:
+        return {}
     parameters = transpose(keys, *claim_queries.ENDPOINT_KEY)
     db.execute(queries.make_health(), parameters)
     rows = db.execute(queries.health(), parameters)
-    return {row.endpoint_id: Health(**{name: getattr(row, name) for name in claim_queries.HEALTH}) for row in rows}
+    return {
+        (row.organisation_id, row.endpoint_id): Health(**{name: getattr(row, name) for name in claim_queries.HEALTH})
+        for row in rows
+    }
+
+
+def _update_health(
+    db: Session, known: Mapping[EndpointKey, Health], results: Iterable[Sent], now: datetime
+) -> list[Disabled]:
+    """Learns of the endpoints whose health is locked; returns what to tell."""
+    touched: dict[EndpointKey, list[Sent]] = defaultdict(list)
+    for one in results:
+        if one.job.key.endpoint in known:
+            touched[one.job.key.endpoint].append(one)
+    if not touched:
+        return []
+    learnt = {key: _learn(known[key], group, now) for key, group in touched.items()}
+    rows = [(*key, *(getattr(health, name) for name in claim_queries.HEALTH)) for key, health in learnt.items()]
+    db.execute(queries.set_health(), transpose(rows, *claim_queries.ENDPOINT_KEY, *claim_queries.HEALTH))
+    return _disable(db, touched, learnt, now)
 
 
 def _learn(health: Health, results: Sequence[Sent], now: datetime) -> Health:
@@ -193,8 +204,8 @@ def _learn(health: Health, results: Sequence[Sent], now: datetime) -> Health:
 
 def _disable(
     db: Session,
-    touched: Mapping[tuple[UUID, UUID], Sequence[Sent]],
-    learnt: Mapping[tuple[UUID, UUID], Health],
+    touched: Mapping[EndpointKey, Sequence[Sent]],
+    learnt: Mapping[EndpointKey, Health],
     now: datetime,
 ) -> list[Disabled]:
     gone = {key for key, group in touched.items() if any(one.verdict.disable for one in group)}

@@ -66,15 +66,15 @@ def _is(given: Any) -> Any:  # noqa: ANN401 a condition on the due row that the 
 
 @cache
 def settle() -> ReturningDelete[*tuple[Any, ...]]:
-    """Ends obligations whose lease and fence still hold; returns their keys."""
-    return delete(DUE).where(_is(_fenced())).returning(*(DUE.c[name] for name in DUE_KEY))
+    """Ends obligations whose lease and fence still hold; returns their keys and fences."""
+    return delete(DUE).where(_is(_fenced())).returning(*(DUE.c[name] for name in FENCED))
 
 
 @cache
 def reschedule() -> ReturningUpdate[*tuple[Any, ...]]:
     """Owes another try after `delay` seconds of the database's time; those of a replay stay behind the others.
 
-    Returns the keys of those whose lease and fence still hold.
+    Returns the keys and fences of those whose lease and fence still hold.
     """
     given = _fenced(delay=Float())
     retry = cast(int(Lane.retry), SmallInteger)
@@ -87,7 +87,7 @@ def reschedule() -> ReturningUpdate[*tuple[Any, ...]]:
             due_at=func.now() + given.c.delay * literal_column("interval '1 second'"),
             failures=DUE.c.failures + 1,
         )
-        .returning(*(DUE.c[name] for name in DUE_KEY))
+        .returning(*(DUE.c[name] for name in FENCED))
     )
 
 
@@ -183,7 +183,7 @@ def health() -> Select[*tuple[Any, ...]]:
     given = unnest(organisation_id=Uuid(), endpoint_id=Uuid())
     table = table_of(EndpointHealth)
     return (
-        select(table.c.endpoint_id, *(table.c[name] for name in HEALTH))
+        select(table.c.organisation_id, table.c.endpoint_id, *(table.c[name] for name in HEALTH))
         .join(
             given,
             and_(table.c.organisation_id == given.c.organisation_id, table.c.endpoint_id == given.c.endpoint_id),

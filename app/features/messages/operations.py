@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any
 from uuid import UUID
+from weakref import WeakKeyDictionary
 
-from sqlalchemy import event
+from sqlalchemy import Engine, event
 from sqlalchemy.orm import Session
 
 from app.domain import ids
@@ -21,7 +22,7 @@ from app.kit.errors import Kind, Problem, conflict, not_found
 from app.kit.wakes import Wake, ask
 from app.models import ApplicationKind, DueState
 
-_known_partitions: set[tuple[date, date]] = set()
+_known_partitions: WeakKeyDictionary[Engine, set[tuple[str, date]]] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,7 +283,11 @@ def _flags(db: Session, organisations: list[UUID], entries: Sequence[_Entry], fo
 def _store(db: Session, entries: Sequence[_Entry]) -> None:
     if not entries:
         return
-    _ensure_partitions(db, entries)
+    ensure_partitions(
+        db,
+        {ids.timestamp(one.incoming.message_id).date() for one in entries},
+        {one.incoming.expires_at.date() for one in entries},
+    )
     messages = [_message_row(entry) for entry in entries]
     db.execute(queries.insert_messages(), transpose(messages, *_MESSAGE_COLUMNS))
     payloads = [_payload_row(entry.incoming) for entry in entries]
@@ -377,13 +382,23 @@ def _gated(db: Session, owed: Sequence[tuple[_Entry, Any]]) -> set[UUID]:
     return set(db.scalars(queries.gates(), {"organisations": organisations, "endpoints": list(owners)}))
 
 
-def _ensure_partitions(db: Session, entries: Sequence[_Entry]) -> None:
-    wanted = {(ids.timestamp(one.incoming.message_id).date(), one.incoming.expires_at.date()) for one in entries}
-    missing = wanted - _known_partitions
+def ensure_partitions(db: Session, days: Iterable[date], expiries: Iterable[date] = ()) -> None:
+    """Makes what is missing of the partitions of messages, deliveries and attempts for `days`, of payloads for others.
+
+    What is known to be there is not asked for again, until `forget_partitions`.
+    """
+    known = _known_partitions.setdefault(db.get_bind().engine, set())
+    wanted = {("day", one) for one in days} | {("expiry", one) for one in expiries}
+    missing = wanted - known
     if missing:
-        days, expiries = ([*{*column}] for column in zip(*missing, strict=True))
-        db.execute(queries.ensure_partitions(), {"days": days, "expiries": expiries})
-        _after_commit(db, lambda: _known_partitions.update(missing))
+        asked = {kind: [day for one, day in missing if one == kind] for kind in ("day", "expiry")}
+        db.execute(queries.ensure_partitions(), {"days": asked["day"], "expiries": asked["expiry"]})
+        _after_commit(db, lambda: known.update(missing))
+
+
+def forget_partitions() -> None:
+    """Lets every partition be asked for again: where a transaction failed, one that was known may be gone."""
+    _known_partitions.clear()
 
 
 def _after_commit(db: Session, act: Callable[[], None]) -> None:
