@@ -2,13 +2,16 @@
 
 import base64
 import os
+import re
 import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
+from typing import Any, LiteralString
 from urllib.error import URLError
 
 import psycopg
@@ -25,6 +28,21 @@ from app.kit.encryption import KeyRing
 PROCESSES = 2
 _START_SECONDS = 60.0
 _MODULE = [sys.executable, "-m"]
+_STATEMENT = re.compile(rb"LOG:  (?:statement|execute [^:]*): ")
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What was spent up to a moment: CPU seconds by name, bytes of WAL, commands of Redis."""
+
+    cpu: dict[str, float]
+    wal: int
+    commands: int
+
+    def since(self, before: "Reading") -> "Reading":
+        """What was spent from then to now."""
+        cpu = {name: seconds - before.cpu[name] for name, seconds in self.cpu.items()}
+        return Reading(cpu, self.wal - before.wal, self.commands - before.commands)
 
 
 class Machine:
@@ -60,6 +78,42 @@ class Machine:
     def superuser(self, name: str) -> str:
         """The superuser's URL of a database."""
         return with_database(self.postgres_url, name)
+
+    def execute(self, statement: LiteralString, database: str = "postgres") -> Any:  # noqa: ANN401 any column
+        """Runs a statement as the superuser, outside of a transaction; the first value that comes back, if any."""
+        with psycopg.connect(self.superuser(database), autocommit=True) as connection:
+            cursor = connection.execute(statement)
+            row = cursor.fetchone() if cursor.description else None
+            return row and row[0]
+
+    def peaks(self, name: str) -> dict[str, int]:
+        """The most bytes that each process of this name has held at once."""
+        return {f"{name} {number}": peak for number, (_, peak) in enumerate(sorted(self.usage.peaks(name).items()))}
+
+    def read_meters(self, *names: str) -> Reading:
+        """What the processes of these names, the database and the broker have spent so far."""
+        wal = self.execute("SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')")
+        with redis.Redis.from_url(self.redis_url) as client:
+            commands = sum(int(one["calls"]) for one in client.info("commandstats").values())
+        return Reading({name: self.usage.cpu_seconds(name) for name in names}, int(wal), commands)
+
+    @contextmanager
+    def counting_statements(self) -> Iterator[list[int]]:
+        """Adds to the list, at the end, how many statements were executed in the block; the server logs them."""
+        counts: list[int] = []
+        log = self.folder / "postgres.log"
+        with log.open("rb") as file:
+            self._log_statements("ALTER SYSTEM SET log_statement = 'all'")
+            file.seek(0, os.SEEK_END)
+            try:
+                yield counts
+            finally:
+                self._log_statements("ALTER SYSTEM RESET log_statement")
+            counts.append(len(_STATEMENT.findall(file.read())))
+
+    def _log_statements(self, setting: LiteralString) -> None:
+        self.execute(setting)
+        self.execute("SELECT pg_reload_conf()")
 
     @contextmanager
     def running(self, name: str, *words: str, env: Mapping[str, str] | None = None) -> Iterator[Child]:

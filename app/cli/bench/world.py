@@ -1,7 +1,7 @@
-"""The tenants of a bench: organisations with a key, an application and an endpoint each."""
+"""The tenants of a bench: organisations with a key each, and their applications with an endpoint each."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from uuid import UUID
@@ -17,11 +17,14 @@ from app.kit.db import make_engine, make_sessions
 from app.kit.encryption import KeyRing
 
 ORGANISATIONS = 50
+APPLICATIONS_EACH = 10
+# Where the references find the database and the tenants.
+DATABASE_VARIABLE, TENANTS_VARIABLE = "BENCH_DATABASE_URL", "BENCH_TENANTS_FILE"
 
 
 @dataclass(frozen=True, slots=True)
 class Tenant:
-    """An organisation of the bench, and what it has one of."""
+    """An application of the bench with its one endpoint, and the key of its organisation."""
 
     organisation_id: UUID
     application_id: UUID
@@ -34,22 +37,24 @@ class Tenant:
 
 
 def make_tenants(migrator_url: str, ring: KeyRing, receiver_url: str) -> list[Tenant]:
-    """Makes the tenants, whose endpoints are all at the receiver."""
+    """Makes the tenants, in turns of their organisations. All endpoints are at the receiver."""
     engine = make_engine(migrator_url, pool_size=1, name="postrider-bench")
     try:
         with make_sessions(engine).begin() as db:
-            return [_make_tenant(db, ring, f"{receiver_url}/{number}") for number in range(ORGANISATIONS)]
+            organisations_ = [list(_make_organisation(db, ring, receiver_url)) for _ in range(ORGANISATIONS)]
     finally:
         engine.dispose()
+    return [tenant for turn in zip(*organisations_, strict=True) for tenant in turn]
 
 
-def _make_tenant(db: Session, ring: KeyRing, url: str) -> Tenant:
+def _make_organisation(db: Session, ring: KeyRing, url: str) -> Iterator[Tenant]:
     organisation_id = organisations.create_organisation(db, "Bench")
     key = organisations.create_key(db, organisation_id, "bench", "test")
-    application = applications.add(db, organisation_id, {"name": "Bench", "metadata_": {}})
-    assert application is not None
-    endpoint = endpoints.create(db, ring, application, endpoints.NewEndpoint({"url": url}))
-    return Tenant(organisation_id, application.id, endpoint.id, key)
+    for number in range(APPLICATIONS_EACH):
+        application = applications.add(db, organisation_id, {"name": f"Bench {number}", "metadata_": {}})
+        assert application is not None
+        endpoint = endpoints.create(db, ring, application, endpoints.NewEndpoint({"url": f"{url}/{number}"}))
+        yield Tenant(organisation_id, application.id, endpoint.id, key)
 
 
 def write_tenants(path: Path, tenants: Sequence[Tenant]) -> None:
@@ -60,8 +65,8 @@ def write_tenants(path: Path, tenants: Sequence[Tenant]) -> None:
 
 def read_tenants(path: Path) -> list[Tenant]:
     """What `write_tenants` wrote."""
-    rows = json.loads(path.read_text())
-    return [
-        Tenant(*(UUID(one[name]) for name in ("organisation_id", "application_id", "endpoint_id")), key=one["key"])
-        for one in rows
-    ]
+    return [_read(**one) for one in json.loads(path.read_text())]
+
+
+def _read(organisation_id: str, application_id: str, endpoint_id: str, key: str) -> Tenant:
+    return Tenant(UUID(organisation_id), UUID(application_id), UUID(endpoint_id), key)

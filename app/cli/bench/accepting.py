@@ -1,0 +1,75 @@
+"""Messages accepted a second, beside an empty route and beside asyncpg alone; nothing is delivered meanwhile."""
+
+import os
+from typing import Any
+
+from app.cli.bench.bench import Bench
+from app.cli.bench.machine import PROCESSES
+from app.cli.bench.tools import run_together
+from app.cli.bench.world import DATABASE_VARIABLE, TENANTS_VARIABLE
+from app.cli.dev.errors import DevError
+
+_CONNECTIONS = 64
+_MICRO = 1e6
+
+
+def measure(bench: Bench) -> None:
+    """Adds accepted_ratio and ingest_ratio, and what an accepted message costs."""
+    machine, references = bench.machine, _environment(bench)
+    with (
+        machine.api(bench.urls) as ours,
+        machine.plain("plain", "app.cli.bench.plain:app") as plain,
+        machine.plain("asyncpg", "app.cli.bench.group_commit:app", references) as asyncpg,
+    ):
+        for number in range(bench.plan.rounds):
+            _round(bench, ours, plain, asyncpg)
+            bench.say(f"accepting, round {number + 1}: {_last(bench)}")
+        bench.figures.add_memory(machine.peaks("api"))
+    bench.forget_backlog()
+
+
+def _round(bench: Bench, ours: str, plain: str, asyncpg: str) -> None:
+    accepted = _run(bench, ours, "api", "accepted")
+    empty = _run(bench, plain, "plain", "plain")
+    grouped = _run(bench, asyncpg, "asyncpg", "asyncpg_http")
+    alone = sum(one["per_second"] for one in _feed(bench))
+    bench.figures.add(
+        accepted_ratio=accepted / empty, ingest_ratio=accepted / grouped, asyncpg_without_http_per_second=alone
+    )
+
+
+def _run(bench: Bench, url: str, process: str, name: str) -> float:
+    before = bench.machine.read_meters(process, "postgres")
+    result = bench.load(url, f"--seconds={bench.plan.accept_seconds}", f"--connections={_CONNECTIONS}")
+    spent = bench.machine.read_meters(process, "postgres").since(before)
+    _refuse_failures(url, result)
+    served = result["answered_in_all"]
+    per_second: float = result["accepted_per_second"]
+    bench.figures.add(
+        **{
+            f"{name}_per_second": per_second,
+            f"cpu_us_per_{name}": spent.cpu[process] / served * _MICRO,
+            f"cpu_us_of_postgres_per_{name}": spent.cpu["postgres"] / served * _MICRO,
+            f"wal_bytes_per_{name}": spent.wal / served,
+        }
+    )
+    return per_second
+
+
+def _refuse_failures(url: str, result: Any) -> None:  # noqa: ANN401 JSON
+    if set(result["answers"]) != {"202"} or result["lost_connections"]:
+        raise DevError(f"{url} answered {result['answers']}, {result['lost_connections']} connections were lost")
+
+
+def _feed(bench: Bench) -> list[Any]:
+    words = [f"--producers={_CONNECTIONS // PROCESSES}", f"--seconds={bench.plan.feed_seconds}"]
+    return run_together([["app.cli.bench.group_commit", *words]] * PROCESSES, {**os.environ, **_environment(bench)})
+
+
+def _environment(bench: Bench) -> dict[str, str]:
+    return {DATABASE_VARIABLE: bench.urls.api, TENANTS_VARIABLE: str(bench.tenants_file)}
+
+
+def _last(bench: Bench) -> str:
+    ours, plain, asyncpg = (bench.figures.last(f"{one}_per_second") for one in ("accepted", "plain", "asyncpg_http"))
+    return f"{ours:,.0f}/s, the empty route {plain:,.0f}/s, asyncpg {asyncpg:,.0f}/s"
