@@ -15,13 +15,15 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
-from app.features.messages.operations import Accepted, Incoming, Replayed, Result, accept, too_many
+from app.features.messages.operations import Accepted, Incoming, Replayed, Result, accept, forget_partitions, too_many
 from app.kit.errors import Kind, Problem
 
 Outcome = Result | Exception
 Waiting = tuple[Incoming, asyncio.Future[Outcome]]
-OUTAGE = ("08", "53", "57")
-CONFLICT = "40"
+# Connections, a server that is a replica now, resources, operators, the server's own disk.
+OUTAGE = ("08", "25006", "53", "57", "58")
+# Deadlocks and conflicts, and a partition that is gone.
+REPEATED = ("40", "23514")
 RETRIES = 3
 PATIENCE_SECONDS = 10.0
 logger = logging.getLogger(__name__)
@@ -40,9 +42,15 @@ class FairQueue:
         return self._length
 
     def is_full_for(self, organisation_id: UUID) -> bool:
-        """Whether the organisation, or everyone together, has as much waiting as may be."""
-        queue = self._queues.get(organisation_id)
-        return self._length >= self._limit or (queue is not None and len(queue) >= self._share)
+        """Whether the organisation has as much waiting as may be.
+
+        When everyone together has, that is an even part of the whole: those who fill the queue keep nobody else out.
+        """
+        mine = len(self._queues.get(organisation_id, ()))
+        if mine >= self._share or self._length < self._limit:
+            return mine >= self._share
+        everyone = len(self._queues) + (organisation_id not in self._queues)
+        return mine >= self._limit // everyone
 
     def put(self, waiting: Waiting) -> None:
         """Adds one; Problem `too_many` when there is no room."""
@@ -132,8 +140,9 @@ class Committer:
             try:
                 return await self._transact(batch)
             except DBAPIError as error:
-                if not sqlstate(error).startswith(CONFLICT):
+                if not sqlstate(error).startswith(REPEATED):
                     raise
+                forget_partitions()
         return await self._transact(batch)
 
     async def _transact(self, batch: Sequence[Incoming]) -> list[Result]:

@@ -220,13 +220,23 @@ def insert_due() -> Insert:
 
 @cache
 def open_gates() -> Insert:
-    """Makes gates for endpoints whose rate is limited, so that their deliveries are served from there."""
+    """Makes gates for endpoints whose rate is limited, so that their deliveries are served from there.
+
+    Where there is one it is not touched, lest the whole batch wait for the claim that moves it.
+    """
     given = unnest(organisation_id=Uuid(), endpoint_id=Uuid(), application_id=Uuid())
+    known = select(EndpointGate.lane).where(
+        EndpointGate.organisation_id == given.c.organisation_id,
+        EndpointGate.endpoint_id == given.c.endpoint_id,
+        EndpointGate.lane == Lane.first,
+    )
     return (
         insert(table_of(EndpointGate))
         .from_select(
             ["organisation_id", "endpoint_id", "application_id", "lane", "next_at"],
-            select(given, cast(int(Lane.first), Integer), func.now()).order_by(given.c.endpoint_id),
+            select(given, cast(int(Lane.first), Integer), func.now())
+            .where(~known.exists())
+            .order_by(given.c.endpoint_id),
         )
         .on_conflict_do_nothing()
     )
