@@ -31,6 +31,11 @@ class Fact(NamedTuple):
     status: int | None = None
     is_last: bool | None = None
 
+    @property
+    def succeeded(self) -> bool:
+        """Whether an attempt did."""
+        return self.status == Status.success
+
 
 @dataclass(frozen=True, slots=True)
 class Standing:
@@ -49,18 +54,19 @@ class Standing:
             case "owed" | ActionKind.replay:
                 return Standing(Status.pending, 0, self.by_hand)
             case ActionKind.cancel:
-                status = Status.canceled if self.status is Status.pending else self.status
-                return replace(self, status=status, by_hand=False)
+                return replace(self, status=self._canceled(), by_hand=False)
             case ActionKind.resend:
                 return replace(self, by_hand=True)
             case "attempt" if fact.trigger == Trigger.manual:
-                status = Status.success if fact.status == Status.success else self.status
-                return replace(self, status=status, by_hand=False)
+                return replace(self, status=Status.success if fact.succeeded else self.status, by_hand=False)
             case _:
                 return self._after_attempt(fact)
 
+    def _canceled(self) -> Status | None:
+        return Status.canceled if self.status is Status.pending else self.status
+
     def _after_attempt(self, fact: Fact) -> "Standing":
-        if fact.status == Status.success:
+        if fact.succeeded:
             return replace(self, status=Status.success)
         # A try by hand may have succeeded while this one was under way.
         ends = fact.is_last and self.status is Status.pending
