@@ -22,7 +22,7 @@ def api(host: tuple[str, ...], port: int, workers: int, drain_seconds: int) -> N
     """Serve the HTTP API (gunicorn with uvicorn's worker)."""
     binds = [f"--bind=[{one}]:{port}" if ":" in one else f"--bind={one}:{port}" for one in host]
     limits = [f"--workers={workers}", f"--graceful-timeout={drain_seconds}", "--no-control-socket"]
-    _become("-m", "gunicorn", "--worker-class=uvicorn_worker.UvicornWorker", *binds, *limits, "app.main:create_app()")
+    _become("-m", "gunicorn", "--worker-class=app.kit.protocol.Worker", *binds, *limits, "app.main:create_app()")
 
 
 @click.command()

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from asyncpg.exceptions import PostgresConnectionError, TooManyConnectionsError
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from sqlalchemy.exc import DBAPIError, OperationalError
@@ -14,6 +14,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
 
 from app.kit.errors import Fault, Kind, Problem
+from app.kit.methods import allowed
 
 STATUS = {
     Kind.bad_request: 400,
@@ -42,6 +43,7 @@ TITLES = {
     503: "Service unavailable",
 }
 CODES = {404: "not_found", 405: "method_not_allowed", 413: "payload_too_large", 415: "unsupported_media_type"}
+METHOD_NOT_ALLOWED = 405
 REQUEST_ID = "x-request-id"
 UNPARSABLE = ("_parsing", "_type", "enum", "literal_error", "json_invalid")
 logger = logging.getLogger(__name__)
@@ -62,17 +64,22 @@ def answer(
 ) -> JSONResponse:
     """An error body: `detail` is a sentence, or the list of faults of a 422."""
     request_id = request.scope.get("postrider.request_id")
-    body = {
+    body = described(status, code, detail, request.url.path, request_id)
+    # An unexpected error is answered outside of every middleware, so that the id is set here.
+    return JSONResponse(body, status, {**(headers or {}), **({REQUEST_ID: request_id} if request_id else {})})
+
+
+def described(status: int, code: str, detail: object, instance: str, request_id: str | None) -> dict[str, object]:
+    """The members of an error body."""
+    return {
         "code": code,
         "detail": detail,
         "type": f"urn:postrider:error:{code.replace(' ', '_')}",
         "title": TITLES.get(status, "Error"),
         "status": status,
-        "instance": request.url.path,
+        "instance": instance,
         "requestId": request_id,
     }
-    # An unexpected error is answered outside of every middleware, so that the id is set here.
-    return JSONResponse(body, status, {**(headers or {}), **({REQUEST_ID: request_id} if request_id else {})})
 
 
 async def _problem(request: Request, error: Exception) -> JSONResponse:
@@ -106,10 +113,15 @@ async def _validation(request: Request, error: Exception) -> JSONResponse:
     return answer(request, 422, "invalid", _faults(faults))
 
 
-async def _http(request: Request, error: Exception) -> JSONResponse:
+async def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    code = CODES.get(error.status_code, "error")
-    return answer(request, error.status_code, code, error.detail, dict(error.headers or {}))
+    headers = dict(error.headers or {})
+    if error.status_code == METHOD_NOT_ALLOWED:
+        # The router knows the methods of one route only, and none of them takes OPTIONS.
+        headers["Allow"] = ", ".join(allowed(request))
+        if request.method == "OPTIONS":
+            return Response(status_code=204, headers=headers)
+    return answer(request, error.status_code, CODES.get(error.status_code, "error"), error.detail, headers)
 
 
 async def _database(request: Request, error: Exception) -> JSONResponse:

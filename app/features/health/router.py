@@ -16,7 +16,6 @@ router = Router(tag="health", prefix="/health")
 
 
 @router.get("", response_model=HealthOut, responses={503: {"model": HealthOut}})
-@router.head("", include_in_schema=False)
 async def get(request: Request) -> Response:
     """Whether the database and the queue answer; 503 only without the database."""
     state = request.app.state
@@ -28,7 +27,6 @@ async def get(request: Request) -> Response:
 
 
 @router.get("/ping", status_code=204)
-@router.head("/ping", status_code=204, include_in_schema=False)
 async def ping() -> None:
     """Whether the process answers at all."""
 
