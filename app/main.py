@@ -32,8 +32,9 @@ from app.kit.db import assert_durable, make_async_engine, make_async_sessions
 from app.kit.encryption import KeyRing
 from app.kit.instance import markers
 from app.kit.interpreter import settle
+from app.kit.methods import HeadAsGet
 from app.kit.middleware import BodyGuard, PlainPaths, RequestIds
-from app.kit.openapi import ERRORS, operation_id
+from app.kit.openapi import ERRORS, Documented, operation_id
 from app.kit.queue import Waker
 from app.settings import Database, Egress, Secrets, Settings, read_settings
 
@@ -60,7 +61,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     """The ASGI application; gunicorn calls it in each worker process."""
     logs.install()
     settings = settings or read_settings()
-    app = FastAPI(
+    app = Documented(
         title="Postrider", lifespan=_lifespan, redirect_slashes=False, generate_unique_id_function=operation_id
     )
     app.state.settings = settings
@@ -86,6 +87,7 @@ def _surround(app: FastAPI, settings: Settings) -> None:
     errors_http.install(app)
     app.add_middleware(BodyGuard, limit=settings.ingest.max_body_bytes + ENVELOPE_BYTES, prefix=f"{PREFIX}/")
     app.add_middleware(PlainPaths)
+    app.add_middleware(HeadAsGet)
     app.add_middleware(RequestIds)
 
 

@@ -13,6 +13,7 @@ from app.auth.caller import Caller
 from app.auth.keys import Callers
 from app.kit.db import enter_tenants
 from app.kit.errors import forbidden, unauthenticated
+from app.kit.openapi import answers
 from app.kit.wakes import asked
 
 
@@ -37,6 +38,7 @@ class Bearer(SecurityBase):
         self.scheme_name = "Bearer"
         self.model = HTTPBearerModel(description="An API key of the organisation, or a portal token")
         self._allowed = allowed
+        answers(401, 503, *(() if allowed is None else (403,)))(self)
 
     async def __call__(self, request: Request) -> Caller:
         """The caller. Raises Problem `unauthenticated` or `forbidden`."""

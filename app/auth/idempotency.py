@@ -18,6 +18,7 @@ from app.auth.dependencies import AnyCaller, Db
 from app.domain.idempotency import MAX_KEY, fingerprint
 from app.kit.encryption import KeyRing
 from app.kit.errors import Problem, conflict
+from app.kit.openapi import answers
 from app.models import IdempotencyKey
 
 KEPT = timedelta(hours=24)
@@ -25,6 +26,15 @@ REPLAYED = "idempotency-replayed"
 UNANSWERED = 0
 PRINTABLE = r"^[\x20-\x7e]+$"
 ENCRYPTED = b"\x01"
+DESCRIPTION = "Makes it safe to repeat the request"
+DOCUMENTED = {
+    "name": "idempotency-key",
+    "in": "header",
+    "required": False,
+    "schema": {"type": "string", "pattern": PRINTABLE, "maxLength": MAX_KEY},
+    "description": DESCRIPTION,
+}
+"""The header in the OpenAPI document, for a route that reads it by itself."""
 
 
 def request_key(caller: Caller, method: str, path: str, key: str) -> bytes:
@@ -125,6 +135,7 @@ class Once:
         return b"idempotency_keys.response:" + self.organisation_id.bytes + key
 
     @classmethod
+    @answers(409)
     async def of(
         cls,
         request: Request,
@@ -132,7 +143,7 @@ class Once:
         db: Db,
         idempotency_key: Annotated[
             str | None,
-            Header(pattern=PRINTABLE, max_length=MAX_KEY, description="Makes it safe to repeat the request"),
+            Header(pattern=PRINTABLE, max_length=MAX_KEY, description=DESCRIPTION),
         ] = None,
     ) -> Self:
         """The dependency."""

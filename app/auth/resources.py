@@ -11,11 +11,12 @@ from app.auth.caller import Caller
 from app.auth.dependencies import AnyCaller, Db
 from app.domain.ids import decode
 from app.kit.errors import not_found
+from app.kit.query import Reference
 from app.kit.wire import is_name
 from app.models import Application, ApplicationKind
 
 APPLICATION = "app"
-AppId = Annotated[str, Path(description="The application's id or uid", min_length=1, max_length=256)]
+AppId = Annotated[Reference, Path(description="The application's id or uid")]
 
 
 def find_application(organisation_id: UUID, reference: str) -> Select[Application]:

@@ -1,15 +1,23 @@
-"""How errors and operations are described in the OpenAPI document."""
+"""How errors and operations are described in the OpenAPI document: each operation by what it can answer."""
 
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
 
-from fastapi.routing import APIRoute
+from fastapi import FastAPI
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
 from pydantic import BaseModel
 
-from app.kit.errors_http import TITLES
+from app.kit.errors_http import REQUEST_ID, TITLES
 
-PROBLEMS = (401, 403, 404, 409, 429)
-BODY_PROBLEMS = (413, 415)
-SERVER_PROBLEMS = (500, 503)
+ANSWERS = "__answers__"
+REF = "#/components/schemas/{model}"
+REQUEST_ID_REF = {REQUEST_ID: {"$ref": "#/components/headers/RequestId"}}
+HEADERS = {
+    401: {"www-authenticate": {"description": "The scheme to call with", "schema": {"type": "string"}}},
+    429: {"retry-after": {"description": "Seconds", "schema": {"type": "integer", "minimum": 1}}},
+}
+Call = TypeVar("Call", bound=Callable[..., object])
 
 
 class HttpErrorOut(BaseModel):
@@ -44,15 +52,81 @@ class HTTPValidationError(BaseModel):
     requestId: str | None  # noqa: N815 the wire's spelling
 
 
-def _described(status: int, model: type[BaseModel] = HttpErrorOut) -> dict[str, Any]:
-    return {"model": model, "description": TITLES[status]}
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Refusals of a route's own, for its `responses`."""
+    return {status: _described(status) for status in statuses}
 
 
-ERRORS: dict[int | str, dict[str, Any]] = {
-    **{status: _described(status) for status in (400, *PROBLEMS, *BODY_PROBLEMS, *SERVER_PROBLEMS)},
-    422: _described(422, HTTPValidationError),
-}
-"""What every operation of the API may answer beside its success."""
+def _described(status: int) -> dict[str, Any]:
+    described = {"model": _model(status), "description": TITLES[status]}
+    return described | ({"headers": HEADERS[status]} if status in HEADERS else {})
+
+
+def _model(status: int) -> type[BaseModel]:
+    return HTTPValidationError if status == 422 else HttpErrorOut  # noqa: PLR2004 no other has a list
+
+
+ERRORS = problems(*(status for status in TITLES if status != 405))  # noqa: PLR2004 no operation answers it
+"""What an operation may answer beside its success; each keeps those that it can."""
+
+
+def answers(*statuses: int) -> Callable[[Call], Call]:
+    """Says of a dependency which refusals it may answer with."""
+
+    def mark(call: Call) -> Call:
+        setattr(call, ANSWERS, statuses)
+        return call
+
+    return mark
+
+
+class Documented(FastAPI):
+    """An app whose OpenAPI document promises no answer that an operation never gives."""
+
+    def openapi(self) -> dict[str, Any]:
+        """The document."""
+        if self.openapi_schema is None:
+            document = super().openapi()
+            document["components"]["headers"] = {
+                "RequestId": {"description": "Names the request in our logs", "schema": {"type": "string"}}
+            }
+            for route in iter_route_contexts(self.routes):
+                _describe(document, route)
+        return self.openapi_schema or {}
+
+
+def _describe(document: dict[str, Any], route: RouteContext) -> None:
+    original = route.original_route
+    if not isinstance(original, APIRoute) or not route.include_in_schema:
+        return
+    possible = _refusals(route) | {int(status) for status in original.responses}
+    for method in route.methods or ():
+        operation = document["paths"][route.path_format][method.lower()]
+        given = operation["responses"]
+        kept = sorted(status for status in given if int(status) not in ERRORS or int(status) in possible)
+        operation["responses"] = {status: given[status] for status in kept}
+        for response in operation["responses"].values():
+            response["headers"] = response.get("headers", {}) | REQUEST_ID_REF
+        for content in operation.get("requestBody", {}).get("content", {}).values():
+            document["components"]["schemas"] |= content["schema"].pop("$defs", {})
+
+
+def _refusals(route: RouteContext) -> set[int]:
+    """What the operation may refuse with because of its parameters and its dependencies."""
+    needed = list(_needed(route.dependant))
+    paths, queries, headers = (
+        any(getattr(one, f"{place}_params") for one in needed) for place in ("path", "query", "header")
+    )
+    body = route.body_field is not None or "requestBody" in (route.openapi_extra or {})
+    given = {404: paths, 400: queries, 413: body, 415: body, 422: queries or headers or body, 500: True}
+    said = (getattr(one.call, ANSWERS, ()) for one in needed)
+    return {status for status, possible in given.items() if possible}.union(*said)
+
+
+def _needed(dependant: Dependant) -> Iterator[Dependant]:
+    yield dependant
+    for one in dependant.dependencies:
+        yield from _needed(one)
 
 
 def operation_id(route: APIRoute) -> str:

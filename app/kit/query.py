@@ -4,13 +4,22 @@ from datetime import UTC, datetime
 from typing import Annotated
 
 from fastapi import Query
-from pydantic import BeforeValidator, StringConstraints
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
+from pydantic.config import JsonDict
 from pydantic_core import PydanticCustomError
 
-from app.kit.wire import RFC_3339, Name
+from app.kit.errors import not_found
+from app.kit.wire import NAME_PATTERN, RFC_3339, Name, is_name
 
 FIRST = datetime(1970, 1, 2, tzinfo=UTC)
 LAST = datetime(9999, 1, 1, tzinfo=UTC)
+
+
+def _possible(text: str) -> str:
+    # What cannot be a name names nothing, and must not come near the database.
+    if not is_name(text):
+        raise not_found()
+    return text
 
 
 def _moment(value: object) -> datetime:
@@ -43,6 +52,9 @@ def _split(value: object) -> object:
     return [name for part in parts if isinstance(part, str) for name in part.split(",") if name]
 
 
+NAMED: JsonDict = {"minLength": 1, "maxLength": 256, "pattern": NAME_PATTERN}
+Reference = Annotated[str, AfterValidator(_possible), Field(json_schema_extra=NAMED)]
+"""An id or a name in a path; 404 for what can be neither."""
 Moment = Annotated[datetime, BeforeValidator(_moment)]
 """A moment as RFC 3339 text."""
 Names = Annotated[list[Name] | None, BeforeValidator(_split), Query(description="Names, joined by commas")]

@@ -9,6 +9,7 @@ from app.auth.idempotency import Answer, OnceOnly
 from app.auth.resources import AppId, TargetApplication, seek_application
 from app.features.applications import queries, service
 from app.features.applications.schemas import ApplicationIn, ApplicationOut, ApplicationPatch
+from app.kit.openapi import problems
 from app.kit.paging import Listing, PageQuery, Seal, paginate
 from app.kit.routing import Router
 from app.models import Application
@@ -47,7 +48,7 @@ async def get(application: TargetApplication) -> ApplicationOut:
     return ApplicationOut.of(application)
 
 
-@router.put("/{app_id}", response_model=ApplicationOut, responses={201: {"model": ApplicationOut}})
+@router.put("/{app_id}", response_model=ApplicationOut, responses={201: {"model": ApplicationOut}, **problems(409)})
 async def upsert(
     app_id: AppId, body: ApplicationIn, caller: OrganisationCaller, db: Db, response: Response
 ) -> ApplicationOut:
@@ -60,7 +61,7 @@ async def upsert(
     return ApplicationOut.of(await service.create_at(db, organisation_id, app_id, body))
 
 
-@router.patch("/{app_id}", response_model=ApplicationOut)
+@router.patch("/{app_id}", response_model=ApplicationOut, responses=problems(409))
 async def patch(
     caller: OrganisationCaller, application: TargetApplication, body: ApplicationPatch, db: Db
 ) -> ApplicationOut:

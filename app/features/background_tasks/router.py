@@ -9,6 +9,7 @@ from app.features.background_tasks import service
 from app.features.background_tasks.operations import TaskStatus
 from app.features.background_tasks.schemas import BackgroundTaskOut
 from app.kit.paging import Listing, PageQuery
+from app.kit.query import Reference
 from app.kit.routing import Router
 from app.kit.wire import Name
 
@@ -29,7 +30,7 @@ async def list_background_tasks(
 
 @router.get("/background-task/{task_id}", operation_id="v1.background-task.get")
 async def get_background_task(
-    caller: OrganisationCaller, db: Db, task_id: Annotated[str, Path(max_length=256)]
+    caller: OrganisationCaller, db: Db, task_id: Annotated[Reference, Path(description="The task's id")]
 ) -> BackgroundTaskOut:
     """A task and how far it is."""
     return await service.read(db, caller.organisation_id, task_id)

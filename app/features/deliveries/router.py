@@ -21,17 +21,18 @@ from app.features.deliveries.schemas import (
 )
 from app.features.deliveries.service import Show
 from app.features.messages.queries import Filters
+from app.kit.openapi import problems
 from app.kit.paging import Listing, PageQuery
-from app.kit.query import Label, Moment, Names
+from app.kit.query import Label, Moment, Names, Reference
 from app.kit.raw_json import respond
 from app.kit.routing import Router
 from app.models import Status
 
 router = Router(tag="Message Attempt")
 replays = Router(tag="Endpoint")
-MessageId = Annotated[str, Path(description="The message's id or eventId", min_length=1, max_length=256)]
-EndpointId = Annotated[str, Path(description="The endpoint's id or uid", min_length=1, max_length=256)]
-AttemptId = Annotated[str, Path(description="The attempt's id", min_length=1, max_length=256)]
+MessageId = Annotated[Reference, Path(description="The message's id or eventId")]
+EndpointId = Annotated[Reference, Path(description="The endpoint's id or uid")]
+AttemptId = Annotated[Reference, Path(description="The attempt's id")]
 StatusQuery = Annotated[int | None, Query(ge=min(Status), le=max(Status), description="Only of this status")]
 
 
@@ -167,6 +168,7 @@ async def list_attempted_destinations(
     "/app/{app_id}/msg/{msg_id}/endpoint/{endpoint_id}/resend",
     status_code=202,
     response_model=Nothing,
+    responses=problems(400),
     operation_id="v1.message-attempt.resend",
 )
 async def resend(
@@ -190,6 +192,7 @@ async def resend(
     "/app/{app_id}/endpoint/{endpoint_id}/recover",
     status_code=202,
     response_model=ReplayOut,
+    responses=problems(400),
     operation_id="v1.endpoint.recover",
 )
 async def recover(
@@ -212,6 +215,7 @@ async def recover(
     "/app/{app_id}/endpoint/{endpoint_id}/replay-missing",
     status_code=202,
     response_model=ReplayOut,
+    responses=problems(400),
     operation_id="v1.endpoint.replay-missing",
 )
 async def replay_missing(
@@ -234,6 +238,7 @@ async def replay_missing(
     "/app/{app_id}/endpoint/{endpoint_id}/bulk-replay",
     status_code=202,
     response_model=ReplayOut,
+    responses=problems(400),
     operation_id="v1.endpoint.bulk-replay",
 )
 async def bulk_replay(

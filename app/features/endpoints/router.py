@@ -26,12 +26,14 @@ from app.features.endpoints.schemas import (
 )
 from app.features.endpoints.service import Scope
 from app.kit.clock import utc_now
+from app.kit.openapi import problems
 from app.kit.paging import Listing, Order, PageQuery, Seal, paginate
+from app.kit.query import Reference
 from app.kit.routing import Router
 from app.models import Endpoint
 
 router = Router(tag="endpoint", prefix="/app/{app_id}/endpoint")
-EndpointId = Annotated[str, Path(description="The endpoint's id or uid", min_length=1, max_length=256)]
+EndpointId = Annotated[Reference, Path(description="The endpoint's id or uid")]
 MANAGES = [Depends(capable(Capability.manage_endpoint))]
 SEES_SECRETS = [Depends(capable(Capability.view_endpoint_secret, writes=False))]
 MANAGES_SECRETS = [Depends(capable(Capability.manage_endpoint_secret))]
@@ -79,14 +81,14 @@ async def get(target: Target, endpoint_id: EndpointId) -> EndpointOut:
     return EndpointOut.of(await service.get(target, endpoint_id))
 
 
-@router.put("/{endpoint_id}", response_model=EndpointOut, responses=CREATED, dependencies=MANAGES)
+@router.put("/{endpoint_id}", response_model=EndpointOut, responses={**CREATED, **problems(409)}, dependencies=MANAGES)
 async def upsert(target: Target, endpoint_id: EndpointId, wanted: EndpointUpdate) -> Response:
     """Makes the endpoint what is given, or makes one with this uid. Its secret and headers stay."""
     endpoint, made = await service.put(target, endpoint_id, wanted)
     return Answer(status.HTTP_201_CREATED if made else status.HTTP_200_OK, EndpointOut.of(endpoint)).response()
 
 
-@router.patch("/{endpoint_id}", dependencies=MANAGES)
+@router.patch("/{endpoint_id}", responses=problems(409), dependencies=MANAGES)
 async def patch(target: Target, endpoint_id: EndpointId, wanted: EndpointPatch) -> EndpointOut:
     """Changes what is given; null clears."""
     return EndpointOut.of(await service.patch(target, endpoint_id, wanted))
@@ -104,7 +106,12 @@ async def get_secret(target: Target, endpoint_id: EndpointId) -> EndpointSecretO
     return EndpointSecretOut(key=await service.secret(target, endpoint_id))
 
 
-@router.post("/{endpoint_id}/secret/rotate", response_model=EndpointSecretOut, dependencies=MANAGES_SECRETS)
+@router.post(
+    "/{endpoint_id}/secret/rotate",
+    response_model=EndpointSecretOut,
+    responses=problems(400),
+    dependencies=MANAGES_SECRETS,
+)
 async def rotate_secret(
     target: Target, endpoint_id: EndpointId, wanted: EndpointSecretRotateIn, once: OnceOnly
 ) -> Response:
@@ -142,7 +149,12 @@ async def get_stats(
     return await service.stats(target, endpoint_id, window, utc_now())
 
 
-@router.post("/{endpoint_id}/send-example", response_model=ExampleOut, dependencies=[Depends(organisation_only)])
+@router.post(
+    "/{endpoint_id}/send-example",
+    response_model=ExampleOut,
+    responses=problems(400, 429),
+    dependencies=[Depends(organisation_only)],
+)
 async def send_example(
     target: Target,
     endpoint_id: EndpointId,

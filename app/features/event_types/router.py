@@ -9,13 +9,14 @@ from app.auth.idempotency import OnceOnly
 from app.features.event_types import queries, service
 from app.features.event_types.schemas import EventTypeIn, EventTypeOut, EventTypePatch, EventTypeUpdate
 from app.kit.paging import Listing, PageQuery, Seal, paginate
+from app.kit.query import Reference
 from app.kit.routing import Router
-from app.kit.wire import NAME_PATTERN
+from app.kit.wire import Name
 from app.models import EventType
 
 router = Router(tag="event-type", prefix="/event-type")
-AnyName = Annotated[str, Path(description="The event type's name")]
-NewName = Annotated[str, Path(description="The event type's name", pattern=NAME_PATTERN, max_length=256)]
+TypeName = Annotated[Reference, Path(description="The event type's name")]
+NewName = Annotated[Name, Path(description="The event type's name")]
 
 
 @router.get("", response_model=Listing[EventTypeOut])
@@ -48,7 +49,7 @@ async def create(body: EventTypeIn, caller: OrganisationCaller, db: Db, once: On
 
 
 @router.get("/{event_type_name}", response_model=EventTypeOut)
-async def get(event_type_name: AnyName, caller: AnyCaller, db: Db) -> EventTypeOut:
+async def get(event_type_name: TypeName, caller: AnyCaller, db: Db) -> EventTypeOut:
     """One event type, archived or not."""
     found = await service.find(db, caller.organisation_id, caller.feature_flags, event_type_name)
     return EventTypeOut.of(found)
@@ -65,14 +66,14 @@ async def upsert(
 
 
 @router.patch("/{event_type_name}", response_model=EventTypeOut)
-async def patch(event_type_name: AnyName, body: EventTypePatch, caller: OrganisationCaller, db: Db) -> EventTypeOut:
+async def patch(event_type_name: TypeName, body: EventTypePatch, caller: OrganisationCaller, db: Db) -> EventTypeOut:
     """Changes the given fields; null clears."""
     return EventTypeOut.of(await service.patch(db, caller.organisation_id, event_type_name, body))
 
 
 @router.delete("/{event_type_name}", status_code=204)
 async def delete(
-    event_type_name: AnyName,
+    event_type_name: TypeName,
     caller: OrganisationCaller,
     db: Db,
     expunge: Annotated[bool, Query(description="Delete it instead of archiving it")] = False,  # noqa: FBT002

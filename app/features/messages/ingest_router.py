@@ -11,35 +11,45 @@ from pydantic import ValidationError
 
 from app.auth.caller import Caller
 from app.auth.dependencies import OrganisationCaller
+from app.auth.idempotency import DOCUMENTED as IDEMPOTENCY
 from app.auth.idempotency import REPLAYED, request_key
+from app.auth.resources import AppId
 from app.domain import ids
 from app.domain.idempotency import is_valid_key
 from app.domain.json_text import BadJson, Document, read_object
 from app.features.messages.committer import Committer
 from app.features.messages.operations import Accepted, Incoming, NewApplication, Once
-from app.features.messages.schemas import MessageIn, MessageOut
+from app.features.messages.schemas import MessageBody, MessageIn, MessageOut
 from app.kit.clock import new_id, utc_now
 from app.kit.errors import Fault, Kind, Problem, invalid
 from app.kit.instance import HEADER
+from app.kit.openapi import REF, problems
 from app.kit.routing import malformed
 
 router = APIRouter(tags=["Message"])
 MAX_PAYLOAD_BYTES = 1024 * 1024
 PAYLOAD_NAMES = frozenset({"payload", "data"})
 JSON = "application/json"
-BODY = {"required": True, "content": {JSON: {"schema": MessageIn.model_json_schema(by_alias=True)}}}
+DOCUMENTED = {
+    "parameters": [IDEMPOTENCY],
+    "requestBody": {
+        "required": True,
+        "content": {JSON: {"schema": MessageBody.model_json_schema(by_alias=True, ref_template=REF)}},
+    },
+}
 
 
 @router.post(
     "/app/{app_id}/msg",
     status_code=202,
     response_model=MessageOut,
+    responses=problems(400, 409, 429),
     operation_id="v1.message.create",
-    openapi_extra={"requestBody": BODY},
+    openapi_extra=DOCUMENTED,
 )
 async def create_message(
     request: Request,
-    app_id: str,
+    app_id: AppId,
     caller: OrganisationCaller,
     with_content: Annotated[bool, Query()] = True,  # noqa: FBT002 a query parameter
 ) -> Response:

@@ -10,12 +10,12 @@ from app.features.messages import service
 from app.features.messages.queries import Filters
 from app.features.messages.schemas import MessageOut
 from app.kit.paging import Listing, PageQuery
-from app.kit.query import Label, Moment, Names
+from app.kit.query import Label, Moment, Names, Reference
 from app.kit.raw_json import respond
 from app.kit.routing import Router
 
 router = Router(tag="Message")
-MessageId = Annotated[str, Path(description="The message's id or eventId", min_length=1, max_length=256)]
+MessageId = Annotated[Reference, Path(description="The message's id or eventId")]
 WithContent = Annotated[bool, Query(description="Whether payloads are shown")]
 
 

@@ -18,12 +18,14 @@ from app.features.operational_webhooks.schemas import (
     OperationalWebhookEndpointUpdate,
 )
 from app.features.operational_webhooks.service import Scope
+from app.kit.openapi import problems
 from app.kit.paging import Listing, Order, PageQuery, Seal, paginate
+from app.kit.query import Reference
 from app.kit.routing import Router
 from app.models import Endpoint
 
 router = Router(tag="operational-webhook-endpoint", prefix="/operational-webhook/endpoint")
-EndpointId = Annotated[str, Path(description="The endpoint's id or uid", min_length=1, max_length=256)]
+EndpointId = Annotated[Reference, Path(description="The endpoint's id or uid")]
 CREATED: dict[int | str, dict[str, Any]] = {201: {"model": OperationalWebhookEndpointOut, "description": "It was made"}}
 
 
@@ -67,7 +69,7 @@ async def get(target: Target, endpoint_id: EndpointId) -> OperationalWebhookEndp
     return OperationalWebhookEndpointOut.of(await service.get(target, endpoint_id))
 
 
-@router.put("/{endpoint_id}", response_model=OperationalWebhookEndpointOut, responses=CREATED)
+@router.put("/{endpoint_id}", response_model=OperationalWebhookEndpointOut, responses={**CREATED, **problems(409)})
 async def upsert(target: Target, endpoint_id: EndpointId, wanted: OperationalWebhookEndpointUpdate) -> Response:
     """Makes the endpoint what is given, or makes one with this uid."""
     endpoint, made = await service.put(target, endpoint_id, wanted)
@@ -75,7 +77,7 @@ async def upsert(target: Target, endpoint_id: EndpointId, wanted: OperationalWeb
     return Answer(status.HTTP_201_CREATED if made else status.HTTP_200_OK, body).response()
 
 
-@router.patch("/{endpoint_id}")
+@router.patch("/{endpoint_id}", responses=problems(409))
 async def patch(
     target: Target, endpoint_id: EndpointId, wanted: OperationalWebhookEndpointPatch
 ) -> OperationalWebhookEndpointOut:
@@ -95,7 +97,9 @@ async def get_secret(target: Target, endpoint_id: EndpointId) -> OperationalWebh
     return OperationalWebhookEndpointSecretOut(key=await service.secret(target, endpoint_id))
 
 
-@router.post("/{endpoint_id}/secret/rotate", response_model=OperationalWebhookEndpointSecretOut)
+@router.post(
+    "/{endpoint_id}/secret/rotate", response_model=OperationalWebhookEndpointSecretOut, responses=problems(400)
+)
 async def rotate_secret(
     target: Target, endpoint_id: EndpointId, wanted: OperationalWebhookEndpointSecretIn, once: OnceOnly
 ) -> Response:
