@@ -45,6 +45,11 @@ def _instant(value: object) -> datetime:
     return datetime.fromisoformat(value.upper())
 
 
+def whole(value: object) -> object:
+    """The integer for a number without a fraction: to JSON 5.0 is the same as 5."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 def _utc(value: datetime) -> datetime:
     try:
         return value.astimezone(UTC)
@@ -66,6 +71,8 @@ Names = Annotated[list[Name], AfterValidator(_unique), Field(json_schema_extra={
 Instant = Annotated[datetime, BeforeValidator(_instant), AfterValidator(_utc)]
 """A moment in a request, in UTC."""
 Metadata = dict[str, str]
-Rate = Annotated[int, Field(ge=1, le=INT4_MAX)]
-RateOrZero = Annotated[int, Field(ge=0, le=INT4_MAX)]
+Whole = Annotated[int, BeforeValidator(whole)]
+"""A whole number, with or without a fraction of zero."""
+Rate = Annotated[Whole, Field(ge=1, le=INT4_MAX)]
+RateOrZero = Annotated[Whole, Field(ge=0, le=INT4_MAX)]
 """A rate in a PATCH, where 0 lifts the limit as null does."""

@@ -2,13 +2,13 @@
 
 from datetime import datetime
 from enum import IntEnum, StrEnum
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from app.domain.ids import encode
 from app.features.background_tasks.operations import PREFIX, TaskKind, TaskStatus
-from app.kit.wire import In, Instant, Name, Out
+from app.kit.wire import In, Instant, Name, Out, Whole, whole
 from app.models import Attempt, BackgroundTask, Endpoint, Status, Trigger
 
 
@@ -148,8 +148,8 @@ class BulkReplayIn(ReplayIn):
     event_types: list[Name] | None = None
     channel: str | None = Field(None, max_length=128, pattern=r"^[^\x00]*$")
     tag: str | None = Field(None, max_length=128, pattern=r"^[^\x00]*$")
-    status: int | None = Field(None, ge=min(Status), le=max(Status))
-    status_code_class: Literal[0, 100, 200, 300, 400, 500] | None = None
+    status: Whole | None = Field(None, ge=min(Status), le=max(Status))
+    status_code_class: Annotated[Literal[0, 100, 200, 300, 400, 500], BeforeValidator(whole)] | None = None
 
 
 class ReplayOut(Out):

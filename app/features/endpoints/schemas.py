@@ -13,7 +13,7 @@ from app.domain.ids import encode
 from app.domain.retry import MAX_DELAY, MAX_TRIES
 from app.domain.signing import Style
 from app.features.endpoints.operations import Changes, ShownHeaders, only
-from app.kit.wire import INT4_MAX, In, Instant, Metadata, Name, Names, Out, Rate, RateOrZero
+from app.kit.wire import INT4_MAX, In, Instant, Metadata, Name, Names, Out, Rate, RateOrZero, Whole
 from app.models import Endpoint
 
 OLDER: JsonDict = {"deprecated": True}
@@ -36,7 +36,7 @@ Channels = Annotated[
 ]
 Url = Annotated[str, Field(min_length=1, max_length=MAX_URL, json_schema_extra={"format": "uri"})]
 Secret = Annotated[str, Field(pattern=SIGNING_KEY)]
-Delay = Annotated[int, Field(ge=0, le=MAX_DELAY)]
+Delay = Annotated[Whole, Field(ge=0, le=MAX_DELAY)]
 Schedule = Annotated[
     list[Delay],
     Field(min_length=1, max_length=MAX_TRIES, description="Seconds before each try, the first included"),
@@ -96,7 +96,7 @@ class EndpointUpdate(_Subscription):
     url: Url
     uid: Name | None = None
     description: str = ""
-    version: int | None = Field(None, ge=1, le=INT4_MAX, json_schema_extra=OLDER)
+    version: Whole | None = Field(None, ge=1, le=INT4_MAX, json_schema_extra=OLDER)
     disabled: bool = False
     metadata: Metadata = Field(default_factory=dict)
     throttle_rate: Rate | None = Field(None, description="Messages per second at most")
@@ -136,7 +136,7 @@ class EndpointPatch(_Subscription):
     url: Url = ""
     uid: Name | None = None
     description: str = ""
-    version: int = Field(1, ge=1, le=INT4_MAX, json_schema_extra=OLDER)
+    version: Whole = Field(1, ge=1, le=INT4_MAX, json_schema_extra=OLDER)
     disabled: bool = False
     metadata: Metadata = Field(default_factory=dict)
     throttle_rate: RateOrZero | None = Field(None, description="Messages per second at most; null or 0 for no limit")
@@ -215,7 +215,7 @@ class EndpointSecretRotateIn(In):
     """Without a key one of the same kind is generated. The old secret is good for the grace period."""
 
     key: Secret | None = Field(None, repr=False)
-    grace_period_seconds: int | None = Field(None, ge=0, le=MAX_GRACE, description="By default 86400, a day")
+    grace_period_seconds: Whole | None = Field(None, ge=0, le=MAX_GRACE, description="By default 86400, a day")
 
     @property
     def grace_seconds(self) -> int:
@@ -269,7 +269,7 @@ class EventExampleIn(In):
     """Which event type's example to send: the one at `exampleIndex`, or a payload of one's own."""
 
     event_type: Name
-    example_index: int | None = Field(None, ge=0, le=INT4_MAX)
+    example_index: Whole | None = Field(None, ge=0, le=INT4_MAX)
     payload: dict[str, Any] | None = None
 
 

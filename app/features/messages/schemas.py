@@ -6,7 +6,7 @@ from typing import Annotated, Any, Self
 from pydantic import AfterValidator, AliasChoices, Field, StringConstraints, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from app.kit.wire import In, Instant, Name, Out, Rate
+from app.kit.wire import In, Instant, Name, Out, Rate, Whole
 
 DAYS = 90
 HOURS = DAYS * 24
@@ -60,8 +60,8 @@ class MessageIn(In):
     channels: Channels | None = None
     tags: Tags | None = None
     deliver_at: Instant | None = None
-    payload_retention_period: int | None = Field(default=None, ge=5, le=DAYS)
-    payload_retention_hours: int | None = Field(default=None, ge=1, le=HOURS)
+    payload_retention_period: Whole | None = Field(default=None, ge=5, le=DAYS)
+    payload_retention_hours: Whole | None = Field(default=None, ge=1, le=HOURS)
     transformations_params: TransformationsParams | None = None
     application: NewApplication | None = None
 
@@ -81,6 +81,12 @@ class MessageIn(In):
     def retention_hours(self) -> int:
         """How long the payload is to be kept, in hours."""
         return self.payload_retention_hours or (self.payload_retention_period or DAYS) * 24
+
+
+class MessageBody(MessageIn):
+    """A message as it is posted. `data` is the older name of `payload`."""
+
+    payload: dict[str, Any] = Field(description="At most 1 MiB of JSON; its bytes are kept as they are")
 
 
 class MessageOut(Out):

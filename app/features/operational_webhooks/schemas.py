@@ -9,7 +9,7 @@ from pydantic.config import JsonDict
 from app.domain.addresses import MAX_URL
 from app.domain.ids import encode
 from app.features.endpoints.operations import Changes, ShownHeaders, only
-from app.kit.wire import In, Metadata, Name, Names, Out, Rate, RateOrZero
+from app.kit.wire import In, Metadata, Name, Names, Out, Rate, RateOrZero, Whole
 from app.models import Endpoint
 
 DAY = 86400
@@ -135,7 +135,7 @@ class OperationalWebhookEndpointSecretIn(In):
     """Without a key one of the same kind is generated. The old secret is good for the grace period."""
 
     key: Secret | None = Field(None, repr=False)
-    grace_period_seconds: int | None = Field(None, ge=0, le=MAX_GRACE, description="By default 86400, a day")
+    grace_period_seconds: Whole | None = Field(None, ge=0, le=MAX_GRACE, description="By default 86400, a day")
 
     @property
     def grace_seconds(self) -> int:
