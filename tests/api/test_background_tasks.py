@@ -1,6 +1,8 @@
 """Recover and replay: asked of the API, done by workers, watched as background tasks."""
 
+import asyncio
 import json
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -11,11 +13,13 @@ import pytest_asyncio
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session, sessionmaker
 
+from app.cli.dev.roles import DatabaseUrls
 from app.features.background_tasks import operations
 from app.features.deliveries import replays
 from app.models import BackgroundTask, Delivery, DeliveryAction, DueState, Lane, Payload, Status, Trigger
 from tests.api.client import Api, Tenant
 from tests.api.world import World, uuid_of
+from tests.servers import ROOT
 from worker.background import run_due_tasks
 
 
@@ -273,3 +277,42 @@ async def test_two_processes_share_the_work(world: World, monkeypatch: pytest.Mo
     seen = [await watch(world, task) for task in tasks]
     assert [one["status"] for one in seen] == ["finished"] * 3
     assert sum(one["data"]["messagesSent"] for one in seen) == len(world.due()) == 6
+
+
+RUN_SLOWLY = """
+import sys, time
+from app.features.deliveries import replays
+from app.kit.db import make_engine, make_sessions
+from worker.background import run_due_tasks
+replays.BATCH = 1
+sessions = make_sessions(make_engine(sys.argv[1]))
+while run_due_tasks(sessions, seconds=0):
+    time.sleep(0.02)
+"""
+
+
+async def test_a_task_survives_the_death_of_its_process(world: World, database: DatabaseUrls) -> None:
+    messages = [await world.message() for _ in range(40)]
+    for message in messages:
+        world.finish(message, Status.fail)
+    task = await start(world, "recover")
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", RUN_SLOWLY, database.worker, cwd=ROOT)
+    try:
+        while (await watch(world, task))["data"]["messagesSent"] < 5:
+            assert process.returncode is None
+            await asyncio.sleep(0.02)
+    finally:
+        process.kill()
+        await process.wait()
+    seen = await watch(world, task)
+    assert seen["status"] == "running"
+    with world.sessions.begin() as db:
+        # The lease of the dead runs out.
+        db.execute(update(BackgroundTask).filter_by(id=uuid_of(task["id"])).values(due_at=func.now()))
+    run_due_tasks(world.sessions)
+    seen = await watch(world, task)
+    assert (seen["status"], seen["data"]["messagesSent"]) == ("finished", 40)
+    assert [one.message_id for one in world.due()] == [uuid_of(one) for one in messages]
+    with world.sessions() as db:
+        acts = select(func.count()).select_from(DeliveryAction).filter_by(organisation_id=world.organisation_id)
+        assert db.scalar(acts) == 40

@@ -12,9 +12,6 @@ from sqlalchemy.orm import Session
 from app.features.deliveries import queries
 from app.models import ActionKind, Status, Trigger
 
-OWED = "owed"
-ATTEMPT = "attempt"
-
 
 class Fact(NamedTuple):
     """One thing that happened to a pair. `kind` is `owed`, `attempt` or an act; the last three are an attempt's.
