@@ -24,6 +24,7 @@ from app.features.endpoints.router import router as endpoints
 from app.features.event_types.router import router as event_types
 from app.features.health.router import router as health
 from app.features.messages.committer import Committer, FairQueue
+from app.features.messages.ingest_lane import IngestLane
 from app.features.messages.ingest_router import router as ingest
 from app.features.messages.router import router as messages
 from app.features.operational_webhooks.router import router as operational_webhooks
@@ -89,6 +90,7 @@ def _surround(app: FastAPI, settings: Settings) -> None:
     app.add_middleware(PlainPaths)
     app.add_middleware(HeadAsGet)
     app.add_middleware(RequestIds)
+    app.add_middleware(IngestLane, prefix=PREFIX, limit=settings.ingest.max_body_bytes + ENVELOPE_BYTES)
 
 
 def _destinations(settings: Settings) -> Destinations:

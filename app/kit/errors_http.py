@@ -46,6 +46,8 @@ CODES = {404: "not_found", 405: "method_not_allowed", 413: "payload_too_large", 
 METHOD_NOT_ALLOWED = 405
 REQUEST_ID = "x-request-id"
 UNPARSABLE = ("_parsing", "_type", "enum", "literal_error", "json_invalid")
+OUTAGES = (DBAPIError, PoolTimeoutError, OSError, PostgresConnectionError, TooManyConnectionsError)
+REFUSALS = (Problem, *OUTAGES)
 logger = logging.getLogger(__name__)
 
 
@@ -54,8 +56,8 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Problem, _problem)
     app.add_exception_handler(RequestValidationError, _validation)
     app.add_exception_handler(HTTPException, _http)
-    for refusal in (DBAPIError, PoolTimeoutError, OSError, PostgresConnectionError, TooManyConnectionsError):
-        app.add_exception_handler(refusal, _database)
+    for outage in OUTAGES:
+        app.add_exception_handler(outage, _database)
     app.add_exception_handler(Exception, _unexpected)
 
 
@@ -80,6 +82,11 @@ def described(status: int, code: str, detail: object, instance: str, request_id:
         "instance": instance,
         "requestId": request_id,
     }
+
+
+async def refused(request: Request, error: Exception) -> JSONResponse:
+    """The answer to one of REFUSALS, for what stands before the app's own handlers."""
+    return problem_answer(request, error) if isinstance(error, Problem) else await _database(request, error)
 
 
 async def _problem(request: Request, error: Exception) -> JSONResponse:

@@ -29,9 +29,7 @@ class RequestIds:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request_id = _request_id(scope)
-        scope[REQUEST_ID_KEY] = request_id
-        logs.about(request_id)
+        request_id = name_request(scope)
 
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -97,6 +95,14 @@ class BodyGuard:
             return message
 
         return counted
+
+
+def name_request(scope: Scope) -> str:
+    """Gives the request its id, under which errors and log lines speak of it."""
+    request_id = _request_id(scope)
+    scope[REQUEST_ID_KEY] = request_id
+    logs.about(request_id)
+    return request_id
 
 
 def _request_id(scope: Scope) -> str:

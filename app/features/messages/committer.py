@@ -98,14 +98,16 @@ class Committer:
 
     async def accept(self, incoming: Incoming) -> Accepted | Replayed:
         """Returns when the message is durable; raises the Problem that refused it."""
-        result: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        result: asyncio.Future[Outcome] = loop.create_future()
         self._queue.put((incoming, result))
         self._filled.set()
+        patience = loop.call_later(PATIENCE_SECONDS, _give_up, result)
         try:
-            async with asyncio.timeout(PATIENCE_SECONDS):
-                outcome = await asyncio.shield(result)
-        except TimeoutError:
-            raise _late() from None
+            # A request that is cancelled takes the future with it, never the message.
+            outcome = await result
+        finally:
+            patience.cancel()
         if isinstance(outcome, Exception):
             raise outcome
         return outcome
@@ -183,6 +185,10 @@ def is_outage(error: Exception) -> bool:
 def sqlstate(error: DBAPIError) -> str:
     """PostgreSQL's five characters for what went wrong; empty when the server did not say."""
     return str(getattr(error.orig, "sqlstate", "") or "")
+
+
+def _give_up(waiting: asyncio.Future[Outcome]) -> None:
+    _tell(waiting, _late())
 
 
 def _late() -> Problem:

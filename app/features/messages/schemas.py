@@ -6,7 +6,7 @@ from typing import Annotated, Any, Self
 from pydantic import AfterValidator, AliasChoices, Field, StringConstraints, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from app.kit.wire import In, Instant, Name, Out, Rate, Whole
+from app.kit.wire import WHOLE, In, Instant, Name, Out, Rate
 
 DAYS = 90
 HOURS = DAYS * 24
@@ -60,8 +60,8 @@ class MessageIn(In):
     channels: Channels | None = None
     tags: Tags | None = None
     deliver_at: Instant | None = None
-    payload_retention_period: Whole | None = Field(default=None, ge=5, le=DAYS)
-    payload_retention_hours: Whole | None = Field(default=None, ge=1, le=HOURS)
+    payload_retention_period: Annotated[int, Field(ge=5, le=DAYS), WHOLE] | None = None
+    payload_retention_hours: Annotated[int, Field(ge=1, le=HOURS), WHOLE] | None = None
     transformations_params: TransformationsParams | None = None
     application: NewApplication | None = None
 

@@ -1,0 +1,108 @@
+"""POST of a message in its plain form, without the frame that other routes need and that costs more than the work."""
+
+import re
+
+from starlette.requests import Request
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from app.auth.idempotency import REPLAYED
+from app.features.messages.committer import Committer
+from app.features.messages.ingest_router import refuse_own
+from app.features.messages.posting import JSON, Post, read
+from app.kit.errors import forbidden
+from app.kit.errors_http import REFUSALS, REQUEST_ID, refused
+from app.kit.instance import HEADER
+from app.kit.middleware import name_request
+from app.kit.wire import is_name
+
+_JSON = JSON.encode()
+_BEARER = b"Bearer "
+_REQUEST_ID, _REPLAYED, _MARK = REQUEST_ID.encode(), REPLAYED.encode(), HEADER.encode()
+
+
+class Gone(Exception):
+    """The client went away before its request was whole."""
+
+
+class IngestLane:
+    """Stands before the frame and answers plain POSTs of messages by itself, as the route behind it would.
+
+    Plain is: no query, JSON without parameters, a length that was announced and is at most `limit`, no header twice,
+    a bearer. Everything else goes on to the route. Errors have the same bodies.
+    """
+
+    def __init__(self, app: ASGIApp, *, prefix: str, limit: int) -> None:
+        self._app = app
+        self._limit = limit
+        self._path = re.compile(re.escape(prefix) + "/app/([^/]+)/msg")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serves one request."""
+        match = self._path.fullmatch(scope["path"]) if scope["type"] == "http" else None
+        headers = dict(scope["headers"]) if match else {}
+        if match and self._is_plain(scope, headers) and is_name(match[1]):
+            await self._serve(scope, headers, match[1], receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+    def _is_plain(self, scope: Scope, headers: dict[bytes, bytes]) -> bool:
+        return (
+            scope["method"] == "POST"
+            and not scope["query_string"]
+            and len(headers) == len(scope["headers"])
+            and headers.get(b"content-type") == _JSON
+            and int(headers.get(b"content-length", self._limit + 1)) <= self._limit
+            and headers.get(b"authorization", b"").startswith(_BEARER)
+        )
+
+    async def _serve(
+        self, scope: Scope, headers: dict[bytes, bytes], application: str, receive: Receive, send: Send
+    ) -> None:
+        request_id = name_request(scope)
+        try:
+            status, body, repeats = await _take(scope, headers, application, receive)
+        except Gone:
+            return
+        except REFUSALS as error:
+            response = await refused(Request(scope), error)
+            await response(scope, receive, send)
+            return
+        start = [
+            (b"content-length", b"%d" % len(body)),
+            (b"content-type", _JSON),
+            (_REQUEST_ID, request_id.encode()),
+        ]
+        if repeats:
+            start.append((_REPLAYED, b"true"))
+        await send({"type": "http.response.start", "status": status, "headers": start})
+        await send({"type": "http.response.body", "body": body})
+
+
+async def _take(
+    scope: Scope, headers: dict[bytes, bytes], application: str, receive: Receive
+) -> tuple[int, bytes, bool]:
+    state = scope["app"].state
+    committer: Committer = state.committer
+    caller = await state.callers.identify(headers[b"authorization"][len(_BEARER) :].decode("latin-1").strip())
+    if not caller.is_organisation:
+        raise forbidden()
+    committer.check_room(caller.organisation_id)
+    refuse_own(_text(headers.get(_MARK)), state.markers)
+    key = _text(headers.get(b"idempotency-key"))
+    ask = read(Post(caller, application, scope["path"], await _body(receive), key))
+    return ask.answer(await committer.accept(ask.incoming))
+
+
+def _text(value: bytes | None) -> str | None:
+    return None if value is None else value.decode("latin-1")
+
+
+async def _body(receive: Receive) -> bytes:
+    message = await receive()
+    body: bytes = message.get("body", b"")
+    while message.get("more_body"):
+        message = await receive()
+        body += message.get("body", b"")
+    if message["type"] == "http.disconnect":
+        raise Gone
+    return body
