@@ -26,7 +26,7 @@ API_RIGHTS = {
     "messages": "SELECT, INSERT, UPDATE (payload_expunged_at)",
     "payloads": "SELECT, INSERT, DELETE",
     "message_event_ids": "SELECT, INSERT",
-    "idempotency_keys": "SELECT, INSERT, UPDATE (body_digest, status, response, created_at)",
+    "idempotency_keys": "SELECT, INSERT, DELETE, UPDATE (body_digest, status, response, created_at)",
     "due_deliveries": ALL,
     "deliveries": "SELECT, INSERT, DELETE",
     "attempts": "SELECT, UPDATE (response, response_expunged)",
