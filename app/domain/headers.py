@@ -7,8 +7,11 @@ MAX_HEADERS = 50
 MAX_NAME = 256
 MAX_VALUE = 4096
 
-_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
+HEADER_NAME = r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$"
+HEADER_VALUE = r"^[\t\x20-\x7e\x80-\xff]*$"
+
+_TOKEN = re.compile(HEADER_NAME)
+_VALUE = re.compile(HEADER_VALUE)
 
 _FORBIDDEN = frozenset(
     {

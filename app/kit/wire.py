@@ -6,6 +6,10 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.alias_generators import to_camel
+from pydantic.config import JsonDict
+from pydantic_core import PydanticCustomError
+
+from app.domain.headers import HEADER_NAME, HEADER_VALUE, MAX_HEADERS, MAX_NAME, MAX_VALUE
 
 NAME_PATTERN = r"^[a-zA-Z0-9\-_.]+$"
 NAME = re.compile(r"[a-zA-Z0-9\-_.]{1,256}")
@@ -45,8 +49,10 @@ def _instant(value: object) -> datetime:
     return datetime.fromisoformat(value.upper())
 
 
-def whole(value: object) -> object:
-    """The integer for a number without a fraction: to JSON 5.0 is the same as 5."""
+def _whole(value: object) -> object:
+    if isinstance(value, bool):
+        kind, sentence = "int_type", "Input should be a valid integer"
+        raise PydanticCustomError(kind, sentence)
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
@@ -71,8 +77,12 @@ Names = Annotated[list[Name], AfterValidator(_unique), Field(json_schema_extra={
 Instant = Annotated[datetime, BeforeValidator(_instant), AfterValidator(_utc)]
 """A moment in a request, in UTC."""
 Metadata = dict[str, str]
-Whole = Annotated[int, BeforeValidator(whole)]
-"""A whole number, with or without a fraction of zero."""
-Rate = Annotated[Whole, Field(ge=1, le=INT4_MAX)]
-RateOrZero = Annotated[Whole, Field(ge=0, le=INT4_MAX)]
+Value = Annotated[str, Field(json_schema_extra={"maxLength": MAX_VALUE, "pattern": HEADER_VALUE})]
+NAMES: JsonDict = {"maxProperties": MAX_HEADERS, "propertyNames": {"maxLength": MAX_NAME, "pattern": HEADER_NAME}}
+Headers = Annotated[dict[str, Value], Field(json_schema_extra=NAMES)]
+"""HTTP headers; what may be set is judged by the domain, which says more of what is wrong."""
+WHOLE = BeforeValidator(_whole)
+"""For numbers, behind their bounds: to JSON 5.0 is the same integer as 5, and true is none."""
+Rate = Annotated[int, Field(ge=1, le=INT4_MAX), WHOLE]
+RateOrZero = Annotated[int, Field(ge=0, le=INT4_MAX), WHOLE]
 """A rate in a PATCH, where 0 lifts the limit as null does."""

@@ -6,9 +6,9 @@ from pydantic import AliasChoices, BeforeValidator, Field
 
 from app.auth.dependencies import Capability
 from app.auth.portal import LIFETIME, LONGEST, SHORTEST
-from app.kit.wire import In, Metadata, Name, Names, Out, Rate, Whole
+from app.kit.wire import WHOLE, In, Metadata, Name, Names, Out, Rate
 
-WholeSeconds = Annotated[Whole, Field(ge=int(SHORTEST.total_seconds()), le=int(LONGEST.total_seconds()))]
+WholeSeconds = Annotated[int, Field(ge=int(SHORTEST.total_seconds()), le=int(LONGEST.total_seconds())), WHOLE]
 
 
 class PortalApplicationIn(In):

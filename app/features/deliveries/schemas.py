@@ -4,11 +4,11 @@ from datetime import datetime
 from enum import IntEnum, StrEnum
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
 from app.domain.ids import encode
 from app.features.background_tasks.operations import PREFIX, TaskKind, TaskStatus
-from app.kit.wire import In, Instant, Name, Out, Whole, whole
+from app.kit.wire import WHOLE, In, Instant, Name, Out
 from app.models import Attempt, BackgroundTask, Endpoint, Status, Trigger
 
 
@@ -148,8 +148,8 @@ class BulkReplayIn(ReplayIn):
     event_types: list[Name] | None = None
     channel: str | None = Field(None, max_length=128, pattern=r"^[^\x00]*$")
     tag: str | None = Field(None, max_length=128, pattern=r"^[^\x00]*$")
-    status: Whole | None = Field(None, ge=min(Status), le=max(Status))
-    status_code_class: Annotated[Literal[0, 100, 200, 300, 400, 500], BeforeValidator(whole)] | None = None
+    status: Annotated[int, Field(ge=min(Status), le=max(Status)), WHOLE] | None = None
+    status_code_class: Annotated[Literal[0, 100, 200, 300, 400, 500], WHOLE] | None = None
 
 
 class ReplayOut(Out):

@@ -13,7 +13,7 @@ from app.domain.ids import encode
 from app.domain.retry import MAX_DELAY, MAX_TRIES
 from app.domain.signing import Style
 from app.features.endpoints.operations import Changes, ShownHeaders, only
-from app.kit.wire import INT4_MAX, In, Instant, Metadata, Name, Names, Out, Rate, RateOrZero, Whole
+from app.kit.wire import INT4_MAX, WHOLE, Headers, In, Instant, Metadata, Name, Names, Out, Rate, RateOrZero
 from app.models import Endpoint
 
 OLDER: JsonDict = {"deprecated": True}
@@ -36,12 +36,14 @@ Channels = Annotated[
 ]
 Url = Annotated[str, Field(min_length=1, max_length=MAX_URL, json_schema_extra={"format": "uri"})]
 Secret = Annotated[str, Field(pattern=SIGNING_KEY)]
-Delay = Annotated[Whole, Field(ge=0, le=MAX_DELAY)]
+Delay = Annotated[int, Field(ge=0, le=MAX_DELAY), WHOLE]
 Schedule = Annotated[
     list[Delay],
     Field(min_length=1, max_length=MAX_TRIES, description="Seconds before each try, the first included"),
 ]
-Headers = dict[str, str]
+Version = Annotated[int, Field(ge=1, le=INT4_MAX), WHOLE]
+Index = Annotated[int, Field(ge=0, le=INT4_MAX), WHOLE]
+Grace = Annotated[int, Field(ge=0, le=MAX_GRACE), WHOLE]
 
 
 def _certificates(text: str) -> str:
@@ -55,7 +57,13 @@ def _certificates(text: str) -> str:
 
 
 Pem = Annotated[
-    str, Field(max_length=MAX_PEM, description="Trusted in place of the public CAs"), AfterValidator(_certificates)
+    str,
+    Field(
+        max_length=MAX_PEM,
+        description="Trusted in place of the public CAs",
+        json_schema_extra={"pattern": "-----BEGIN CERTIFICATE-----"},
+    ),
+    AfterValidator(_certificates),
 ]
 
 
@@ -96,7 +104,7 @@ class EndpointUpdate(_Subscription):
     url: Url
     uid: Name | None = None
     description: str = ""
-    version: Whole | None = Field(None, ge=1, le=INT4_MAX, json_schema_extra=OLDER)
+    version: Version | None = Field(None, json_schema_extra=OLDER)
     disabled: bool = False
     metadata: Metadata = Field(default_factory=dict)
     throttle_rate: Rate | None = Field(None, description="Messages per second at most")
@@ -136,7 +144,7 @@ class EndpointPatch(_Subscription):
     url: Url = ""
     uid: Name | None = None
     description: str = ""
-    version: Whole = Field(1, ge=1, le=INT4_MAX, json_schema_extra=OLDER)
+    version: Version = Field(1, json_schema_extra=OLDER)
     disabled: bool = False
     metadata: Metadata = Field(default_factory=dict)
     throttle_rate: RateOrZero | None = Field(None, description="Messages per second at most; null or 0 for no limit")
@@ -215,7 +223,7 @@ class EndpointSecretRotateIn(In):
     """Without a key one of the same kind is generated. The old secret is good for the grace period."""
 
     key: Secret | None = Field(None, repr=False)
-    grace_period_seconds: Whole | None = Field(None, ge=0, le=MAX_GRACE, description="By default 86400, a day")
+    grace_period_seconds: Grace | None = Field(None, description="By default 86400, a day")
 
     @property
     def grace_seconds(self) -> int:
@@ -269,7 +277,7 @@ class EventExampleIn(In):
     """Which event type's example to send: the one at `exampleIndex`, or a payload of one's own."""
 
     event_type: Name
-    example_index: Whole | None = Field(None, ge=0, le=INT4_MAX)
+    example_index: Index | None = None
     payload: dict[str, Any] | None = None
 
 

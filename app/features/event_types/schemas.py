@@ -7,11 +7,11 @@ from typing import Annotated, Any, ClassVar
 from pydantic import Field
 
 from app.domain.retry import MAX_DELAY, MAX_TRIES
-from app.kit.wire import In, Name, Names, Out, Whole
+from app.kit.wire import WHOLE, In, Name, Names, Out
 from app.models import EventType
 
 Schemas = dict[str, dict[str, Any]]
-Seconds = Annotated[Whole, Field(ge=0, le=MAX_DELAY)]
+Seconds = Annotated[int, Field(ge=0, le=MAX_DELAY), WHOLE]
 
 
 RetrySchedule = Annotated[list[Seconds], Field(min_length=1, max_length=MAX_TRIES)]

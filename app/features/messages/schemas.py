@@ -3,7 +3,16 @@
 from datetime import datetime
 from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, AliasChoices, Field, StringConstraints, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    field_validator,
+    model_validator,
+)
+from pydantic.config import JsonDict
 from pydantic_core import PydanticCustomError
 
 from app.kit.wire import WHOLE, In, Instant, Name, Out, Rate
@@ -23,7 +32,7 @@ def distinct(values: list[str]) -> list[str]:
 Channel = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z0-9\-_.:]+$", max_length=128)]
 Tag = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]+$", max_length=128)]
 Unique = Field(json_schema_extra={"uniqueItems": True})
-Channels = Annotated[list[Channel], Field(min_length=1, max_length=5), AfterValidator(distinct), Unique]
+Channels = Annotated[list[Channel], Field(max_length=5), AfterValidator(distinct), Unique]
 Tags = Annotated[list[Tag], Field(max_length=10), AfterValidator(distinct), Unique]
 ContentType = Annotated[str, StringConstraints(pattern=r"^[!-~]+( [!-~]+)*$", max_length=256)]
 RATE_NAMES = AliasChoices("throttleRate", "rateLimit")
@@ -83,8 +92,16 @@ class MessageIn(In):
         return self.payload_retention_hours or (self.payload_retention_period or DAYS) * 24
 
 
+NOT_BOTH: JsonDict = {
+    "properties": {name: {"type": "integer"} for name in ("payloadRetentionPeriod", "payloadRetentionHours")},
+    "required": ["payloadRetentionPeriod", "payloadRetentionHours"],
+}
+
+
 class MessageBody(MessageIn):
     """A message as it is posted. `data` is the older name of `payload`."""
+
+    model_config = ConfigDict(json_schema_extra={"not": NOT_BOTH})
 
     payload: dict[str, Any] = Field(description="At most 1 MiB of JSON; its bytes are kept as they are")
 

@@ -9,7 +9,7 @@ from pydantic.config import JsonDict
 from app.domain.addresses import MAX_URL
 from app.domain.ids import encode
 from app.features.endpoints.operations import Changes, ShownHeaders, only
-from app.kit.wire import In, Metadata, Name, Names, Out, Rate, RateOrZero, Whole
+from app.kit.wire import WHOLE, Headers, In, Metadata, Name, Names, Out, Rate, RateOrZero
 from app.models import Endpoint
 
 DAY = 86400
@@ -57,7 +57,7 @@ class OperationalWebhookEndpointIn(OperationalWebhookEndpointUpdate):
     """A new operational endpoint. Leave the secret out to have one generated."""
 
     secret: Secret | None = Field(None, repr=False)
-    headers: dict[str, str] | None = Field(None, description="Sent along with every delivery", repr=False)
+    headers: Headers | None = Field(None, description="Sent along with every delivery", repr=False)
 
 
 class OperationalWebhookEndpointPatch(In):
@@ -135,7 +135,9 @@ class OperationalWebhookEndpointSecretIn(In):
     """Without a key one of the same kind is generated. The old secret is good for the grace period."""
 
     key: Secret | None = Field(None, repr=False)
-    grace_period_seconds: Whole | None = Field(None, ge=0, le=MAX_GRACE, description="By default 86400, a day")
+    grace_period_seconds: Annotated[int, Field(ge=0, le=MAX_GRACE), WHOLE] | None = Field(
+        None, description="By default 86400, a day"
+    )
 
     @property
     def grace_seconds(self) -> int:
@@ -146,7 +148,7 @@ class OperationalWebhookEndpointSecretIn(In):
 class OperationalWebhookEndpointHeadersIn(In):
     """The custom headers as they are to be."""
 
-    headers: dict[str, str] = Field(repr=False)
+    headers: Headers = Field(repr=False)
 
 
 class OperationalWebhookEndpointHeadersOut(Out):
