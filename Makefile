@@ -68,6 +68,7 @@ lock:
 	cd tests/sdk/requirements && for one in svix-*.txt; do \
 		version=$${one#svix-}; echo "svix==$${version%.txt}" | $(COMPILE) --no-annotate - -o "$$one" || exit 1; \
 	done
+	cd tests/fuzz && echo schemathesis==4.32.5 | $(COMPILE) --no-annotate - -o schemathesis-4.32.5.txt
 	cd tests/sdk/js && npm install --package-lock-only --omit-lockfile-registry-resolved --no-audit --no-fund
 
 clean:

@@ -18,7 +18,11 @@ INSTALL_SECONDS = 240
 
 def python_judge(version: str) -> Path:
     """The Python of an environment in which this version of PyPI's `svix` is installed."""
-    requirements = HERE / "requirements" / f"svix-{version}.txt"
+    return python_with(HERE / "requirements" / f"svix-{version}.txt")
+
+
+def python_with(requirements: Path) -> Path:
+    """The Python of an environment in which these locked requirements are installed."""
     digest = _digest(sys.version.encode(), requirements.read_bytes())
 
     def install(home: Path) -> None:
@@ -26,7 +30,7 @@ def python_judge(version: str) -> Path:
         pip: list[str | Path] = [home / "bin" / "python", "-m", "pip", "--disable-pip-version-check", "--quiet"]
         _run([*pip, "install", "--require-hashes", "--only-binary=:all:", "-r", requirements])
 
-    return _made(f"svix-{version}-{digest}", install) / "bin" / "python"
+    return _made(f"{requirements.stem}-{digest}", install) / "bin" / "python"
 
 
 def javascript_judge() -> Path:

@@ -1,0 +1,195 @@
+"""What schemathesis is told beside the document: things that this installation has, and which refusals are right.
+
+It runs in an environment of its own, where nothing of the product is installed. Random ids name nothing and would show
+only that a 404 is a 404; so in place of what the document allows stands something that is there, while whatever breaks
+the document is left as it is.
+"""
+
+import json
+import os
+import re
+from collections.abc import Callable, Mapping, MutableMapping
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from typing import Any, Protocol
+
+import requests
+import schemathesis
+from hypothesis import strategies
+
+from tests.fuzz.exclusions import excluded
+
+KNOWN = json.loads(os.environ["FUZZ_KNOWN"])
+NAME = re.compile(r"[a-zA-Z0-9\-_.]{1,256}")
+TYPE_ID = re.compile(r"[a-z]+_[0-9a-z]{26}")
+KEY = re.compile(r"[\x20-\x7e]{1,256}")
+MOMENT = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
+SECRET = re.compile(r"(whsec_|whsk_)?[a-zA-Z0-9+/=]{32,100}")
+PEM = re.compile(r"(?s)(?=.*-----BEGIN CERTIFICATE-----).{0,65536}")
+SEALED_CHARACTERS = 40
+NUMBERS = count()
+MADE_TO_BE_DELETED = ("app_id", "event_type_name", "msg_id", "endpoint_id")
+WRITES = ("DELETE", "PATCH", "PUT")
+# Endpoints that nothing disables, for what a disabled one refuses.
+STEADY = ("recover", "replay-missing", "bulk-replay", "send-example", "resend")
+
+schemathesis.openapi.format("uri", strategies.from_regex(rf"{re.escape(KNOWN['url'])}/[a-z0-9/]{{0,60}}\Z"))
+
+
+class Draw(Protocol):
+    """A value that schemathesis took from an earlier answer."""
+
+    parameter_name: str
+
+
+class Meta(Protocol):
+    """How a case came about."""
+
+    pool_draws: tuple[Draw, ...]
+    phase: "Phase"
+
+
+class Name(Protocol):
+    """A member of an enumeration."""
+
+    value: str
+
+
+class Phase(Protocol):
+    """The phase of a run."""
+
+    name: Name
+
+
+class Case(Protocol):
+    """A request that is about to be sent."""
+
+    method: str
+    path: str
+    formatted_path: str
+    body: object
+    query: MutableMapping[str, object]
+    headers: MutableMapping[str, object]
+    path_parameters: MutableMapping[str, object]
+    meta: Meta | None
+
+
+class Failure(Protocol):
+    """What a check found."""
+
+    code: str
+
+
+class Response(Protocol):
+    """What was answered."""
+
+    status_code: int
+    content: bytes
+
+
+def _like(pattern: re.Pattern[str], make: Callable[[str], object]) -> Callable[[object], object]:
+    """Something else in place of text of this pattern; anything else stays."""
+    return lambda value: make(value) if isinstance(value, str) and pattern.fullmatch(value) else value
+
+
+def _unique(value: str) -> str:
+    return f"{value[:240]}.{next(NUMBERS)}"
+
+
+def _ago(hours: int) -> Callable[[str], str]:
+    return lambda _: (datetime.now(UTC) - timedelta(hours=hours)).isoformat()
+
+
+def _event_types(value: object) -> object:
+    known = KNOWN["eventTypes"]
+    if not isinstance(value, list) or not all(isinstance(one, str) and NAME.fullmatch(one) for one in value):
+        return value
+    return known[: len(value)] if len(set(value)) == len(value) <= len(known) else value
+
+
+BODY = {
+    "caPem": _like(PEM, lambda _: KNOWN["certificate"]),
+    "eventTypes": _event_types,
+    "filterTypes": _event_types,
+    "secret": _like(SECRET, lambda _: KNOWN["secret"]),
+    "key": _like(SECRET, lambda _: KNOWN["secret"]),
+    "since": _like(MOMENT, _ago(2)),
+    "until": _like(MOMENT, _ago(1)),
+    "uid": _like(NAME, _unique),
+    "eventId": _like(NAME, _unique),
+}
+NEW_EVENT_TYPE = BODY | {"name": _like(NAME, _unique)}
+EXAMPLE = BODY | {"eventType": _like(NAME, lambda _: (KNOWN["eventTypes"][0], "svix.ping")[next(NUMBERS) % 2])}
+QUERY = {name: BODY[name] for name in ("since", "until")}
+HEADERS = {"idempotency-key": _like(KEY, _unique)}
+
+
+def before_call(_context: object, case: Case, _kwargs: object) -> None:
+    """Puts in what is there."""
+    if isinstance(case.body, dict):
+        _change(case.body, {"/api/v1/event-type": NEW_EVENT_TYPE}.get(case.path, BODY))
+        if case.path.endswith("/send-example"):
+            _change(case.body, EXAMPLE)
+    _change(case.query, QUERY)
+    _change(case.headers, HEADERS)
+    if len(str(case.query.get("iterator", ""))) < SEALED_CHARACTERS:
+        case.query.pop("iterator", None)
+    phase = case.meta.phase.name.value if case.meta else "none"
+    # What schemathesis drew from earlier answers is kept every other time: it may be gone, or of another application.
+    keeps = case.meta is not None and phase == "fuzzing" and next(NUMBERS) % 2
+    drawn = {one.parameter_name for one in case.meta.pool_draws} if case.meta and keeps else set()
+    for name, value in dict(case.path_parameters).items():
+        if NAME.fullmatch(str(value)):
+            case.path_parameters[name] = _place(case, name, str(value), keep=phase == "stateful" or name in drawn)
+
+
+def _change(values: MutableMapping[str, object], by: Mapping[str, Callable[[object], object]]) -> None:
+    for name in by.keys() & values.keys():
+        values[name] = by[name](values[name])
+
+
+def _place(case: Case, name: str, value: str, *, keep: bool) -> str:
+    """What stands in a path: something that is there; for what is to be deleted, something that was just made."""
+    last = case.path.removesuffix("/content").endswith(f"{{{name}}}")
+    lasting = value in KNOWN["eventTypes"] or value in KNOWN.values()
+    if last and case.method == "DELETE" and name in MADE_TO_BE_DELETED and (lasting or not keep):
+        return _made(name, operational=case.path.startswith("/api/v1/operational-webhook"))
+    if keep and not (lasting and case.method in WRITES):
+        return value
+    if last and case.method == "PUT" and not (lasting or TYPE_ID.fullmatch(value)):
+        return value
+    known: str = KNOWN[_kind(case, name)]
+    return known
+
+
+def _kind(case: Case, name: str) -> str:
+    if name != "endpoint_id":
+        return name
+    if case.path.startswith("/api/v1/operational-webhook"):
+        return "operational_id"
+    return "steady_id" if case.path.endswith(STEADY) else "endpoint_id"
+
+
+def _made(name: str, *, operational: bool) -> str:
+    app = f"/app/{KNOWN['app_id']}"
+    places: dict[str, tuple[str, Mapping[str, Any]]] = {
+        "app_id": ("/app", {"name": "to be deleted"}),
+        "event_type_name": ("/event-type", {"name": _unique("gone"), "description": "to be deleted"}),
+        "msg_id": (f"{app}/msg", {"eventType": "a.b", "payload": {}}),
+        "endpoint_id": ("/operational-webhook/endpoint" if operational else f"{app}/endpoint", {"url": KNOWN["url"]}),
+    }
+    path, body = places[name]
+    headers = {"authorization": f"Bearer {KNOWN['key']}"}
+    answer = requests.post(f"{KNOWN['api']}{path}", json=body, headers=headers, timeout=30)
+    answer.raise_for_status()
+    made = answer.json()
+    return str(made.get("id") or made["name"])
+
+
+def filter_failure(_context: object, failure: Failure, case: Case, response: Response) -> bool:
+    """Whether a failure counts."""
+    return not excluded(failure.code, case.formatted_path, response.status_code, response.content)
+
+
+schemathesis.hook(before_call)
+schemathesis.hook(filter_failure)
