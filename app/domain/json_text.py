@@ -96,6 +96,17 @@ def loads(body: bytes, max_depth: int = MAX_DEPTH) -> Any:  # noqa: ANN401
     return value
 
 
+def is_object(body: bytes, max_depth: int = MAX_DEPTH) -> bool:
+    """Tell whether it is an object under the same rules; numbers may have any size."""
+    try:
+        text = _checked_text(body, max_depth)
+        value, end = _scan(_decoder(str, str, _unique), text, _after(_START, text, 0))
+        _finish(text, end)
+    except BadJson:
+        return False
+    return isinstance(value, dict)
+
+
 def _checked_text(body: bytes, max_depth: int) -> str:
     if body.startswith(b"\xef\xbb\xbf"):
         raise BadJson("encoding", "the body begins with a byte order mark")

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from app.domain.json_text import BadJson, Document, loads, read_object
+from app.domain.json_text import BadJson, Document, is_object, loads, read_object
 
 PAYLOAD = frozenset({"payload"})
 STRINGS = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), max_size=8)
@@ -212,3 +212,13 @@ def test_loads_any_value(body: bytes) -> None:
 def test_loads_keeps_the_same_rules(body: bytes) -> None:
     with pytest.raises(BadJson):
         loads(body)
+
+
+@pytest.mark.parametrize("text", ["{}", ' {"a": [1, {}]} ', '{"a":' + "9" * 10_000 + ', "b": 1e999}'])
+def test_an_object_is_one_whatever_its_numbers(text: str) -> None:
+    assert is_object(text.encode())
+
+
+@pytest.mark.parametrize("text", ["", "[]", "1", '"{}"', "{} {}", '{"a": 1, "a": 1}', '{"a": NaN}', "{"])
+def test_what_is_no_object_is_none(text: str) -> None:
+    assert not is_object(text.encode())

@@ -13,7 +13,8 @@ from app.domain.ids import encode
 from app.domain.retry import MAX_DELAY, MAX_TRIES
 from app.domain.signing import Style
 from app.features.endpoints.operations import Changes, ShownHeaders, only
-from app.kit.wire import INT4_MAX, WHOLE, Headers, In, Instant, Metadata, Name, Names, Out, Rate, RateOrZero
+from app.kit.query import Moment
+from app.kit.wire import INT4_MAX, WHOLE, Headers, In, Metadata, Name, Names, Out, Rate, RateOrZero
 from app.models import Endpoint
 
 OLDER: JsonDict = {"deprecated": True}
@@ -269,8 +270,8 @@ class EndpointStats(Out):
 class EndpointStatsRange(In):
     """Which messages are counted, by when they were accepted, ends included: at most 28 days, else the last 28."""
 
-    since: Instant | None = None
-    until: Instant | None = None
+    since: Moment | None = None
+    until: Moment | None = None
 
 
 class EventExampleIn(In):

@@ -10,6 +10,7 @@ from sqlalchemy import Row
 from sqlalchemy.orm import Session
 
 from app.domain.ids import decode, encode
+from app.domain.json_text import is_object
 from app.features.messages import queries
 from app.kit.errors import not_found
 from app.kit.raw_json import write
@@ -74,8 +75,8 @@ def _bodies(db: Session, organisation_id: UUID, messages: Sequence[Message]) -> 
 def shown(body: bytes) -> bytes:
     """The bytes themselves when they are a JSON object; what was sent raw and is none appears as text in one."""
     try:
-        if isinstance(from_json(body, allow_inf_nan=False), dict):
-            return body
+        shows = isinstance(from_json(body, allow_inf_nan=False), dict)
     except ValueError:
-        pass
-    return write({"rawPayload": body.decode(errors="replace")})
+        # Numbers too long for Python are not too long for JSON.
+        shows = is_object(body)
+    return body if shows else write({"rawPayload": body.decode(errors="replace")})
