@@ -1,0 +1,143 @@
+"""Every operation of the API as its routes tell, so that a new one is looked at without being listed."""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from typing import Any
+
+from fastapi.routing import APIRoute, iter_route_contexts
+
+from app.kit.openapi import Documented
+from app.main import PREFIX, ROUTERS
+from tests.api.client import Api, Reply
+from tests.api.world import World
+
+NUMBERS = count()
+# What a body needs at least, by the names of its fields.
+REQUIRED: Mapping[str, object] = {
+    "description": "",
+    "eventType": "svix.ping",
+    "headers": {},
+    "name": "some.name",
+    "payload": {},
+    "url": "http://127.0.0.1:9/hook",
+}
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One method of one path below /api/v1; `described` is its part of the OpenAPI document, components put in."""
+
+    method: str
+    path: str
+    described: Mapping[str, Any]
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.path}"
+
+    @property
+    def body(self) -> Mapping[str, Any]:
+        """The schema of the body, empty for an operation without one."""
+        content = self.described.get("requestBody", {}).get("content", {})
+        schema: Mapping[str, Any] = content.get("application/json", {}).get("schema", {})
+        return schema
+
+    @property
+    def fields(self) -> Mapping[str, Mapping[str, Any]]:
+        """The schemas of the body's fields."""
+        fields: Mapping[str, Mapping[str, Any]] = self.body.get("properties", {})
+        return fields
+
+    def parameters(self, place: str) -> Mapping[str, Mapping[str, Any]]:
+        """The schemas of the parameters in the path, the query or the header."""
+        found = self.described.get("parameters", ())
+        return {one["name"]: one["schema"] for one in found if one["in"] == place}
+
+    def least(self) -> dict[str, object]:
+        """A new body that is taken."""
+        values = {**REQUIRED, "since": (datetime.now(UTC) - timedelta(hours=1)).isoformat()}
+        made = {name: values[name] for name in self.body.get("required", ())}
+        # Event types have no ids: each needs a name of its own.
+        return made | ({"name": f"type.{next(NUMBERS)}"} if self.path == "/event-type" else {})
+
+
+@dataclass(frozen=True)
+class Places:
+    """An organisation that has one of everything, to call each operation on."""
+
+    world: World
+    operational: str
+    message: str
+
+    @classmethod
+    async def of(cls, world: World) -> "Places":
+        await world.setup()
+        made = await world.api.post("/operational-webhook/endpoint", {"url": "http://127.0.0.1:9/hook"})
+        await world.api.post("/event-type", {"name": "some.type", "description": ""})
+        return cls(world, made.body["id"], await world.message())
+
+    @property
+    def api(self) -> Api:
+        return self.world.api
+
+    def path(self, operation: Operation, **chosen: str) -> str:
+        """The operation's path with things of the organisation, or what is chosen, in its places."""
+        operational = operation.path.startswith("/operational-webhook")
+        ids = {
+            "app_id": self.world.app_id,
+            "endpoint_id": self.operational if operational else self.world.endpoints[0],
+            "msg_id": self.message,
+            "attempt_id": "atmpt_" + "0" * 26,
+            "task_id": "qtask_" + "0" * 26,
+            "event_type_name": "some.type",
+        } | chosen
+        return re.sub(r"{(\w+)}", lambda match: ids[match[1]], operation.path)
+
+    async def send(self, operation: Operation, **fields: object) -> Reply:
+        """The least body with these fields."""
+        return await self.send_raw(operation, json.dumps(operation.least() | fields).encode())
+
+    async def send_raw(self, operation: Operation, raw: bytes, **headers: str) -> Reply:
+        return await self.api.call(operation.method, self.path(operation), raw=raw, headers=headers)
+
+
+def is_problem(reply: Reply, status: int) -> bool:
+    """Whether it is an error as every error is written."""
+    if not (reply.status == status and reply.headers["content-type"] == "application/json"):
+        return False
+    body = reply.body
+    detail = body["detail"]
+    named = isinstance(detail, list) and detail and all(one["loc"] and one["msg"] and one["type"] for one in detail)
+    return bool(body["code"] and body["status"] == status and (named if status == 422 else isinstance(detail, str)))
+
+
+def _operations() -> Iterator[Operation]:
+    app = Documented()
+    for router in ROUTERS:
+        app.include_router(router, prefix=PREFIX)
+    paths = app.openapi()["paths"]
+    contexts = [one for one in iter_route_contexts(app.routes) if isinstance(one.original_route, APIRoute)]
+    # The older paths of an operation are left out of the document, and are looked at as well.
+    shown = {one.endpoint: one.path for one in contexts if one.include_in_schema}
+    for one in contexts:
+        for method in one.methods or ():
+            described = paths.get(shown.get(one.endpoint), {}).get(method.lower(), {})
+            yield Operation(method, str(one.path).removeprefix(PREFIX), _resolved(app.openapi(), described))
+
+
+def _resolved(document: Mapping[str, Any], node: Any) -> Any:  # noqa: ANN401 whatever a document holds
+    if isinstance(node, list):
+        return [_resolved(document, one) for one in node]
+    if not isinstance(node, dict):
+        return node
+    if reference := node.get("$ref"):
+        kind, name = reference.split("/")[-2:]
+        return _resolved(document, document["components"][kind][name])
+    return {name: _resolved(document, one) for name, one in node.items()}
+
+
+OPERATIONS = sorted(_operations(), key=str)
+WITH_BODY = [one for one in OPERATIONS if one.body]
