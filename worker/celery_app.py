@@ -7,7 +7,7 @@ from typing import Any
 
 from celery import Celery
 from celery.signals import worker_init, worker_process_init, worker_process_shutdown, worker_shutting_down
-from kombu.entity import Queue
+from kombu.entity import Exchange, Queue
 
 from app.kit.queue import MAINTENANCE_QUEUE, RETENTION_TASK, WAKE_QUEUE
 from app.kit.wakes import Wake
@@ -22,7 +22,8 @@ logger = logging.getLogger(__name__)
 settings = read_settings()
 celery = Celery("postrider", broker=settings.redis.url.get_secret_value())
 celery.conf.update(
-    task_queues=[Queue(WAKE_QUEUE), Queue(MAINTENANCE_QUEUE)],
+    # Each with an exchange of its own: by default both would be bound to one, and get what is sent to either.
+    task_queues=[Queue(name, Exchange(name), routing_key=name) for name in (WAKE_QUEUE, MAINTENANCE_QUEUE)],
     task_default_queue=MAINTENANCE_QUEUE,
     task_ignore_result=True,
     task_acks_late=True,
