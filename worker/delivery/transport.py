@@ -1,6 +1,7 @@
 """Sends claimed deliveries, many at once, on an event loop in a thread of its own."""
 
 import asyncio
+import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -18,6 +19,7 @@ from app.kit.instance import HEADER
 from worker.delivery.job import Job, Sent
 
 KEPT_BYTES = 16 * 1024
+logger = logging.getLogger(__name__)
 
 
 class Transport:
@@ -107,8 +109,14 @@ class Transport:
     async def _post(self, job: Job, started_at: datetime) -> Answer:
         fault = job.destination.fault
         if fault is not None:
-            return Answer(None, Failure.LOCAL, fault, b"", None, 0, None)
-        return await self._egress.post(self._outgoing(job, started_at))
+            return _unsent(fault)
+        try:
+            outgoing = self._outgoing(job, started_at)
+        except Exception:
+            # Whatever it is, it must come back as a result: what never ends would take room for ever.
+            logger.exception("a delivery to endpoint %s cannot be signed", job.key.endpoint_id)
+            return _unsent("the request cannot be made")
+        return await self._egress.post(outgoing)
 
     def _outgoing(self, job: Job, started_at: datetime) -> Outgoing:
         message_id = ids.encode("msg", job.key.message_id)
@@ -127,3 +135,7 @@ class Transport:
             pool=job.key.endpoint_id,
             ca_pem=job.destination.ca_pem,
         )
+
+
+def _unsent(why: str) -> Answer:
+    return Answer(None, Failure.LOCAL, why, b"", None, 0, None)
