@@ -27,7 +27,7 @@ def settings(environment: dict[str, str]) -> Settings:
 @pytest.fixture(scope="module")
 def sessions(database: DatabaseUrls) -> Iterator[sessionmaker[Session]]:
     """Sessions of the worker's role, which sees every organisation."""
-    engine = make_engine(database.worker, pool_size=12)
+    engine = make_engine(database.worker, pool_size=12, name="postrider-test")
     yield make_sessions(engine)
     engine.dispose()
 

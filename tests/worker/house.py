@@ -106,13 +106,15 @@ class House:
         return made
 
     def endpoint(self, app: App, **columns: object) -> UUID:
-        endpoint_id = new_id()
-        values = {"url": "http://127.0.0.1:9/hook", "description": "", "version": 1, "disabled": False, "metadata_": {}}
-        self.add(
-            Endpoint(organisation_id=app.organisation_id, id=endpoint_id, application_id=app.id, **(values | columns)),
-            self.secret(app.organisation_id, endpoint_id),
-        )
+        (endpoint_id,) = self.endpoints(app, 1, **columns)
         return endpoint_id
+
+    def endpoints(self, app: App, number: int, **columns: object) -> list[UUID]:
+        owner = {"organisation_id": app.organisation_id, "application_id": app.id}
+        values = {"url": "http://127.0.0.1:9/hook", "description": "", "version": 1, "disabled": False, "metadata_": {}}
+        made = [Endpoint(id=new_id(), **(owner | values | columns)) for _ in range(number)]
+        self.add(*made, *(self.secret(one.organisation_id, one.id) for one in made))
+        return [one.id for one in made]
 
     def secret(self, organisation_id: UUID, endpoint_id: UUID) -> EndpointSecret:
         sealed = seal_secret(self.ring, organisation_id, endpoint_id, SECRET)
