@@ -164,6 +164,22 @@ async def test_rebinding_between_tries_is_blocked() -> None:
 
 
 @W08
+async def test_a_name_without_an_address_is_asked_for_again() -> None:
+    now: list[str] = []
+    async with (
+        name_server(lambda _: now) as names,
+        receiver() as peer,
+        client(nameservers=(names.address,), memory=0.0) as egress,
+    ):
+        url = f"http://hook.example.com:{peer.port}/"
+        assert (await send(egress, url)).failure is Failure.DNS
+        now.append("127.0.0.1")
+        async with asyncio.timeout(3):
+            while (await send(egress, url)).status != 200:
+                pass
+
+
+@W08
 async def test_a_connection_goes_to_the_judged_address_even_if_the_next_answer_differs() -> None:
     """The name is asked once for each try: no second look-up stands between judging and connecting."""
     async with (

@@ -48,6 +48,7 @@ class Names:
         self._capacity = capacity
         self._known: dict[str, _Entry] = {}
         self._under_way: dict[str, asyncio.Task[tuple[str, ...]]] = {}
+        self._emptied = monotonic()
 
     async def close(self) -> None:
         """Ends what is under way; the object is of no use afterwards."""
@@ -82,6 +83,13 @@ class Names:
         del self._under_way[host]
         if not task.cancelled():
             task.exception()
+            self._empty_cache()
+
+    def _empty_cache(self) -> None:
+        """Makes the resolver forget what it knows: its own memory is an hour long for a host without an address."""
+        if monotonic() - self._emptied >= min(self._memory, _FAILURE_SECONDS):
+            self._emptied = monotonic()
+            self._resolver._channel.reinit()  # noqa: SLF001 aiodns offers no way to it
 
     async def _ask(self, host: str) -> tuple[str, ...]:
         try:
