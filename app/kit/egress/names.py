@@ -48,7 +48,7 @@ class Names:
         self._capacity = capacity
         self._known: dict[str, _Entry] = {}
         self._under_way: dict[str, asyncio.Task[tuple[str, ...]]] = {}
-        self._emptied = monotonic()
+        self._emptying: asyncio.TimerHandle | None = None
 
     async def close(self) -> None:
         """Ends what is under way; the object is of no use afterwards."""
@@ -56,6 +56,8 @@ class Names:
         for task in under_way:
             task.cancel()
         await asyncio.gather(*under_way, return_exceptions=True)
+        if self._emptying is not None:
+            self._emptying.cancel()
         await self._resolver.close()
 
     def known(self, host: str) -> tuple[str, ...] | None:
@@ -81,15 +83,17 @@ class Names:
 
     def _finished(self, host: str, task: asyncio.Task[tuple[str, ...]]) -> None:
         del self._under_way[host]
-        if not task.cancelled():
-            task.exception()
-            self._empty_cache()
+        if task.cancelled():
+            return
+        task.exception()
+        if self._emptying is None:
+            pause = min(self._memory, _FAILURE_SECONDS)
+            self._emptying = asyncio.get_running_loop().call_later(pause, self._empty_cache)
 
     def _empty_cache(self) -> None:
         """Makes the resolver forget what it knows: its own memory is an hour long for a host without an address."""
-        if monotonic() - self._emptied >= min(self._memory, _FAILURE_SECONDS):
-            self._emptied = monotonic()
-            self._resolver._channel.reinit()  # noqa: SLF001 aiodns offers no way to it
+        self._emptying = None
+        self._resolver._channel.reinit()  # noqa: SLF001 aiodns offers no way to it
 
     async def _ask(self, host: str) -> tuple[str, ...]:
         try:
