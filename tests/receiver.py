@@ -1,5 +1,7 @@
 """An HTTP server on a thread that records what it gets and answers as it is told, path by path."""
 
+import socket
+import socketserver
 import threading
 import time
 from collections import defaultdict
@@ -53,7 +55,7 @@ class Receiver(AbstractContextManager["Receiver"]):
     def base(self) -> str:
         """Its URL without a path."""
         host, port = self._server.server_address[:2]
-        return f"http://{host!s}:{port}"
+        return f"http://[{host!s}]:{port}" if ":" in str(host) else f"http://{host!s}:{port}"
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -80,10 +82,9 @@ class Receiver(AbstractContextManager["Receiver"]):
             return list(self._requests[path])
 
     @property
-    def all(self) -> Sequence[Received]:
-        """What has come to any path."""
-        with self._arrived:
-            return [one for requests in self._requests.values() for one in requests]
+    def connections(self) -> list[tuple[str, int]]:
+        """The addresses and ports of its own at which it was called, an entry a connection; clear it at will."""
+        return self._server.connections
 
     def wait(self, path: str, number: int = 1, seconds: float = 15.0) -> Sequence[Received]:
         """What has come to a path, once it is this much; AssertionError when it does not come in time."""
@@ -141,6 +142,23 @@ class Receiver(AbstractContextManager["Receiver"]):
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 256
+
+    def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
+        self.connections: list[tuple[str, int]] = []
+        if ":" in address[0]:
+            self.address_family = socket.AF_INET6
+        super().__init__(address, handler)
+
+    def server_bind(self) -> None:
+        if self.address_family == socket.AF_INET6:
+            self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        socketserver.TCPServer.server_bind(self)  # the base class would ask name servers for its name
+        self.server_name, self.server_port = "", self.socket.getsockname()[1]
+
+    def get_request(self) -> tuple[socket.socket, object]:
+        connection, peer = super().get_request()
+        self.connections.append(connection.getsockname()[:2])
+        return connection, peer
 
     def handle_error(self, request: object, client_address: object) -> None:
         """A sender that was killed says nothing about the receiver."""

@@ -4,7 +4,7 @@ import sys
 import tempfile
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -24,8 +24,15 @@ RANKS = {"beat": 10, "worker": 20, "api": 30}
 class System:
     """The processes of one installation. Use it from the main thread, on which the children's lives hang."""
 
-    def __init__(self, environment: Mapping[str, str], folder: Path, sessions: sessionmaker[Session]) -> None:
+    def __init__(
+        self,
+        environment: Mapping[str, str],
+        folder: Path,
+        sessions: sessionmaker[Session],
+        prefix: Sequence[str] = (),
+    ) -> None:
         self.environment = {**environment, "PYTHONUNBUFFERED": "1"}
+        self._prefix = prefix
         self.sessions = sessions
         self._folder = folder
         self.children: dict[str, Child] = {}
@@ -49,7 +56,7 @@ class System:
         (self._folder / f"{part}.log").unlink(missing_ok=True)
         program = Program(
             name=part,
-            argv=[sys.executable, "-m", "app.cli.main", part, *options],
+            argv=[*self._prefix, sys.executable, "-m", "app.cli.main", part, *options],
             log=self._folder / f"{part}.log",
             rank=RANKS[part],
             env=self.environment,
@@ -93,11 +100,11 @@ class System:
 
 
 @contextmanager
-def prepared_system(environment: Mapping[str, str]) -> Iterator[System]:
-    """A system of which nothing runs yet; what is started in the block is ended with it."""
+def prepared_system(environment: Mapping[str, str], prefix: Sequence[str] = ()) -> Iterator[System]:
+    """A system of which nothing runs yet; what is started in the block, behind the prefix, is ended with it."""
     engine = make_engine(environment["POSTRIDER_DATABASE__WORKER_URL"], pool_size=2)
     with tempfile.TemporaryDirectory(prefix="postrider-system-") as folder:
-        system = System(environment, Path(folder), make_sessions(engine))
+        system = System(environment, Path(folder), make_sessions(engine), prefix)
         try:
             yield system
         finally:
