@@ -9,7 +9,7 @@ from app.cli.bench.tools import run_together
 from app.cli.bench.world import DATABASE_VARIABLE, TENANTS_VARIABLE
 from app.cli.dev.errors import DevError
 
-_CONNECTIONS = 64
+_CONNECTIONS = 256
 _MICRO = 1e6
 
 
