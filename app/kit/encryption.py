@@ -78,6 +78,10 @@ def _key(key_id: str, text: str) -> _Key:
     return _Key(bytes((_VERSION, len(name))) + name, AESGCM(material), material)
 
 
+def _text(blob: bytes) -> str:
+    return base64.urlsafe_b64encode(blob).rstrip(b"=").decode()
+
+
 @lru_cache(maxsize=64)
 def _sealing_key(material: bytes, purpose: str) -> AESGCMSIV:
     # Sealed strings are many and short-lived, so they get a nonce-misuse resistant mode
@@ -155,12 +159,15 @@ class KeyRing:
         key = self._keys[self.active]
         nonce = os.urandom(_NONCE_BYTES)
         sealed = _sealing_key(key.material, purpose).encrypt(nonce, data, key.header + aad)
-        return base64.urlsafe_b64encode(key.header + nonce + sealed).rstrip(b"=").decode()
+        return _text(key.header + nonce + sealed)
 
     def unseal(self, purpose: str, text: str, aad: bytes = b"") -> bytes:
         """What `seal` was given. Raises Forged for anything else."""
         try:
             blob = base64.b64decode(text.encode("ascii") + b"=" * (-len(text) % 4), b"-_", validate=True)
+            # Other texts that stand for the same bytes, by the bits at the end, were not made here.
+            if _text(blob) != text:
+                raise Forged
             key_id, header, rest = _split(blob)
             sealing = _sealing_key(self._keys[key_id].material, purpose)
             return sealing.decrypt(rest[:_NONCE_BYTES], rest[_NONCE_BYTES:], header + aad)
