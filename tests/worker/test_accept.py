@@ -359,6 +359,28 @@ class TestWaiting:
         (row,) = house.due()
         assert house.now(-60) < row.due_at <= house.now()
 
+    @pytest.mark.parametrize(
+        ("schedules", "expected"),
+        [
+            ({}, 0),
+            ({"organisation": [100]}, 100),
+            ({"organisation": [100], "event_type": [200, 5]}, 200),
+            ({"organisation": [100], "event_type": [200], "endpoint": [400, 5]}, 400),
+            ({"organisation": [100], "event_type": [200], "endpoint": [0, 5]}, 0),
+        ],
+    )
+    def test_the_first_try_comes_when_the_schedule_says(
+        self, house: House, schedules: dict[str, list[int]], expected: int
+    ) -> None:
+        app = house.app(house.organisation(retry_schedule=schedules.get("organisation")))
+        house.event_type(app.organisation_id, "a.b", retry_schedule=schedules.get("event_type"))
+        endpoint = house.endpoint(app, retry_schedule=schedules.get("endpoint"))
+        self.gate(house, app, endpoint)
+        house.send(app)
+        (row,) = house.due()
+        assert 0.8 * expected - 2 <= (row.due_at - house.now()).total_seconds() <= 1.2 * expected
+        assert row.state == (DueState.ready if expected else DueState.held)
+
     def test_behind_a_gate_that_stands_it_is_held_at_once(self, house: House, app: App) -> None:
         gated, other = house.endpoint(app), house.endpoint(app)
         self.gate(house, app, gated)

@@ -16,10 +16,13 @@ from sqlalchemy import (
     SmallInteger,
     Text,
     Uuid,
+    and_,
     bindparam,
+    case,
     cast,
     delete,
     func,
+    literal_column,
     or_,
     select,
 )
@@ -30,6 +33,7 @@ from app.kit.db import table_of
 from app.models import (
     Application,
     DueDelivery,
+    DueState,
     Endpoint,
     EndpointGate,
     EventType,
@@ -37,6 +41,7 @@ from app.models import (
     Lane,
     Message,
     MessageEventId,
+    Organisation,
     Payload,
     Trigger,
 )
@@ -82,6 +87,7 @@ def endpoints() -> Select[*tuple[Any, ...]]:
         Endpoint.channels,
         Endpoint.feature_flags,
         Endpoint.throttle_rate,
+        Endpoint.retry_schedule[1].label("first_delay"),
     ).where(
         Endpoint.organisation_id == func.any(bindparam("organisations", type_=ARRAY(Uuid))),
         Endpoint.application_id == func.any(bindparam("applications", type_=ARRAY(Uuid))),
@@ -198,24 +204,47 @@ def insert_payloads() -> Insert:
 
 @cache
 def insert_due() -> Insert:
-    """Owes messages to endpoints, from now on or from `deliver_at`."""
+    """Owes messages to endpoints, from now on or from `deliver_at`, after what the schedule says before the first try.
+
+    `first_delay` is the endpoint's, which wins over the event type's over the organisation's. What is not due yet
+    waits by its time, and meets the gate when the time has come.
+    """
     given = unnest(
         organisation_id=Uuid(),
         endpoint_id=Uuid(),
         message_id=Uuid(),
         application_id=Uuid(),
         state=SmallInteger(),
-        deliver_at=MOMENT,
         expires_on=Date(),
         event_type=Text(),
+        deliver_at=MOMENT,
+        first_delay=Integer(),
     )
-    fixed = {"trigger": Trigger.scheduled, "lane": Lane.first, "attempt": 0, "failures": 0}
-    due = func.greatest(func.now(), given.c.deliver_at)
-    taken = [one for one in given.c if one.key != "deliver_at"]
-    return insert(table_of(DueDelivery)).from_select(
-        [*(one.key for one in taken), "due_at", *fixed],
-        select(*taken, due, *(cast(int(value), SmallInteger) for value in fixed.values())),
+    kind, owner = table_of(EventType), table_of(Organisation)
+    delay = func.coalesce(given.c.first_delay, kind.c.retry_schedule[1], owner.c.retry_schedule[1], 0)
+    # The same jitter as between tries.
+    wait = delay * literal_column("(0.8 + 0.4 * random()) * interval '1 second'")
+    is_later = or_(delay > 0, given.c.deliver_at > func.now())
+    values: dict[str, Any] = {
+        **{one.key: one for one in given.c if one.key not in {"state", "deliver_at", "first_delay"}},
+        "state": case((is_later, _small(DueState.ready)), else_=given.c.state),
+        "due_at": func.greatest(func.now(), given.c.deliver_at) + wait,
+        "trigger": _small(Trigger.scheduled),
+        "lane": _small(Lane.first),
+        "attempt": _small(0),
+        "failures": _small(0),
+    }
+    owed = (
+        select(*values.values())
+        .select_from(given)
+        .join(owner, owner.c.id == given.c.organisation_id)
+        .outerjoin(kind, and_(kind.c.organisation_id == given.c.organisation_id, kind.c.name == given.c.event_type))
     )
+    return insert(table_of(DueDelivery)).from_select(list(values), owed)
+
+
+def _small(value: int) -> Any:  # noqa: ANN401 a constant of a column's type
+    return cast(int(value), SmallInteger)
 
 
 @cache

@@ -340,34 +340,34 @@ def _owe(db: Session, owed: Sequence[tuple[_Entry, Any]]) -> None:
     if not owed:
         return
     gated = _gated(db, owed)
-    rows = [_due_row(entry, row.id, held=row.id in gated) for entry, row in owed]
+    rows = [_due_row(entry, row, held=row.id in gated) for entry, row in owed]
     names = (
         "organisation_id",
         "endpoint_id",
         "message_id",
         "application_id",
         "state",
-        "deliver_at",
         "expires_on",
         "event_type",
+        "deliver_at",
+        "first_delay",
     )
     db.execute(queries.insert_due(), transpose(rows, *names))
     ask(db, Wake.delivery)
 
 
-def _due_row(entry: _Entry, endpoint_id: UUID, *, held: bool) -> tuple[Any, ...]:
+def _due_row(entry: _Entry, endpoint: Any, *, held: bool) -> tuple[Any, ...]:  # noqa: ANN401 a row of queries.endpoints
     one = entry.incoming
-    # What is not due yet waits by its time, and meets the gate when the time has come.
-    state = DueState.held if held and one.deliver_at is None else DueState.ready
     return (
         one.organisation_id,
-        endpoint_id,
+        endpoint.id,
         one.message_id,
         entry.application_id,
-        int(state),
-        one.deliver_at,
+        int(DueState.held if held else DueState.ready),
         one.expires_at.date(),
         one.event_type,
+        one.deliver_at,
+        endpoint.first_delay,
     )
 
 
