@@ -47,8 +47,8 @@ class Process:
 
     def stop(self) -> None:
         """Lets what is in flight finish within the limit and gives the rest back."""
-        self.sweeper.stop()
         self.engine.stop()
+        self.sweeper.stop()
         self._transport.stop()
         self.database.dispose()
 

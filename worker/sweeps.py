@@ -3,7 +3,6 @@
 import logging
 import threading
 
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
 from app.features.deliveries import claim_queries
@@ -34,13 +33,17 @@ class Sweeper:
 
     def _run(self) -> None:
         while not self._ended.is_set() and not self._stopping.is_set():
-            try:
-                self._sweep()
-            except (SQLAlchemyError, OSError):
-                logger.exception("a sweep failed; the next one tries again")
+            for act in (self._run_tasks, self._mend_gates):
+                try:
+                    act()
+                except Exception:
+                    # Whatever it is, neither this thread nor the other act may end with it.
+                    logger.exception("a sweep failed; the next one tries again")
             self._ended.wait(INTERVAL_SECONDS)
 
-    def _sweep(self) -> None:
+    def _run_tasks(self) -> None:
         run_due_tasks(self._sessions)
+
+    def _mend_gates(self) -> None:
         with self._sessions.begin() as db:
             db.execute(claim_queries.orphans())
