@@ -59,8 +59,10 @@ def test_stop_ends_a_child_that_does_not_listen_and_its_whole_group(tmp_path: Pa
     assert not (tmp_path / "kept.pid").exists()
 
 
-def test_a_child_is_asked_by_its_own_signal(tmp_path: Path) -> None:
+def test_a_child_is_asked_by_its_own_signal_even_where_we_ignore_it(tmp_path: Path) -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     child = start(tmp_path, SLEEP, stop_signal=signal.SIGINT)
+    signal.signal(signal.SIGINT, before)
     child.stop()
     assert child.ended() == -signal.SIGINT
 

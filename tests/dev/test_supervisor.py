@@ -92,6 +92,16 @@ def test_later_signals_do_not_disturb_the_end(interrupts: Interrupts) -> None:
     _signal_self()
 
 
+def test_under_nohup_a_closed_terminal_ends_nothing(interrupts: Interrupts) -> None:
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    hangup = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    interrupts.install()
+    os.kill(os.getpid(), signal.SIGHUP)
+    assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    for number, handler in {**before, signal.SIGHUP: hangup}.items():
+        signal.signal(number, handler)
+
+
 def test_one_supervisor_at_a_time(tmp_path: Path) -> None:
     folder = Folder(tmp_path / "data")
     with folder.locked(), pytest.raises(DevError, match=rf"runs here already \(pid {os.getpid()}\)"), folder.locked():

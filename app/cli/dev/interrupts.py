@@ -23,9 +23,10 @@ class Interrupts:
         self._asked = False
 
     def install(self) -> None:
-        """From now on signals are ours."""
+        """From now on signals are ours, but for a SIGHUP that is ignored, as under nohup."""
         for number in _SIGNALS:
-            signal.signal(number, self._on_signal)
+            if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, self._on_signal)
 
     @contextmanager
     def held(self) -> Iterator[None]:

@@ -172,6 +172,8 @@ def _die_with(parent: int, number: int) -> Callable[[], None]:
     """What the child does between fork and exec, after it has changed its user."""
 
     def prepare() -> None:
+        for asked in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(asked, signal.SIG_DFL)  # a shell that starts us in the background ignores SIGINT
         if _LIBC is not None:
             _LIBC.prctl(_PR_SET_PDEATHSIG, number)
             if os.getppid() != parent:  # it died before we asked
