@@ -10,10 +10,12 @@ import pytest
 from sqlalchemy import ColumnElement, func, insert, literal, select
 
 from app.features.deliveries import claim_queries
+from app.features.endpoints import operations
 from app.features.messages import ingest_queries
 from app.kit.arrays import transpose
 from app.kit.db import table_of
 from app.models import (
+    Application,
     ApplicationRate,
     DueDelivery,
     DueState,
@@ -564,6 +566,24 @@ class TestEnding:
         while (claimed := house.claim()).more and not claimed.jobs:
             pass
         assert by_endpoint(claimed.jobs) == {endpoint: 4}
+
+    def test_an_endpoint_that_is_enabled_again_is_not_made_to_wait_for_what_is_forgotten(self, house: House) -> None:
+        app = house.app()
+        endpoint = house.endpoint(app)
+        house.make_unwell(app, endpoint, consecutive_failures=9, open_until=800.0)
+        house.send(app)
+        house.claim()
+        for disabled in (True, False):
+            self.switch(house, app, endpoint, disabled=disabled)
+        house.send(app)
+        assert by_endpoint(house.claim().jobs) == {endpoint: 1}
+
+    @staticmethod
+    def switch(house: House, app: App, endpoint: UUID, *, disabled: bool) -> None:
+        """Disables or enables an endpoint as a caller of the API does."""
+        application, found = house.one(Application, id=app.id), house.one(Endpoint, id=endpoint)
+        with house.sessions.begin() as db:
+            operations.change(db, application, found, {"disabled": disabled})
 
     def test_a_message_without_its_payload_is_canceled(self, house: House) -> None:
         app = house.app()

@@ -117,6 +117,7 @@ def change(db: Session, application: Application, endpoint: Endpoint, changes: C
         cancel(db, endpoint.organisation_id, endpoint_id=endpoint.id, reason=DISABLED)
     if was_disabled and not changed.disabled:
         db.execute(queries.forget_health(endpoint.organisation_id, endpoint.id))
+        db.execute(queries.open_gates(endpoint.organisation_id, endpoint.id))
     _announce(db, application, changed, "endpoint.updated")
     return changed
 

@@ -29,6 +29,7 @@ from app.models import (
     DueDelivery,
     DueState,
     Endpoint,
+    EndpointGate,
     EndpointHealth,
     EndpointSecret,
     EventType,
@@ -156,6 +157,15 @@ def forget_health(organisation_id: UUID, endpoint_id: UUID) -> Update:
         .values(
             consecutive_failures=0, opened_times=0, open_until=None, probing=False, slow_until=None, fail_since=None
         )
+    )
+
+
+def open_gates(organisation_id: UUID, endpoint_id: UUID) -> Update:
+    """Lets what waits behind an endpoint's gates, for a health that is forgotten, be looked at now."""
+    return (
+        update(EndpointGate)
+        .where(EndpointGate.organisation_id == organisation_id, EndpointGate.endpoint_id == endpoint_id)
+        .values(next_at=func.now())
     )
 
 
