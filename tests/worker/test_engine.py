@@ -19,13 +19,15 @@ from standardwebhooks import Webhook
 from app.cli.dev.ports import any_free
 from app.cli.dev.roles import DatabaseUrls
 from app.domain.outcome import Failure
+from app.features.background_tasks.operations import LeaseLostError
 from app.kit.queue import QUEUES
-from app.models import DueState, Status
+from app.models import DueDelivery, DueState, Status
 from app.settings import Settings
 from tests.receiver import Answer, Receiver
 from tests.servers import Servers
 from tests.system import System, prepared_system
 from tests.worker.house import SECRET, App, House, sent
+from worker import sweeps
 from worker.delivery.claim import Claimer
 from worker.delivery.engine import Engine, Limits
 from worker.delivery.job import Job, Sent
@@ -242,6 +244,27 @@ class TestFaults:
             engine.wake()
             wait_for(lambda: len(house.deliveries(app)) == 3)
         assert len(house.attempts(app)) == 3
+
+
+class TestSweeping:
+    def test_whatever_goes_wrong_with_tasks_gates_are_mended_again_and_again(
+        self, house: House, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def lose_the_lease(_: object) -> int:
+            raise LeaseLostError
+
+        monkeypatch.setattr(sweeps, "run_due_tasks", lose_the_lease)
+        monkeypatch.setattr(sweeps, "INTERVAL_SECONDS", 0.05)
+        app = house.app()
+        house.endpoint(app)
+        sweeper = sweeps.Sweeper(house.sessions, Stopping())
+        sweeper.start()
+        for _ in range(2):
+            house.clear()
+            house.send(app)
+            house.change(DueDelivery, {"state": DueState.held})
+            wait_for(lambda: len(house.gates()) == 1)
+        sweeper.stop()
 
 
 class TestStopping:
