@@ -3,7 +3,7 @@
 import json
 import os
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from tests.e2e.customer import Caller
-from tests.fuzz.world import Known, closed_system, known
+from tests.fuzz.world import Known, known
 from tests.receiver import Receiver
 from tests.sdk.environments import python_with
-from tests.servers import ROOT, Servers, cloned_database, process_environment
+from tests.servers import ROOT
 from tests.system import System
 
 HERE = Path(__file__).parent
@@ -60,15 +60,6 @@ class Fuzzer:
         )
         assert report.exists(), done.stdout
         return done.stdout, json.loads(report.read_text())
-
-
-@pytest.fixture(scope="module")
-def system(servers: Servers, template: str) -> Iterator[System]:
-    with (
-        cloned_database(servers, template) as urls,
-        closed_system(process_environment(urls, servers.redis_url)) as started,
-    ):
-        yield started
 
 
 @pytest.fixture

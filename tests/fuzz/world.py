@@ -27,13 +27,13 @@ def closed_system(environment: Mapping[str, str]) -> Iterator[System]:
 
 
 def known(system: System, receiver: Receiver, key: str) -> Known:
-    """What an organisation has: ids of things that are there, one of each kind, and values that are allowed."""
+    """What an organisation has: ids of new things, one of each kind, and values that are allowed."""
     api = Caller(system.url, key)
     customer = Customer(api)
     url = receiver.base + receiver.path()
     event_types = [f"known.{number}" for number in range(EVENT_TYPES)]
     for name in event_types:
-        api.post("/event-type", {"name": name, "description": name, "schemas": {"1": {"type": "object"}}})
+        api.call("PUT", f"/event-type/{name}", {"description": name, "schemas": {"1": {"type": "object"}}})
     steady = customer.endpoint(url)
     message = customer.send()
     return {

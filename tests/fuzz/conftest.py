@@ -1,0 +1,19 @@
+"""One installation for the whole suite, from which nothing leaves the machine."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.fuzz.world import closed_system
+from tests.servers import Servers, cloned_database, process_environment
+from tests.system import System
+
+
+@pytest.fixture(scope="session")
+def system(servers: Servers, template: str) -> Iterator[System]:
+    """Every part, on a database of its own."""
+    with (
+        cloned_database(servers, template) as urls,
+        closed_system(process_environment(urls, servers.redis_url)) as started,
+    ):
+        yield started
