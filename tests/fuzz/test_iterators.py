@@ -114,9 +114,7 @@ def _changed(made: List) -> st.SearchStrategy[str]:
         st.builds(lambda text, begin: text[begin % len(text) :], texts, st.integers(min_value=0)),
         st.builds(lambda text, more: text + more, texts, st.text(max_size=4)),
         st.builds(lambda text, more: more + text, texts, st.text("-=A ", max_size=3)),
-        st.builds(
-            lambda text, at, one: _put(text, at, one), texts, st.integers(min_value=0), st.characters(codec="utf-8")
-        ),
+        st.builds(_put, texts, st.integers(min_value=0), st.characters(codec="utf-8")),
         texts.map(str.swapcase),
         texts.map(lambda text: text[::-1]),
     )
