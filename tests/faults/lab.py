@@ -174,6 +174,13 @@ class Scene:
         """How many deliveries are owed."""
         return self._count("SELECT count(*) FROM due_deliveries WHERE organisation_id = ANY(%s)")
 
+    def stored(self) -> frozenset[str]:
+        """The messages of the scene's applications that are committed."""
+        applications = [ids.decode("app", target.app) for target in self.targets]
+        statement = "SELECT id FROM messages WHERE application_id = ANY(%s)"
+        rows = self.lab.postgres.query(statement, applications, database=self.database)
+        return frozenset(ids.encode("msg", row[0]) for row in rows)
+
     def note_in_flight(self) -> int:
         """Lets as many come twice as are in flight at this moment, right after a kill."""
         count = self.in_flight()
