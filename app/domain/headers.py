@@ -72,6 +72,7 @@ _FORBIDDEN_PREFIXES = (
     "proxy-",
     "sec-",
     "x-forwarded-",
+    "postrider-",
     "x-postrider-",
     ":",
 )

@@ -240,6 +240,7 @@ FORBIDDEN = [
     "X-Google-Anything",
     "X-Svix-Id",
     "webhook_id",
+    "Postrider-Instance",
 ]
 
 

@@ -13,7 +13,7 @@ FORBIDDEN = [
     "Content-Length", "content-type", "Transfer-Encoding", "Connection", "Keep-Alive", "TE", "Trailer",
     "Upgrade", "Expect", "Proxy-Authorization", "proxy-connection", "X-Forwarded-For", "Forwarded",
     "X-Real-IP", "Via", "User-Agent", "Accept-Encoding", "Cookie", "webhook_id", "Content_Length",
-    "x_forwarded_for", "x-postrider-internal", "X-HTTP-Method-Override",
+    "x_forwarded_for", "x-postrider-internal", "Postrider-Instance", "X-HTTP-Method-Override",
 ]  # fmt: skip
 SENSITIVE = [
     "Authorization", "X-API-Key", "x-apikey", "api_key", "X-Auth-Token", "X-My-Secret", "x-password", "key",
