@@ -37,6 +37,16 @@ async def test_a_message_shows_what_was_sent(world: World) -> None:
     }
 
 
+@pytest.mark.parametrize("kept", [{"payloadRetentionHours": 1}, {"payloadRetentionPeriod": 5}, {}])
+async def test_a_message_is_not_put_off_beyond_its_payload(world: World, kept: dict[str, int]) -> None:
+    hours = kept.get("payloadRetentionHours") or kept.get("payloadRetentionPeriod", 90) * 24
+    end = datetime.now(UTC) + timedelta(hours=hours)
+    await world.message(deliverAt=(end - timedelta(minutes=1)).isoformat(), **kept)
+    late = {"eventType": "a.b", "payload": {}, "deliverAt": (end + timedelta(minutes=1)).isoformat(), **kept}
+    reply = await world.api.post(f"{world.path}/msg", late)
+    assert (reply.status, reply.fields) == (422, ["body.deliverAt"])
+
+
 async def test_a_payload_keeps_its_very_bytes(world: World) -> None:
     payload = b'{ "big": 123456789012345678901234567890123456789, "f": 1.10,"e":1E400, "u": "\\u00e9\xc3\xa9" }'
     message = await world.raw_message(b'{"eventType":"a.b","payload":' + payload + b"}")

@@ -66,6 +66,9 @@ def read(post: Post) -> Ask:
     message_id = new_id()
     params = fields.transformations_params
     raw = None if params is None else params.raw_payload
+    expires_at = utc_now() + timedelta(hours=fields.retention_hours)
+    if fields.deliver_at is not None and fields.deliver_at >= expires_at:
+        raise invalid("deliverAt", "must lie before the payload expires")
     incoming = Incoming(
         organisation_id=post.caller.organisation_id,
         application=post.application,
@@ -73,7 +76,7 @@ def read(post: Post) -> Ask:
         event_type=fields.event_type,
         body=payload if raw is None else raw.encode(),
         content_type=_content_type(fields),
-        expires_at=utc_now() + timedelta(hours=fields.retention_hours),
+        expires_at=expires_at,
         event_id=fields.event_id,
         channels=_tuple(fields.channels),
         tags=_tuple(fields.tags),
