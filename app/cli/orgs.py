@@ -1,15 +1,17 @@
 """`postrider orgs`: the tenants."""
 
+from uuid import UUID
+
 import click
 
-from app.cli.operator import transaction
+from app.cli.operator import TypeId, transaction
 from app.domain import ids
 from app.features.organisations import operations, queries
 
 
 @click.group()
 def orgs() -> None:
-    """Create and list organisations."""
+    """Create and list organisations, and set their retries."""
 
 
 @orgs.command()
@@ -28,3 +30,20 @@ def list_() -> None:
         rows = db.execute(queries.organisations()).all()
     for organisation_id, name in rows:
         click.echo(f"{ids.encode('org', organisation_id)}\t{name}")
+
+
+@orgs.command("retry-schedule")
+@click.argument("organisation", type=TypeId("org"))
+@click.argument("seconds", type=int, nargs=-1)
+def retry_schedule(organisation: UUID, seconds: tuple[int, ...]) -> None:
+    """Set the seconds before each try, the first included; none for the default.
+
+    An endpoint's own schedule wins over this one, and so does an event type's.
+    """
+    with transaction() as db:
+        try:
+            operations.set_retry_schedule(db, organisation, seconds)
+        except ValueError as error:
+            raise click.UsageError(str(error)) from error
+        except LookupError as error:
+            raise click.ClickException(str(error)) from error

@@ -1,15 +1,16 @@
 """The operator's commands work on a real database, and say in a line what they lack."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
+import click
 import psycopg
 import pytest
 from click.testing import CliRunner, Result
 
 from app.cli.dev.roles import DatabaseUrls
 from app.cli.main import main
-from app.domain import api_key
+from app.domain import api_key, ids
 
 Run = Callable[..., Result]
 
@@ -27,6 +28,27 @@ def organisation(run: Run) -> str:
 def test_an_organisation_is_listed(run: Run, organisation: str) -> None:
     assert re.fullmatch(r"org_[0-9a-z]{26}", organisation)
     assert f"{organisation}\tAcme" in run("orgs", "list").output.splitlines()
+
+
+def test_an_organisation_gets_a_retry_schedule_and_loses_it(
+    run: Run, organisation: str, database: DatabaseUrls
+) -> None:
+    for seconds, stored in (("0", "5", "300"), [0, 5, 300]), ((), None):
+        assert run("orgs", "retry-schedule", organisation, *seconds).exit_code == 0
+        assert _schedule(database.migrator, organisation) == stored
+
+
+@pytest.mark.parametrize("seconds", [["604801"], ["0"] * 21, ["--", "-1"], ["soon"]])
+def test_a_retry_schedule_that_cannot_be_is_a_usage_error(
+    run: Run, organisation: str, database: DatabaseUrls, seconds: list[str]
+) -> None:
+    assert run("orgs", "retry-schedule", organisation, *seconds).exit_code == 2
+    assert _schedule(database.migrator, organisation) is None
+
+
+def test_no_retry_schedule_without_an_organisation(run: Run) -> None:
+    refused = run("orgs", "retry-schedule", "org_01jd0000000000000000000000", "0")
+    assert (refused.exit_code, refused.output) == (1, "Error: there is no such organisation\n")
 
 
 def test_a_key_is_found_by_the_api_until_it_is_revoked(run: Run, organisation: str, database: DatabaseUrls) -> None:
@@ -74,11 +96,36 @@ def test_missing_settings_are_named_without_values(environment: Mapping[str, str
     assert len(refused.output.strip().splitlines()) <= 4
 
 
-@pytest.mark.parametrize("command", ["api", "worker", "beat", "migrate", "orgs", "keys"])
-def test_every_command_explains_itself(command: str) -> None:
-    shown = CliRunner().invoke(main, [command, "--help"])
+PROMISED = {"dev", "api", "worker", "beat", "migrate", "orgs", "keys", "retention", "secrets", "bench"}
+
+
+def commands(group: click.Group, *above: str) -> Iterator[tuple[str, ...]]:
+    """Every command and every group of commands."""
+    for name, command in group.commands.items():
+        yield (*above, name)
+        if isinstance(command, click.Group):
+            yield from commands(command, *above, name)
+
+
+@pytest.mark.parametrize("words", [(), *commands(main)], ids=" ".join)
+def test_every_command_explains_itself(words: tuple[str, ...]) -> None:
+    shown = CliRunner().invoke(main, [*words, "--help"])
     assert shown.exit_code == 0
-    assert shown.output.startswith("Usage:")
+    usage, _, rest = shown.output.partition("\n\n")
+    assert usage.startswith(" ".join(["Usage:", "main", *words]))
+    assert rest.partition("Options:")[0].strip().endswith(".")
+
+
+def test_every_command_that_is_promised_is_there() -> None:
+    assert set(main.commands) >= PROMISED
+    assert ("secrets", "rotate") in set(commands(main))
+
+
+def _schedule(migrator_url: str, organisation: str) -> object:
+    with psycopg.connect(migrator_url) as connection:
+        query = "SELECT retry_schedule FROM organisations WHERE id = %s"
+        (found,) = connection.execute(query, [ids.decode("org", organisation)]).fetchone() or ("no row",)
+    return found
 
 
 def _is_good(api_url: str, key: str) -> bool:

@@ -1,15 +1,19 @@
 """Makes organisations and their API keys, which no caller of the API may."""
 
 import os
+from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy.orm import Session
 
 from app.domain import api_key
+from app.domain.retry import validate_schedule
 from app.features.organisations import queries
 from app.kit.clock import new_id
 from app.models import ApiKey, Organisation
+
+UNKNOWN = "there is no such organisation"
 
 
 def create_organisation(db: Session, name: str) -> UUID:
@@ -18,6 +22,16 @@ def create_organisation(db: Session, name: str) -> UUID:
     db.add(organisation)
     db.flush()
     return organisation.id
+
+
+def set_retry_schedule(db: Session, organisation_id: UUID, seconds: Sequence[int]) -> None:
+    """Sets when deliveries are tried that neither endpoint nor event type has a schedule for; empty is the default.
+
+    ValueError for a schedule that cannot be, LookupError without such an organisation.
+    """
+    schedule = list(validate_schedule(seconds)) if seconds else None
+    if db.execute(queries.set_retry_schedule(organisation_id, schedule)).first() is None:
+        raise LookupError(UNKNOWN)
 
 
 def create_key(
@@ -29,8 +43,7 @@ def create_key(
 ) -> str:
     """Adds a key; returns its text, which is shown this once. LookupError without such an organisation."""
     if db.execute(queries.organisation(organisation_id)).first() is None:
-        msg = "there is no such organisation"
-        raise LookupError(msg)
+        raise LookupError(UNKNOWN)
     text = api_key.generate(environment, os.urandom(api_key.RANDOM_BYTES))
     key = ApiKey(
         organisation_id=organisation_id,

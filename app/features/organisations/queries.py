@@ -1,5 +1,6 @@
 """Statements about organisations and their API keys."""
 
+from collections.abc import Sequence
 from uuid import UUID
 
 from sqlalchemy import Select, Update, func, select, update
@@ -15,6 +16,15 @@ def organisations() -> Select[UUID, str]:
 def organisation(organisation_id: UUID) -> Select[UUID, str]:
     """Id and name of one organisation that is not deleted."""
     return organisations().where(Organisation.id == organisation_id)
+
+
+def set_retry_schedule(organisation_id: UUID, schedule: Sequence[int] | None) -> Update:
+    """Sets the seconds before each try of what neither endpoint nor event type has a schedule for; the id comes back.
+
+    None means the product's own schedule.
+    """
+    mine = (Organisation.id == organisation_id, Organisation.deleted_at.is_(None))
+    return update(Organisation).where(*mine).values(retry_schedule=schedule).returning(Organisation.id)
 
 
 def keys(organisation_id: UUID) -> Select[ApiKey]:
