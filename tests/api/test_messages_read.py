@@ -1,6 +1,7 @@
 """Messages as they are read and expunged."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -38,7 +39,7 @@ async def test_a_message_shows_what_was_sent(world: World) -> None:
 
 
 @pytest.mark.parametrize("kept", [{"payloadRetentionHours": 1}, {"payloadRetentionPeriod": 5}, {}])
-async def test_a_message_is_not_put_off_beyond_its_payload(world: World, kept: dict[str, int]) -> None:
+async def test_a_message_is_not_put_off_beyond_its_payload(world: World, kept: dict[str, Any]) -> None:
     hours = kept.get("payloadRetentionHours") or kept.get("payloadRetentionPeriod", 90) * 24
     end = datetime.now(UTC) + timedelta(hours=hours)
     await world.message(deliverAt=(end - timedelta(minutes=1)).isoformat(), **kept)
