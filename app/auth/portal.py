@@ -28,6 +28,8 @@ LIFETIME = timedelta(days=7)
 SHORTEST = timedelta(minutes=1)
 LONGEST = timedelta(days=28)
 LEEWAY = timedelta(seconds=5)
+# Browsers drop cookies of more than 4096 bytes, with their name and attributes, in silence.
+MAX_TOKEN = 3800
 # A header or claims that are nested deeply, or hold numbers beyond the calendar, are no tokens of ours either.
 REFUSED = (JoseError, KeyError, TypeError, ValueError, OverflowError, RecursionError)
 

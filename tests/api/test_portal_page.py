@@ -77,6 +77,18 @@ async def test_a_link_moves_its_token_into_a_cookie(world: World) -> None:
     assert (await visit(world.api, cookie=link["token"])).status == 200
 
 
+async def test_a_link_is_made_only_when_a_browser_keeps_its_cookie(world: World) -> None:
+    flags = [f"flag-{number:03}" for number in range(400)]
+    refused = await world.api.post(f"/auth/app-portal-access/{world.app_id}", {"featureFlags": flags})
+    assert (refused.status, refused.fields) == (422, ["body.featureFlags"])
+    every = ["ViewBase", "ViewEndpointSecret", "ManageEndpointSecret", "ManageTransformations", "CreateAttempts"] * 100
+    most = {"featureFlags": flags[:180], "capabilities": every, "sessionId": "s" * 256, "readOnly": True}
+    link = (await world.api.post(f"/auth/app-portal-access/{world.app_id}", most)).body
+    reply = await visit(world.api, token=link["token"])
+    assert len(reply.headers["Set-Cookie"]) <= 4096
+    assert (await visit(world.api, cookie=link["token"])).status == 200
+
+
 async def test_endpoints_are_shown_with_their_state(world: World) -> None:
     assert "There is no endpoint yet" in (await page_of(world)).text
     await world.endpoint(description="Billing", url="http://127.0.0.1:9/first")

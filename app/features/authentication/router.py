@@ -29,8 +29,7 @@ async def app_portal_access(
 
     async def work() -> AppPortalAccessOut:
         application = await _application(db, caller, app_id, body)
-        tokens: PortalTokens = request.app.state.portal_tokens
-        token = tokens.mint(service.grant(application, body), service.lifetime(body))
+        token = service.mint(request.app.state.portal_tokens, application, body)
         return AppPortalAccessOut(token=token, url=portal_url(request.app.state.settings.public_url, token))
 
     return await once(200, work, private=True)

@@ -6,11 +6,11 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.auth.portal import LIFETIME, Grant
+from app.auth.portal import LIFETIME, MAX_TOKEN, Grant, PortalTokens
 from app.domain.ids import decode
 from app.features.applications import operations as applications
 from app.features.authentication.schemas import AppPortalAccessIn, PortalApplicationIn
-from app.kit.errors import not_found
+from app.kit.errors import invalid, not_found
 from app.kit.wire import is_name
 from app.models import Application
 
@@ -34,13 +34,21 @@ async def make_application(
     return application
 
 
+def mint(tokens: PortalTokens, application: Application, body: AppPortalAccessIn) -> str:
+    """A portal token. Raises Problem `invalid` when its feature flags make it longer than a cookie may be."""
+    token = tokens.mint(grant(application, body), lifetime(body))
+    if len(token) > MAX_TOKEN:
+        raise invalid("featureFlags", "are too many, or too long, for one portal token", type_="too_long")
+    return token
+
+
 def grant(application: Application, body: AppPortalAccessIn) -> Grant:
     """What the token is to allow."""
     return Grant(
         organisation_id=application.organisation_id,
         application_id=application.id,
         feature_flags=body.feature_flags or (),
-        capabilities=body.capabilities,
+        capabilities=None if body.capabilities is None else sorted(set(body.capabilities)),
         read_only=bool(body.read_only),
         session_id=body.session_id,
     )
