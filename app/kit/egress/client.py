@@ -4,32 +4,28 @@ import asyncio
 import resource
 import ssl
 from collections import OrderedDict
-from collections.abc import Awaitable, Collection, Hashable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import Literal, NamedTuple, Self
 
 import aiohttp
-from multidict import CIMultiDict
 from yarl import URL
 
 from app.domain.addresses import DEFAULT_PORTS, Allowance, CheckedUrl, Network, check_url, is_allowed
 from app.domain.outcome import Failure
-from app.kit.egress.connections import Attempt, BlockedAddressError, Connector, PooledRequest, attempt
+from app.kit.egress.connections import Attempt, BlockedAddressError, Connector, Route, attempt
+from app.kit.egress.exchange import Way, beginning, exchange
 from app.kit.egress.failures import ProxyLostError, explain
 from app.kit.egress.names import NameLookupError, Names
 from app.kit.egress.proxy import Proxy, literal, tunnel
 from app.kit.egress.tls import Contexts
 
-BODY_BYTES = 64 * 1024
-_RETRY_AFTER_CHARS = 100
-_LINE_BYTES = 8 * 1024
-_HEADERS = 128
 _MOST_POOLS = 10_000
 _TARGETS = 20_000
+_WAYS = 20_000
 _VERDICTS = 50_000
 _CLOSED = (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, aiohttp.ClientConnectionResetError)
-_NO_LIMIT = aiohttp.ClientTimeout(total=None, sock_connect=None)
 
 _Trust = ssl.SSLContext | Literal[True]
 
@@ -70,13 +66,15 @@ class Options:
 class Outgoing(NamedTuple):
     """A POST. `pool` names whose kept connections it may use: two pools never share one.
 
+    Host, Accept-Encoding and Content-Length are not among `headers`: the client sets them.
+
     `ca_pem` replaces the system's authorities. With `pins` (SHA-256 of a public key, see
     `tls.pin_of`) the verified certificate must also have one of these keys.
     """
 
     url: str
     body: bytes
-    headers: Mapping[str, str] | Sequence[tuple[str, str]]
+    headers: Mapping[str, str]
     pool: Hashable
     ca_pem: bytes | None = None
     pins: frozenset[bytes] = frozenset()
@@ -128,6 +126,8 @@ class Egress:
         self._names = Names(options.nameservers, limit=options.dns_seconds, memory=options.dns_memory_seconds)
         self._contexts = Contexts()
         self._targets: OrderedDict[str, _Target] = OrderedDict()
+        self._ways: OrderedDict[tuple[Hashable, ...], Way] = OrderedDict()
+        self._usual = (("User-Agent", options.user_agent), ("Accept", "*/*"))
         self._verdicts: dict[tuple[str, int], bool] = {}
         self._proxy = None if options.proxy is None else Proxy(options.proxy)
         self._connector = Connector(
@@ -135,18 +135,6 @@ class Egress:
             idle_pools=options.idle_pools or _affordable_pools(),
             idle_seconds=options.idle_seconds,
             source=options.source_address,
-        )
-        self._session = aiohttp.ClientSession(
-            connector=self._connector,
-            request_class=PooledRequest,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            headers={"User-Agent": options.user_agent, "Accept-Encoding": "identity"},
-            timeout=_NO_LIMIT,
-            trust_env=False,
-            auto_decompress=False,
-            max_line_size=_LINE_BYTES,
-            max_field_size=_LINE_BYTES,
-            max_headers=_HEADERS,
         )
 
     async def __aenter__(self) -> Self:
@@ -157,7 +145,7 @@ class Egress:
 
     async def close(self) -> None:
         """Closes every connection."""
-        await self._session.close()
+        await self._connector.close()
         await self._names.close()
 
     @property
@@ -198,45 +186,41 @@ class Egress:
         vetted = self._judged(target) or await self._looked_up(target)
         current.secure = target.secure
         current.addresses = vetted if self._proxy is None else await self._proxy_addresses(self._proxy)
-        current.key = (request.pool, vetted, request.pins)
+        way = self._way(request, target, vetted)
+        written = way.head(request.headers, len(request.body)) + request.body
         try:
-            response = await self._send(request, target, vetted)
+            await exchange(self._connector, way.route, written, current)
         except _CLOSED:
-            if current.opened:
+            if current.opened or current.status is not None:
                 raise
             # The endpoint closed a kept connection; others of that age are likely closed too.
-            self._connector.forget(current.key)
-            response = await self._send(request, target, vetted)
-        await _read(response, current)
+            self._connector.forget(way.route.connection_key)
+            await exchange(self._connector, way.route, written, current)
 
-    def _send(self, request: Outgoing, target: _Target, vetted: tuple[str, ...]) -> Awaitable[aiohttp.ClientResponse]:
-        context: _Trust = self._contexts.get(request.ca_pem) if target.secure else True
-        if self._proxy is not None:
-            return self._send_through(self._proxy, request, target, vetted, context)
-        return self._session.post(
-            target.url, data=request.body, headers=request.headers, ssl=context, allow_redirects=False
-        )
+    def _way(self, request: Outgoing, target: _Target, vetted: tuple[str, ...]) -> Way:
+        name = (request.url, request.pool, vetted, request.ca_pem, request.pins)
+        found = self._ways.get(name)
+        if found is None:
+            found = self._ways[name] = self._new_way(request, target, vetted)
+            if len(self._ways) > _WAYS:
+                self._ways.popitem(last=False)
+        return found
 
-    def _send_through(
-        self, proxy: Proxy, request: Outgoing, target: _Target, vetted: tuple[str, ...], context: _Trust
-    ) -> Awaitable[aiohttp.ClientResponse]:
-        headers = CIMultiDict(request.headers)
-        url, name = target.url, None
+    def _new_way(self, request: Outgoing, target: _Target, vetted: tuple[str, ...]) -> Way:
+        trust: _Trust = self._contexts.get(request.ca_pem) if target.secure else True
+        owner = (request.pool, vetted, request.pins)
+        fixed = (("Host", target.url.raw_authority), ("Accept-Encoding", "identity"))
+        path = target.url.raw_path_qs
+        if self._proxy is None:
+            return Way(Route(owner, target.url, ssl=trust), beginning(path, fixed), self._usual)
+        through = {"ssl": trust, "proxy": self._proxy.url, "proxy_headers": self._proxy.headers}
         if target.secure:
-            headers["Host"], name = target.url.raw_authority, target.host
-            url = tunnel(url, vetted)
-        else:
-            headers.update(proxy.headers)
-        return self._session.post(
-            url,
-            data=request.body,
-            headers=headers,
-            ssl=context,
-            allow_redirects=False,
-            proxy=proxy.url,
-            proxy_headers=proxy.headers,
-            server_hostname=name,
-        )
+            ends = tunnel(target.url, vetted)
+            route = Route(owner, ends, server_hostname=target.host, headers=fixed[:1], **through)
+            return Way(route, beginning(path, fixed), self._usual)
+        # Without TLS the proxy reads the request, which is meant for it as much as for the endpoint.
+        start = beginning(str(target.url), (*fixed, *self._proxy.headers.items()))
+        return Way(Route(owner, target.url, **through), start, self._usual)
 
     def _judged_url(self, url: str) -> _Target:
         policy = self._policy
@@ -298,19 +282,3 @@ def _as_target(checked: CheckedUrl) -> _Target:
     url = URL(checked.url, encoded=True)
     literal = None if checked.address is None else (str(checked.address),)
     return _Target(url, checked.host, checked.port, literal, checked.scheme == "https")
-
-
-async def _read(response: aiohttp.ClientResponse, current: Attempt) -> None:
-    """The answer into `current`, its body up to the limit, what came before a failure included."""
-    current.status = response.status
-    current.retry_after = response.headers.get("Retry-After", "")[:_RETRY_AFTER_CHARS] or None
-    content = response.content
-    if content.is_eof():
-        current.body = content.read_nowait(BODY_BYTES)
-        return
-    try:
-        while (left := BODY_BYTES - len(current.body)) > 0 and (part := await content.read(left)):
-            current.body += part
-    finally:
-        if not content.is_eof():
-            response.close()

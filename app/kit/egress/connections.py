@@ -23,6 +23,7 @@ from aiohttp.client_proto import ResponseHandler
 from aiohttp.client_reqrep import ConnectionKey
 from aiohttp.connector import AddrInfoType
 from aiohttp.streams import EMPTY_PAYLOAD
+from yarl import URL
 
 from app.kit.egress.tls import check_pin
 
@@ -49,7 +50,6 @@ class TooLargeError(Exception):
 class Attempt:
     """One request on its way: what the connector must know of it, and what became of it."""
 
-    key: tuple[Hashable, ...] = ()
     addresses: tuple[str, ...] = ()
     pins: frozenset[bytes] = frozenset()
     secure: bool = False
@@ -78,17 +78,23 @@ class Attempt:
 attempt: ContextVar[Attempt] = ContextVar("attempt")
 
 
-class PooledRequest(ClientRequest):
-    """A request whose connection comes from, and goes back to, the pool of its attempt."""
+class Route(ClientRequest):
+    """Where a connection leads, and whose it is: made once, used by every request on this way, sent by none.
+
+    The connector reads from it what it must know to open a connection, and under which key it keeps one. The caller's
+    pool, the vetted addresses and the pins take the place in aiohttp's key of the hash of the proxy's headers, which
+    never differ here: two pools never meet.
+    """
+
+    def __init__(self, owner: tuple[Hashable, ...], url: URL, **ways: Any) -> None:  # noqa: ANN401 - aiohttp's own
+        super().__init__("POST", url, **ways)
+        key = super().connection_key
+        self._owned_key = tuple.__new__(ConnectionKey, (*key[:6], owner, key.server_hostname))
 
     @property
     def connection_key(self) -> ConnectionKey:
-        """The key of aiohttp with the attempt's in it: two pools never meet.
-
-        It takes the place of the hash of the proxy's headers, which never differ here.
-        """
-        key = super().connection_key
-        return tuple.__new__(ConnectionKey, (*key[:6], attempt.get().key, key.server_hostname))
+        """The key under which connections on this way are kept."""
+        return self._owned_key
 
 
 class VettedAddresses(AbstractResolver):
@@ -129,18 +135,17 @@ class BoundedHandler(ResponseHandler):
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(loop)
         self._received = 0
-        self._peer: str | None = None
+        self.peer: str | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keeps the address that the connection leads to."""
         super().connection_made(transport)
         peer = transport.get_extra_info("peername")
-        self._peer = peer[0] if peer else None
+        self.peer = peer[0] if peer else None
 
-    def set_response_params(self, **params: Any) -> None:  # noqa: ANN401 - whatever aiohttp passes goes through
-        """Begins a response: aiohttp calls it once for each request on the connection."""
+    def set_response_params(self, **params: Any) -> None:  # noqa: ANN401 - whatever aiohttp knows goes through
+        """Begins a response: called once for each request on the connection."""
         self._received = 0
-        attempt.get().remote = self._peer
         super().set_response_params(**params)
 
     def data_received(self, data: bytes) -> None:
@@ -206,11 +211,10 @@ class Connector(TCPConnector):
         attempt.get().connected = True
         return handler
 
-    def forget(self, key: tuple[Hashable, ...]) -> None:
-        """Closes the idle connections of an attempt's key."""
-        for kept in [kept for kept in self._conns if key in kept]:
-            for handler, _ in self._conns.pop(kept):
-                handler.close()
+    def forget(self, key: ConnectionKey) -> None:
+        """Closes the idle connections of a way."""
+        for handler, _ in self._conns.pop(key, ()):
+            handler.close()
 
     def _release(self, key: ConnectionKey, protocol: ResponseHandler, *, should_close: bool = False) -> None:
         full = len(self._conns.get(key, ())) >= _IDLE_PER_POOL
