@@ -21,6 +21,7 @@ from app.kit.errors import unauthenticated
 REMEMBERED_SECONDS = 1.0
 RENEWED_SECONDS = 0.25
 REMEMBERED_CALLERS = 10_000
+PATIENCE_SECONDS = 5.0
 JWT_DOTS = 2
 
 
@@ -50,10 +51,11 @@ class Callers:
         self._renew_at = 0.0
 
     async def identify(self, credential: str) -> Caller:
-        """The caller; Problem `unauthenticated` when there is none."""
+        """The caller; Problem `unauthenticated` when there is none. TimeoutError when the database does not say."""
         known, now = self._known.get(credential), time.monotonic()
         if known is None or known.until <= now:
-            return await self._find(credential)
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                return await self._find(credential)
         known.used = True
         if now >= self._renew_at:
             self._ask()
@@ -140,6 +142,7 @@ def _fail(waiting: Mapping[str, asyncio.Future[Caller | None]], error: Exception
     for answer in waiting.values():
         if not answer.done():
             answer.set_exception(error)
+            answer.exception()  # seen, should everyone who waited have left
 
 
 @cache

@@ -37,7 +37,7 @@ class NotDurableError(RuntimeError):
 
 def make_async_engine(url: str, *, pool_size: int, pooler: bool = False, name: str = "postrider-api") -> AsyncEngine:
     """An engine over asyncpg for one event loop; call it inside the process that uses it."""
-    connect: dict[str, Any] = {"timeout": 5, "command_timeout": 30}
+    connect: dict[str, Any] = {"timeout": 5, "command_timeout": 10}
     if pooler:
         connect |= {"statement_cache_size": 0, "prepared_statement_cache_size": 0}
     else:

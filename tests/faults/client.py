@@ -63,6 +63,15 @@ class Book:
     exchanges: list[Exchange] = field(default_factory=list)
     given_up: int = 0
 
+    def __or__(self, other: "Book") -> "Book":
+        """What both clients know."""
+        return Book(
+            self.accepted | other.accepted,
+            self.offered | other.offered,
+            self.exchanges + other.exchanges,
+            self.given_up + other.given_up,
+        )
+
     @property
     def statuses(self) -> Counter[int]:
         """How often each status came."""

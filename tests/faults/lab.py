@@ -30,6 +30,7 @@ from tests.system import System, prepared_system
 LEASE_SECONDS = 4.0
 TIMEOUT_SECONDS = 2.0
 API_PROCESSES = WORKER_PROCESSES = 2
+CAP = 8
 
 
 @dataclass(frozen=True)
