@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 
 
 class Failure(StrEnum):
@@ -61,6 +62,7 @@ class Verdict:
     blames: bool = True
 
 
+@lru_cache(maxsize=4096)
 def judge(status: int | None, failure: Failure | None) -> Verdict:
     """Judge an attempt: only a whole 2xx answer succeeds, redirects fail, 410 disables."""
     return Verdict(

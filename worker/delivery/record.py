@@ -32,9 +32,9 @@ class Decision:
     delay: float | None
 
     @property
-    def ends(self) -> bool:
-        """Whether the obligation ends."""
-        return self.sent.verdict.success or self.delay is None
+    def by_hand(self) -> bool:
+        """Whether a person asked for the attempt, beside those that are scheduled."""
+        return self.sent.job.key.trigger == Trigger.manual
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +52,7 @@ def record(db: Session, results: Sequence[Sent]) -> Recorded:
     now = max(one.job.database_time() for one in results)
     # Before any delivery is locked: whoever disables an endpoint has its health and wants all its deliveries.
     known = _lock_health(db, _touched(results))
-    alive = _move(db, _decide(db, results, now))
-    _store_attempts(db, alive)
-    _finish(db, [one for one in alive if one.ends])
+    alive = _conclude(db, _decide(db, results, now))
     disabled = _update_health(db, known, [one.sent for one in alive], now)
     tell(db, [(_change(one), one.sent) for one in alive], disabled)
     return Recorded(len(alive), len(results) - len(alive))
@@ -94,16 +92,30 @@ def _delay(one: Sent, schedules: Any, now: datetime) -> float | None:  # noqa: A
     return retry.honour_retry_after(delay, retry.parse_retry_after(one.retry_after, now))
 
 
-def _store_attempts(db: Session, decisions: Sequence[Decision]) -> None:
-    rows = [_attempt_row(one) for one in decisions]
-    if rows:
-        ensure_partitions(db, {ids.timestamp(one.sent.attempt_id).date() for one in decisions})
-        db.execute(queries.insert_attempts(), transpose(rows, *queries.ATTEMPT))
+def _conclude(db: Session, decisions: Sequence[Decision]) -> list[Decision]:
+    """Moves and stores; returns those that were still ours to move. What was asked by hand has the last word."""
+    scheduled = _store(db, [one for one in decisions if not one.by_hand])
+    by_hand = _store(db, [one for one in decisions if one.by_hand])
+    delivered = [one.sent.job.key[:3] for one in by_hand if one.sent.verdict.success]
+    if delivered:
+        db.execute(queries.settle_twins(), transpose(delivered, *queries.PAIR))
+    return scheduled + by_hand
 
 
-def _attempt_row(one: Decision) -> tuple[Any, ...]:
+def _store(db: Session, decisions: Sequence[Decision]) -> list[Decision]:
+    if not decisions:
+        return []
+    ensure_partitions(db, {ids.timestamp(one.sent.attempt_id).date() for one in decisions})
+    rows = [_row(place, one) for place, one in enumerate(decisions)]
+    lost = set(db.scalars(queries.conclude(), transpose(rows, *queries.RESULT)))
+    return [one for place, one in enumerate(decisions) if place not in lost]
+
+
+def _row(place: int, one: Decision) -> tuple[Any, ...]:
     sent, job = one.sent, one.sent.job
+    success = sent.verdict.success
     return (
+        place,
         job.key.organisation_id,
         sent.attempt_id,
         job.application_id,
@@ -112,7 +124,7 @@ def _attempt_row(one: Decision) -> tuple[Any, ...]:
         job.event_type,
         job.key.trigger,
         job.attempt,
-        int(Status.success if sent.verdict.success else Status.fail),
+        int(Status.success if success else Status.fail),
         sent.status or NO_ANSWER,
         sent.failure,
         sent.detail or None,
@@ -121,45 +133,9 @@ def _attempt_row(one: Decision) -> tuple[Any, ...]:
         job.destination.url,
         sent.started_at,
         one.delay,
+        job.failures,
+        success or not one.by_hand,
     )
-
-
-def _move(db: Session, decisions: Sequence[Decision]) -> list[Decision]:
-    """Ends obligations or sets their next time; returns those that were still ours to move."""
-    ended = [_fenced(one) for one in decisions if one.ends]
-    again = [(*_fenced(one), one.delay) for one in decisions if not one.ends]
-    moved: set[tuple[Any, ...]] = set()
-    if ended:
-        moved.update(tuple(row) for row in db.execute(queries.settle(), transpose(ended, *queries.FENCED)))
-    if again:
-        rows = db.execute(queries.reschedule(), transpose(again, *queries.FENCED, "delay"))
-        moved.update(tuple(row) for row in rows)
-    return [one for one in decisions if _fenced(one) in moved]
-
-
-def _fenced(one: Decision) -> tuple[Any, ...]:
-    return (*one.sent.job.key, one.sent.job.attempt)
-
-
-def _finish(db: Session, ended: Sequence[Decision]) -> None:
-    """Notes the ends. A manual success ends the scheduled delivery too; a manual failure ends nothing but itself."""
-    by_hand = [one.sent.job for one in ended if one.sent.job.key.trigger and one.sent.verdict.success]
-    if by_hand:
-        db.execute(queries.settle_twins(), transpose([job.key[:3] for job in by_hand], *queries.PAIR))
-    # Of both triggers in one batch the success counts, whichever came first.
-    rows = {
-        one.sent.job.key[:3]: _delivery_row(one)
-        for one in sorted(ended, key=lambda one: one.sent.verdict.success)
-        if one.sent.verdict.success or one.sent.job.key.trigger == Trigger.scheduled
-    }
-    if rows:
-        db.execute(queries.finish(), transpose(list(rows.values()), *queries.DELIVERY))
-
-
-def _delivery_row(one: Decision) -> tuple[Any, ...]:
-    job = one.sent.job
-    status = Status.success if one.sent.verdict.success else Status.fail
-    return (*job.key[:3], job.application_id, int(status), job.failures + 1)
 
 
 def _touched(results: Iterable[Sent]) -> list[EndpointKey]:

@@ -1,10 +1,13 @@
 """Statements that record what attempts brought. Each is built once; parameters are arrays, across organisations."""
 
+from datetime import datetime
 from functools import cache
 from typing import Any
 
 from sqlalchemy import (
+    CTE,
     Boolean,
+    ColumnElement,
     DateTime,
     Float,
     Insert,
@@ -12,6 +15,7 @@ from sqlalchemy import (
     LargeBinary,
     Select,
     SmallInteger,
+    TableValuedAlias,
     Text,
     Update,
     Uuid,
@@ -21,10 +25,11 @@ from sqlalchemy import (
     func,
     literal_column,
     select,
+    union_all,
     update,
 )
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.sql.dml import ReturningDelete, ReturningUpdate
+from sqlalchemy.sql.dml import ReturningDelete
 
 from app.features.deliveries.claim_queries import DUE, DUE_KEY, HEALTH, SENDING
 from app.kit.arrays import unnest
@@ -46,7 +51,7 @@ from app.models import (
 MOMENT = DateTime(timezone=True)
 FENCED = (*DUE_KEY, "attempt")
 PAIR = ("organisation_id", "endpoint_id", "message_id")
-DELIVERY = (*PAIR, "application_id", "status", "attempts")
+DELIVERY = (*PAIR, "application_id", "status")
 
 
 def _fenced(**more: Any) -> Any:  # noqa: ANN401 a table of arrays
@@ -62,33 +67,6 @@ def _fenced(**more: Any) -> Any:  # noqa: ANN401 a table of arrays
 
 def _is(given: Any) -> Any:  # noqa: ANN401 a condition on the due row that the arrays name
     return and_(*(DUE.c[name] == given.c[name] for name in FENCED), SENDING)
-
-
-@cache
-def settle() -> ReturningDelete[*tuple[Any, ...]]:
-    """Ends obligations whose lease and fence still hold; returns their keys and fences."""
-    return delete(DUE).where(_is(_fenced())).returning(*(DUE.c[name] for name in FENCED))
-
-
-@cache
-def reschedule() -> ReturningUpdate[*tuple[Any, ...]]:
-    """Owes another try after `delay` seconds of the database's time; those of a replay stay behind the others.
-
-    Returns the keys and fences of those whose lease and fence still hold.
-    """
-    given = _fenced(delay=Float())
-    retry = cast(int(Lane.retry), SmallInteger)
-    return (
-        update(DUE)
-        .where(_is(given))
-        .values(
-            state=cast(int(DueState.ready), SmallInteger),
-            lane=func.greatest(DUE.c.lane, retry),
-            due_at=func.now() + given.c.delay * literal_column("interval '1 second'"),
-            failures=DUE.c.failures + 1,
-        )
-        .returning(*(DUE.c[name] for name in FENCED))
-    )
 
 
 @cache
@@ -109,27 +87,8 @@ def settle_twins() -> ReturningDelete[*tuple[Any, ...]]:
     )
 
 
-@cache
-def finish() -> Insert:
-    """Notes how deliveries ended; a success by hand overrides an earlier end."""
-    given = unnest(
-        organisation_id=Uuid(),
-        endpoint_id=Uuid(),
-        message_id=Uuid(),
-        application_id=Uuid(),
-        status=SmallInteger(),
-        attempts=SmallInteger(),
-    )
-    made = insert(table_of(Delivery)).from_select(
-        [*(one.key for one in given.c), "finished_at"], select(*given.c, func.now())
-    )
-    return made.on_conflict_do_update(
-        index_elements=["organisation_id", "endpoint_id", "message_id"],
-        set_={name: made.excluded[name] for name in ("status", "attempts", "finished_at")},
-    )
-
-
-ATTEMPT = (
+RESULT = (
+    "place",
     "organisation_id",
     "id",
     "application_id",
@@ -147,13 +106,32 @@ ATTEMPT = (
     "url",
     "started_at",
     "delay",
+    "failures",
+    "finishes",
 )
 
 
 @cache
-def insert_attempts() -> Insert:
-    """Stores attempts; `delay` is the seconds until the next try, null when there is none."""
-    given = unnest(
+def conclude() -> Select[int]:
+    """Moves obligations by what an attempt of each brought, where lease and fence still hold, and stores the attempts.
+
+    With a `delay` in seconds the obligation waits for the next try, without one it ends; if it `finishes` the delivery
+    then, that is noted, and overrides an earlier end. Returns the places of those that were no longer ours to move, of
+    which nothing is stored. No delivery is in it twice.
+    """
+    given = select(_results()).cte("given")
+    ended = delete(DUE).where(_is_of(given), given.c.delay.is_(None)).returning(given.c.place).cte("ended")
+    again = _reschedule(given).returning(given.c.place).cte("again")
+    alive = union_all(select(ended.c.place), select(again.c.place)).cte("alive")
+    stored = _store_attempts(given, alive).cte("stored")
+    finished = _finish(given, ended).cte("finished")
+    lost = select(given.c.place).where(given.c.place.not_in(select(alive.c.place)))
+    return lost.add_cte(stored, finished)
+
+
+def _results() -> TableValuedAlias:
+    return unnest(
+        place=Integer(),
         organisation_id=Uuid(),
         id=Uuid(),
         application_id=Uuid(),
@@ -171,10 +149,50 @@ def insert_attempts() -> Insert:
         url=Text(),
         started_at=MOMENT,
         delay=Float(),
+        failures=SmallInteger(),
+        finishes=Boolean(),
     )
-    stored = [one for one in given.c if one.key != "delay"]
-    next_at = func.now() + given.c.delay * literal_column("interval '1 second'")
-    return insert(table_of(Attempt)).from_select([*(one.key for one in stored), "next_at"], select(*stored, next_at))
+
+
+def _is_of(given: CTE) -> ColumnElement[bool]:
+    return and_(*(DUE.c[name] == given.c[name] for name in DUE_KEY), DUE.c.attempt == given.c.number, SENDING)
+
+
+def _after(delay: ColumnElement[float]) -> ColumnElement[datetime]:
+    return func.now() + delay * literal_column("interval '1 second'")
+
+
+def _reschedule(given: CTE) -> Update:
+    """Those of a replay stay behind the others."""
+    return (
+        update(DUE)
+        .where(_is_of(given), given.c.delay.is_not(None))
+        .values(
+            state=cast(int(DueState.ready), SmallInteger),
+            lane=func.greatest(DUE.c.lane, cast(int(Lane.retry), SmallInteger)),
+            due_at=_after(given.c.delay),
+            failures=DUE.c.failures + 1,
+        )
+    )
+
+
+def _store_attempts(given: CTE, alive: CTE) -> Insert:
+    table = table_of(Attempt)
+    stored = [given.c[one.key] for one in table.c if one.key in given.c]
+    rows = select(*stored, _after(given.c.delay)).join(alive, alive.c.place == given.c.place)
+    return insert(table).from_select([*(one.key for one in stored), "next_at"], rows)
+
+
+def _finish(given: CTE, ended: CTE) -> Insert:
+    rows = (
+        select(*(given.c[name] for name in DELIVERY), given.c.failures + 1, func.now())
+        .join(ended, ended.c.place == given.c.place)
+        .where(given.c.finishes)
+    )
+    made = insert(table_of(Delivery)).from_select([*DELIVERY, "attempts", "finished_at"], rows)
+    return made.on_conflict_do_update(
+        index_elements=PAIR, set_={name: made.excluded[name] for name in ("status", "attempts", "finished_at")}
+    )
 
 
 @cache
