@@ -46,6 +46,11 @@ class Operation:
         return schema
 
     @property
+    def is_ours(self) -> bool:
+        """Whether the contract does not know it."""
+        return self.body.get("additionalProperties") is False
+
+    @property
     def fields(self) -> Mapping[str, Mapping[str, Any]]:
         """The schemas of the body's fields."""
         fields: Mapping[str, Mapping[str, Any]] = self.body.get("properties", {})

@@ -144,3 +144,13 @@ def test_a_delivery_that_comes_back_is_cut(customer: Customer, receiver: Receive
     assert (reply.status, reply.code) == (400, "loop_detected")
     assert [one["payload"] for one in customer.api.get(f"/app/{customer.app}/msg")["data"]] == [{"n": 1}]
     eventually(lambda: len(receiver.at(path)) == 1)
+
+
+def test_numbers_of_any_size_reach_the_receiver_unchanged(customer: Customer, receiver: Receiver) -> None:
+    path = receiver.path()
+    customer.endpoint(f"{receiver.base}{path}")
+    digits = b"9" * 5000, b"1" * 100_000
+    payload = b'{"a":123456789012345678901234567890,"b":-%b,"c":1.000000000000000000010,"d":1E400,"f":[%b]}' % digits
+    raw = b'{"eventType":"a","payload":' + payload + b"}"
+    assert customer.api.call("POST", f"/app/{customer.app}/msg", raw=raw).status == 202
+    assert [one.body for one in receiver.wait(path, 1)] == [payload]

@@ -9,7 +9,7 @@ from pydantic.config import JsonDict
 from app.domain.addresses import MAX_URL
 from app.domain.ids import encode
 from app.features.endpoints.operations import Changes, ShownHeaders, only
-from app.kit.wire import WHOLE, Headers, In, Metadata, Name, Names, Out, Rate, RateOrZero
+from app.kit.wire import WHOLE, Headers, In, Metadata, Name, Names, Out, OwnIn, Rate, RateOrZero
 from app.models import Endpoint
 
 DAY = 86400
@@ -60,8 +60,8 @@ class OperationalWebhookEndpointIn(OperationalWebhookEndpointUpdate):
     headers: Headers | None = Field(None, description="Sent along with every delivery", repr=False)
 
 
-class OperationalWebhookEndpointPatch(In):
-    """Changes to an operational endpoint: what is left out stays, null clears."""
+class OperationalWebhookEndpointPatch(OwnIn):
+    """Changes to an operational endpoint, which the contract has no PATCH for: what is left out stays, null clears."""
 
     url: Url = ""
     uid: Name | None = None
