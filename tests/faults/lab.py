@@ -171,6 +171,19 @@ class Scene:
         """How many deliveries are under a lease."""
         return self._count("SELECT count(*) FROM due_deliveries WHERE state = 1 AND organisation_id = ANY(%s)")
 
+    def owed(self) -> frozenset[str]:
+        """The messages that are owed to somebody."""
+        return self._messages("SELECT DISTINCT message_id FROM due_deliveries WHERE organisation_id = ANY(%s)")
+
+    def sending(self) -> frozenset[str]:
+        """The messages that are under a lease."""
+        statement = "SELECT DISTINCT message_id FROM due_deliveries WHERE state = 1 AND organisation_id = ANY(%s)"
+        return self._messages(statement)
+
+    def received(self) -> frozenset[str]:
+        """The messages that have come to the receiver."""
+        return frozenset(one.message_id for one in self.receipts())
+
     def open(self) -> int:
         """How many deliveries are owed."""
         return self._count("SELECT count(*) FROM due_deliveries WHERE organisation_id = ANY(%s)")
@@ -241,6 +254,10 @@ class Scene:
     def _ids(self, statement: str) -> frozenset[str]:
         mains = [ids.decode("ep", self._endpoints[self.path(target)]) for target in self.targets]
         rows = self.lab.postgres.query(statement, mains, database=self.database)
+        return frozenset(ids.encode("msg", row[0]) for row in rows)
+
+    def _messages(self, statement: str) -> frozenset[str]:
+        rows = self.lab.postgres.query(statement, self._organisations, database=self.database)
         return frozenset(ids.encode("msg", row[0]) for row in rows)
 
     def _count(self, statement: str) -> int:

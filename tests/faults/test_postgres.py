@@ -1,17 +1,20 @@
 """PostgreSQL restarted, frozen, full or at odds with itself: 503 until it is back, and nothing accepted is lost."""
 
+import json
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 
 import psycopg
 import pytest
 
 from app.cli.dev.demo import Api
 from app.cli.dev.roles import API, WORKER
-from tests.faults.client import ACCEPTED, Book, Load
+from tests.faults.client import ACCEPTED, Book, Load, Target
+from tests.faults.failpoints import deadlocks, serialization_failures
 from tests.faults.installation import Postgres
 from tests.faults.lab import API_PROCESSES, CAP, WORKER_PROCESSES, Lab, Scene
 from tests.faults.processes import frozen, kill, wait_for
@@ -126,3 +129,123 @@ def _read(api: Api) -> tuple[int, float]:
     began = time.monotonic()
     status, _ = api.request("GET", "/app")
     return status, time.monotonic() - began
+
+
+@pytest.mark.parametrize("part", [API, WORKER])
+def test_f12_connections_run_out(lab: Lab, installation: System, part: str) -> None:
+    """Whoever gets no connection is told 503; as soon as there are connections again, everything goes on."""
+    scene = Scene(lab, installation, f"F12 no connections left, {part.removeprefix('postrider_')}")
+    count = 200 if lab.bounded else 10_000
+    with scene.load(rate=200 if lab.bounded else 0) as load:
+        load.wait_accepted(count, 60)
+        scene.bound += CAP * len(scene.targets)
+        with _crowded(lab.postgres, installation.environment["POSTRIDER_DATABASE__URL"]):
+            lab.postgres.query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = %s", part)
+            _wait_for_refusals(lab, load.book, part)
+            time.sleep(1 if lab.bounded else 10)
+        recovery = _recover(scene, load.book)
+        load.wait_accepted(2 * count, 60)
+        book = load.stop()
+    scene.settle(30)
+    scene.conclude(book, recovery=recovery, note=f"{book.statuses[UNAVAILABLE]} times 503")
+    assert set(book.statuses) <= {ACCEPTED, UNAVAILABLE}
+    assert recovery <= RECONNECT_SECONDS
+
+
+@contextmanager
+def _crowded(postgres: Postgres, url: str) -> Iterator[None]:
+    """Takes every connection that an ordinary role may have, and those that become free."""
+    with ExitStack() as stack:
+        ended = threading.Event()
+
+        def take() -> None:
+            while not ended.is_set():
+                try:
+                    stack.enter_context(psycopg.connect(url))
+                except psycopg.OperationalError:
+                    ended.wait(0.02)
+
+        thread = threading.Thread(target=take)
+        thread.start()
+        try:
+            wait_for(lambda: not _has_room(url), 30, "the last connection")
+            yield
+        finally:
+            ended.set()
+            thread.join()
+
+
+def _has_room(url: str) -> bool:
+    try:
+        psycopg.connect(url).close()
+    except psycopg.OperationalError:
+        return False
+    return True
+
+
+def _wait_for_refusals(lab: Lab, book: Book, part: str) -> None:
+    """Returns when clients are refused, or no worker delivers any more."""
+    if part == API:
+        wait_for(lambda: book.statuses[UNAVAILABLE] > 0, 30, "a 503")
+    else:
+        wait_for(lambda: not lab.postgres.backends(WORKER), 30, "workers without a connection")
+
+
+def test_f12_idle_transactions_are_ended(lab: Lab, installation: System) -> None:
+    """A transaction that is cut off in its middle is a 503, and leaves nothing of its tenant on the connection."""
+    scene = Scene(lab, installation, "F12 idle transactions ended", tenants=4)
+    seen: list[tuple[int, bool]] = []
+    with scene.load(rate=100 if lab.bounded else 400) as load, ThreadPoolExecutor(len(scene.targets)) as pool:
+        ended = threading.Event()
+        reads = [pool.submit(_read_own, scene, target, ended) for target in scene.targets]
+        killed = 0
+        until = time.monotonic() + (4 if lab.bounded else 60)
+        scene.bound += CAP * len(scene.targets)
+        while time.monotonic() < until:
+            ended.wait(0.1 if lab.bounded else 1)
+            killed += len(
+                lab.postgres.query(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                    "WHERE usename = ANY(%s) AND state = 'idle in transaction'",
+                    [API, WORKER],
+                )
+            )
+        recovery = _recover(scene, load.book)
+        ended.set()
+        for read in reads:
+            seen += read.result()
+        book = load.stop()
+    scene.settle(30)
+    scene.conclude(book, recovery=recovery, note=f"{killed} ended, {book.statuses[UNAVAILABLE]} times 503")
+    assert killed
+    assert set(book.statuses) <= {ACCEPTED, UNAVAILABLE}
+    assert {status for status, _ in seen} <= {200, UNAVAILABLE}
+    assert all(is_own for status, is_own in seen if status == 200)
+
+
+def _read_own(scene: Scene, target: Target, ended: threading.Event) -> list[tuple[int, bool]]:
+    """Lists the tenant's applications all the time: statuses, and whether its own one was there, and it alone."""
+    seen = []
+    while not ended.is_set():
+        status, content = scene.api(target).request("GET", "/app")
+        seen.append((status, status == 200 and [one["id"] for one in json.loads(content)["data"]] == [target.app]))
+    return seen
+
+
+@pytest.mark.parametrize("kind", ["deadlock", "serialization failure"])
+def test_f13_conflicts(lab: Lab, installation: System, kind: str) -> None:
+    """A transaction that the server gives up for another is repeated: no client notices, and nothing comes twice."""
+    scene = Scene(lab, installation, f"F13 {kind}")
+    count = 400 if lab.bounded else 20_000
+    conflicts = deadlocks if kind == "deadlock" else serialization_failures
+    with (
+        conflicts(lab.postgres, scene.database, "messages") as stored,
+        conflicts(lab.postgres, scene.database, "attempts") as recorded,
+        scene.load(rate=150 if lab.bounded else 400, count=count) as load,
+    ):
+        book = load.join()
+        took = scene.settle(60)
+        given_up = stored(), recorded()
+    scene.conclude(book, recovery=took, note=f"{given_up[0]} in the API, {given_up[1]} in workers")
+    assert set(book.statuses) == {ACCEPTED}
+    assert min(given_up) > 0

@@ -2,10 +2,12 @@
 
 import random
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Collection
 
 import pytest
 
+from tests.faults.failpoints import Failpoint
 from tests.faults.lab import (
     LEASE_SECONDS,
     WORKER_PROCESSES,
@@ -15,7 +17,7 @@ from tests.faults.lab import (
     start_worker_again,
     worker_children,
 )
-from tests.faults.processes import frozen, is_running, kill, wait_for
+from tests.faults.processes import frozen, is_running, kill, tree, wait_for
 from tests.faults.receiver import Behaviour
 from tests.system import System
 
@@ -63,6 +65,39 @@ def _kill_all(system: System, scene: Scene) -> None:
     kill(system.children["worker"].pid, *worker_children(system))
     scene.note_in_flight()
     start_worker_again(system)
+
+
+def test_f03_killed_between_the_answer_and_the_commit(lab: Lab, installation: System) -> None:
+    """An endpoint said yes and nobody wrote it down: it is sent exactly once more, under the same id."""
+    scene = Scene(lab, installation, "F03 worker killed before its commit")
+    unrecorded: set[str] = set()
+    recoveries = []
+    with (
+        Failpoint(lab.postgres, scene.database, "attempts") as point,
+        scene.load(rate=100 if lab.bounded else 300) as load,
+    ):
+        for number in range(1 if lab.bounded else 20):
+            load.wait_accepted((number + 1) * (200 if lab.bounded else 1000), 60)
+            with point.closed():
+                wait_for(lambda: point.waiting() > 0 and scene.sending() <= scene.received(), 10, "unrecorded answers")
+                kill(*tree(installation.children["worker"].pid))
+                lost = scene.sending() & scene.received()
+            unrecorded |= lost
+            start_worker_again(installation)
+            wait_for(lambda: len(deliverers(installation)) >= WORKER_PROCESSES, 30, "new workers")
+            recoveries.append(_wait_until_settled(scene, lost))
+        book = load.stop()
+    scene.settle(30)
+    scene.bound = len(unrecorded)
+    scene.conclude(book, recovery=max(recoveries), note="each once more")
+    times = Counter(one.message_id for one in scene.receipts())
+    assert unrecorded
+    assert times == {name: 1 + (name in unrecorded) for name in book.accepted}
+    assert max(recoveries) <= LEASE_SECONDS + SLACK_SECONDS
+
+
+def _wait_until_settled(scene: Scene, messages: Collection[str]) -> float:
+    return wait_for(lambda: scene.owed().isdisjoint(messages), 30, "what was not recorded")
 
 
 def test_f02_frozen_workers(lab: Lab, installation: System) -> None:
