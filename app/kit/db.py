@@ -8,6 +8,8 @@ from sqlalchemy import Connection, Engine, MetaData, Table, create_engine, func,
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
 
+from app.kit.dumpers import adapters
+
 NAMING = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
     "uq": "uq_%(table_name)s_%(column_0_N_name)s",
@@ -62,6 +64,7 @@ def make_engine(url: str, *, pool_size: int = 4, name: str = "postrider-worker")
         connect_args={
             "connect_timeout": 5,
             "application_name": name,
+            "context": adapters(),
             "prepare_threshold": None,
             "options": "-c jit=off",
         },

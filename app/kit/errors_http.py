@@ -48,6 +48,8 @@ REQUEST_ID = "x-request-id"
 UNPARSABLE = ("_parsing", "_type", "enum", "literal_error", "json_invalid")
 OUTAGES = (DBAPIError, PoolTimeoutError, OSError, PostgresConnectionError, TooManyConnectionsError)
 REFUSALS = (Problem, *OUTAGES)
+# Classes of errors that speak of the server or of the way to it: connection, login, database, room, shutdown, disk.
+OUTAGE_CLASSES = frozenset({"08", "28", "3D", "53", "57", "58"})
 logger = logging.getLogger(__name__)
 
 
@@ -140,11 +142,7 @@ async def _database(request: Request, error: Exception) -> JSONResponse:
 
 
 def _is_outage(error: DBAPIError) -> bool:
-    return (
-        error.connection_invalidated
-        or isinstance(error, OperationalError)
-        or _sqlstate(error)[:2] in {"08", "53", "57"}
-    )
+    return error.connection_invalidated or isinstance(error, OperationalError) or _sqlstate(error)[:2] in OUTAGE_CLASSES
 
 
 def _sqlstate(error: DBAPIError) -> str:

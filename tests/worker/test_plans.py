@@ -219,7 +219,7 @@ def test_what_belongs_to_one_message_is_found_by_it(api: Session) -> None:
 
 def test_the_claim_reads_what_is_due(worker: Session) -> None:
     for lane in range(3):
-        plan = explained(worker, claim_queries.ready(), {"lane": lane, "most": 100})
+        plan = explained(worker, claim_queries.ready(), transpose([(lane, 100)], "lane", "most"))
         assert plan.whole_scans == []
         assert plan.rows_read <= 110
         assert plan.most_sorted == 0

@@ -92,7 +92,7 @@ class Claimer:
         if not rows and not looked:
             turn.depth = {}
             return
-        ours = _lock(turn, (*rows, *looked))
+        ours = _lock(turn, rows, looked)
         facts = _open_facts(turn.db, ours)
         closed = {pair for pair in ours if pair[1] not in facts}
         self._close(turn.db, closed, looked)
@@ -157,8 +157,7 @@ class Claimer:
 
     def _take(self, db: Session, rows: Sequence[Any]) -> None:
         if rows:
-            parameters = transpose([_key(row) for row in rows], *queries.DUE_KEY)
-            db.execute(queries.take(), {**parameters, "lease": self._lease})
+            db.execute(queries.take(), {"tids": [row.tid for row in rows], "lease": self._lease})
 
     def _jobs(self, turn: _Turn) -> list[Job]:
         rows, facts = turn.taken, turn.facts
@@ -175,11 +174,10 @@ class Claimer:
         ]
 
 
-def _ready(turn: _Turn) -> list[Any]:
-    rows: list[Any] = []
-    for lane, most in turn.depth.items():
-        rows += turn.db.execute(queries.ready(), {"lane": lane, "most": most})
-    return rows
+def _ready(turn: _Turn) -> Sequence[Any]:
+    if not turn.depth:
+        return ()
+    return turn.db.execute(queries.ready(), transpose(list(turn.depth.items()), "lane", "most")).all()
 
 
 def _next_depth(turn: _Turn, rows: Iterable[Any], moved: Iterable[Any]) -> dict[int, int]:
@@ -190,10 +188,15 @@ def _next_depth(turn: _Turn, rows: Iterable[Any], moved: Iterable[Any]) -> dict[
     }
 
 
-def _lock(turn: _Turn, found: Iterable[Any]) -> list[EndpointKey]:
+def _lock(turn: _Turn, rows: Iterable[Any], looked: Iterable[Any]) -> list[EndpointKey]:
     """The endpoints of due rows and gates, without those that another claim counts at this moment."""
-    owners = {one.endpoint_id: one.organisation_id for one in found}
-    ours = set(turn.db.scalars(queries.lock_endpoints(), transpose([(one,) for one in sorted(owners)], "endpoint_id")))
+    owners = {row.endpoint_id: row.organisation_id for row in rows}
+    ours = {row.endpoint_id for row in rows if row.is_ours}
+    behind = {one.endpoint_id: one.organisation_id for one in looked if one.endpoint_id not in owners}
+    if behind:
+        parameters = transpose([(one,) for one in sorted(behind)], "endpoint_id")
+        ours.update(turn.db.scalars(queries.lock_endpoints(), parameters))
+        owners |= behind
     if passed := owners.keys() - ours:
         turn.busy |= {(owners[one], one) for one in passed} & turn.asked
         turn.more = True
@@ -265,7 +268,7 @@ def _split(turn: _Turn, rows: Iterable[Any], admission: Admission[UUID]) -> tupl
 
 def _hold(db: Session, rows: Sequence[Any]) -> None:
     if rows:
-        db.execute(queries.hold(), transpose([_key(row) for row in rows], *queries.DUE_KEY))
+        db.execute(queries.hold(), {"tids": [row.tid for row in rows]})
 
 
 def _remove_emptied(db: Session, emptied: Mapping[Gate, UUID], now: datetime) -> None:

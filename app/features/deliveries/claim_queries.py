@@ -5,9 +5,11 @@ They cross organisations, as the workers do; every row names its own.
 
 from functools import cache
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import (
     ARRAY,
+    ColumnElement,
     Date,
     DateTime,
     Insert,
@@ -32,6 +34,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.sql.dml import ReturningDelete
+from sqlalchemy.types import UserDefinedType
 
 from app.kit.arrays import unnest
 from app.kit.db import table_of
@@ -60,24 +63,48 @@ HELD = DUE.c.state == literal_column(str(int(DueState.held)))
 SENDING = DUE.c.state == literal_column(str(int(DueState.sending)))
 
 
-def _due_key() -> Any:  # noqa: ANN401 a table of arrays
-    return unnest(organisation_id=Uuid(), endpoint_id=Uuid(), message_id=Uuid(), trigger=SmallInteger())
+class Tid(UserDefinedType[str]):
+    """Where a version of a row lies: the shortest way back to a row that this transaction has locked."""
+
+    cache_ok = True
+
+    def get_col_spec(self, **_: object) -> str:
+        """The name of the type."""
+        return "TID"
 
 
-def _is(given: Any) -> Any:  # noqa: ANN401 a condition on the due row that the arrays name
-    return and_(*(DUE.c[name] == given.c[name] for name in DUE_KEY))
+def _tid() -> ColumnElement[str]:
+    return literal_column("due_deliveries.ctid", type_=Tid())
+
+
+DUE_ROW = (
+    *(DUE.c[name] for name in ("organisation_id", "endpoint_id", "message_id", "trigger", "application_id")),
+    *(DUE.c[name] for name in ("lane", "attempt", "failures", "event_type", "expires_on")),
+    _tid().label("tid"),
+)
 
 
 @cache
 def ready() -> Select[*tuple[Any, ...]]:
-    """The oldest deliveries of `lane` that are due and not held, locked; those others have locked are passed over."""
-    return (
-        select(*DUE.c)
-        .where(DUE.c.lane == bindparam("lane", type_=SmallInteger), NOT_HELD, DUE.c.due_at <= func.now())
+    """The oldest `most` due deliveries of each lane that are not held, locked; what others have locked is passed over.
+
+    `is_ours` says whether the lock of the endpoint is: until the commit no other claim counts what it may get.
+    """
+    given = unnest(lane=SmallInteger(), most=Integer())
+    found = (
+        select(*DUE_ROW)
+        .where(DUE.c.lane == given.c.lane, NOT_HELD, DUE.c.due_at <= func.now())
         .order_by(DUE.c.due_at)
-        .limit(bindparam("most", type_=Integer))
+        .limit(given.c.most)
         .with_for_update(skip_locked=True)
+        .lateral("found")
     )
+    return select(*found.c, _try_lock(found.c.endpoint_id)).select_from(given).join(found, true())
+
+
+def _try_lock(endpoint_id: ColumnElement[UUID]) -> ColumnElement[bool]:
+    key = func.hashtextextended(cast(endpoint_id, Text), literal_column("0"))
+    return func.pg_try_advisory_xact_lock(key).label("is_ours")
 
 
 @cache
@@ -105,7 +132,7 @@ def held() -> Select[*tuple[Any, ...]]:
     """The oldest `most` held deliveries of each endpoint and lane, locked."""
     given = unnest(endpoint_id=Uuid(), lane=SmallInteger(), most=Integer())
     found = (
-        select(*DUE.c)
+        select(*DUE_ROW)
         .where(DUE.c.endpoint_id == given.c.endpoint_id, DUE.c.lane == given.c.lane, HELD, DUE.c.due_at <= func.now())
         .order_by(DUE.c.due_at)
         .limit(given.c.most)
@@ -116,16 +143,11 @@ def held() -> Select[*tuple[Any, ...]]:
 
 
 @cache
-def lock_endpoints() -> Select[*tuple[Any, ...]]:
+def lock_endpoints() -> Select[UUID]:
     """Those of `endpoint_id` that no other claim is counting at this moment; they are ours until the commit."""
     given = unnest(endpoint_id=Uuid())
-    key = func.hashtextextended(cast(given.c.endpoint_id, Text), literal_column("0"))
     # Materialised by OFFSET 0: the lock must be tried once for each row and not where the planner likes.
-    tried = (
-        select(given.c.endpoint_id, func.pg_try_advisory_xact_lock(key).label("is_ours"))
-        .offset(literal_column("0"))
-        .subquery("tried")
-    )
+    tried = select(given.c.endpoint_id, _try_lock(given.c.endpoint_id)).offset(literal_column("0")).subquery("tried")
     return select(tried.c.endpoint_id).where(tried.c.is_ours)
 
 
@@ -211,11 +233,10 @@ def make_owner_rates() -> Insert:
 
 @cache
 def take() -> Update:
-    """Leases deliveries for `lease` and counts the attempt that starts."""
-    given = _due_key()
+    """Leases deliveries that this transaction has locked for `lease`, and counts the attempt that starts."""
     return (
         update(DUE)
-        .where(_is(given))
+        .where(_is_one_of())
         .values(
             state=cast(int(DueState.sending), SmallInteger),
             due_at=func.now() + bindparam("lease", type_=Interval),
@@ -226,8 +247,12 @@ def take() -> Update:
 
 @cache
 def hold() -> Update:
-    """Puts deliveries behind their endpoint's gate."""
-    return update(DUE).where(_is(_due_key())).values(state=cast(int(DueState.held), SmallInteger))
+    """Puts deliveries that this transaction has locked behind their endpoint's gate."""
+    return update(DUE).where(_is_one_of()).values(state=cast(int(DueState.held), SmallInteger))
+
+
+def _is_one_of() -> ColumnElement[bool]:
+    return _tid() == func.any(bindparam("tids", type_=ARRAY(Tid())))
 
 
 @cache
