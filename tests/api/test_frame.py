@@ -5,6 +5,7 @@ import logging
 import aiohttp
 import pytest
 from sqlalchemy import event
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from app.main import create_app
@@ -102,6 +103,27 @@ async def test_an_unexpected_error_is_a_problem_that_tells_nothing(
             reply = await Api(http, url, None).get("/boom")
     assert _is_problem(reply, 500)
     assert reply.code == "internal_error"
+    assert b"hunter2" not in reply.raw
+
+
+@pytest.mark.parametrize(
+    ("sqlstate", "status"),
+    [("28P01", 503), ("3D000", 503), ("53100", 503), ("57P03", 503), ("58030", 503), ("22P02", 500), ("", 500)],
+)
+async def test_a_database_that_cannot_be_used_is_an_outage(
+    settings: Settings, http: aiohttp.ClientSession, sqlstate: str, status: int
+) -> None:
+    app, origin = create_app(settings), Exception("the password is hunter2")
+    origin.sqlstate = sqlstate  # type: ignore[attr-defined] # as the driver's errors have
+
+    async def fail() -> None:
+        raise DBAPIError("SELECT 1", None, origin)
+
+    app.add_api_route("/api/v1/fail", fail)
+    async with served(app) as url:
+        reply = await Api(http, url, None).get("/fail")
+    assert _is_problem(reply, status)
+    assert ("retry-after" in reply.headers) == (status == 503)
     assert b"hunter2" not in reply.raw
 
 
