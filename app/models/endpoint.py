@@ -3,7 +3,7 @@
 from uuid import UUID
 
 from sqlalchemy import CheckConstraint, ForeignKeyConstraint, Index, Text
-from sqlalchemy.orm import Mapped, mapped_column, relationship
+from sqlalchemy.orm import Mapped, mapped_column
 
 from app.kit.db import Base
 from app.models.columns import Bytes, Created, Id, Integers, Json, Moment, PartTenant, String, Strings, Tenant, Updated
@@ -55,10 +55,6 @@ class Endpoint(Base):
     created_at: Mapped[Created]
     updated_at: Mapped[Updated]
     deleted_at: Mapped[Moment | None]
-
-    secrets: Mapped[list["EndpointSecret"]] = relationship(
-        lazy="raise", order_by="EndpointSecret.id.desc()", cascade="all, delete-orphan", passive_deletes=True
-    )
 
 
 class EndpointSecret(Base):

@@ -1,12 +1,18 @@
-"""What import-linter's contracts cannot say: a slice uses of another slice what lies below its service."""
+"""What import-linter's contracts cannot say of slices, of statements and of what is loaded."""
 
 import ast
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import ForeignKey
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
-FEATURES = Path(__file__).parents[2] / "app" / "features"
+import app.models  # noqa: F401 whose mappers are looked at
+from app.kit.db import Base
+
+ROOT = Path(__file__).parents[2]
+FEATURES = ROOT / "app" / "features"
 PRIVATE = frozenset({"router", "schemas", "service"})
 MODULES = sorted(FEATURES.rglob("*.py"))
 
@@ -28,6 +34,53 @@ def test_the_rule_sees_every_way_to_import(tmp_path: Path) -> None:
         "app.features.b.service",
         "app.features.c.schemas.D",
     ]
+
+
+STATEMENTS = frozenset({"delete", "insert", "select", "text", "union", "union_all", "update"})
+ROOMS = ("app/features", "app/console", "worker")
+
+
+def statements_begun(path: Path) -> set[str]:
+    """The names by which a module begins SQL statements."""
+    nodes = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)]
+    return {
+        one.name for node in nodes if (node.module or "").startswith("sqlalchemy") for one in node.names
+    } & STATEMENTS
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_statements_are_made_in_modules_of_queries_alone(room: str) -> None:
+    begun = {path: statements_begun(path) for path in (ROOT / room).rglob("*.py")}
+    assert [path for path, names in begun.items() if names and not path.stem.endswith("queries")] == []
+    if room != "worker":
+        assert any(begun.values())
+
+
+def lazily_loaded(base: type[DeclarativeBase]) -> list[str]:
+    """The relationships that would ask the database when somebody touches them."""
+    relationships = [one for mapper in base.registry.mappers for one in mapper.relationships]
+    return [str(one) for one in relationships if one.lazy not in {"raise", "write_only"}]
+
+
+def test_nothing_is_loaded_that_was_not_asked_for() -> None:
+    assert lazily_loaded(Base) == []
+
+
+def test_the_rule_sees_what_is_loaded_when_touched() -> None:
+    class Own(DeclarativeBase):
+        pass
+
+    class Parent(Own):
+        __tablename__ = "parents"
+        id: Mapped[int] = mapped_column(primary_key=True)
+
+    class Child(Own):
+        __tablename__ = "children"
+        id: Mapped[int] = mapped_column(ForeignKey("parents.id"), primary_key=True)
+        touched: Mapped[Parent] = relationship(viewonly=True)
+        refused: Mapped[Parent] = relationship(viewonly=True, lazy="raise")
+
+    assert lazily_loaded(Own) == ["Child.touched"]
 
 
 def imported_names(path: Path) -> Iterator[str]:

@@ -7,7 +7,6 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from app.domain import ids
@@ -77,7 +76,7 @@ def send(db: Session, application: Application, endpoint: Endpoint, example: Exa
 
 
 def _spend(db: Session, endpoint: Endpoint) -> None:
-    now: datetime = db.execute(select(func.now())).scalar_one()
+    now: datetime = db.execute(queries.moment()).scalar_one()
     admission = admit(endpoint.example_tat, PER_SECOND, now, 1, burst=AT_ONCE)
     if not admission.granted:
         raise too_many_examples((admission.next_at - now).total_seconds())

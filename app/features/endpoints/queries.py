@@ -83,6 +83,11 @@ def now() -> ColumnElement[datetime]:
     return func.now()
 
 
+def moment() -> Select[datetime]:
+    """The database's clock, as a statement."""
+    return select(now())
+
+
 def known_event_types(organisation_id: UUID, names: Sequence[str], flags: Sequence[str] | None) -> Select[str]:
     """Which of these event types there are; with `flags`, only those that are open to a holder of the flags."""
     found = select(EventType.name).where(EventType.organisation_id == organisation_id, EventType.name.in_(names))

@@ -3,10 +3,10 @@
 import asyncio
 
 from fastapi import Request, Response
-from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from app.features.health import queries
 from app.features.health.schemas import HealthOut, State
 from app.kit import redis
 from app.kit.routing import Router
@@ -34,7 +34,7 @@ async def ping() -> None:
 async def _database_answers(engine: AsyncEngine) -> bool:
     try:
         async with asyncio.timeout(TIMEOUT_SECONDS), engine.connect() as connection:
-            await connection.execute(text("SELECT 1"))
+            await connection.execute(queries.nothing())
     except (SQLAlchemyError, OSError, TimeoutError):
         return False
     return True
