@@ -2,6 +2,7 @@
 
 import socket
 import socketserver
+import ssl
 import threading
 import time
 from collections import defaultdict
@@ -15,12 +16,13 @@ from typing import Self
 
 @dataclass(frozen=True)
 class Received:
-    """One request as it arrived: names of headers in lower case, `at` of time.monotonic."""
+    """One request as it arrived: names of headers in lower case, `at` of time.monotonic, `caller` an address."""
 
     path: str
     headers: Mapping[str, str]
     body: bytes
     at: float
+    caller: str = ""
 
     @property
     def id(self) -> str:
@@ -43,8 +45,9 @@ OK = Answer()
 class Receiver(AbstractContextManager["Receiver"]):
     """Paths answer from their lists, the last entry for ever; 204 where nothing is said."""
 
-    def __init__(self, host: str = "127.0.0.1", port: int = 0) -> None:
-        self._server = _Server((host, port), self._handler())
+    def __init__(self, host: str = "127.0.0.1", port: int = 0, tls: ssl.SSLContext | None = None) -> None:
+        self._server = _Server((host, port), self._handler(), tls)
+        self._scheme = "http" if tls is None else "https"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
         self._arrived = threading.Condition()
         self._requests: dict[str, list[Received]] = defaultdict(list)
@@ -55,7 +58,7 @@ class Receiver(AbstractContextManager["Receiver"]):
     def base(self) -> str:
         """Its URL without a path."""
         host, port = self._server.server_address[:2]
-        return f"http://[{host!s}]:{port}" if ":" in str(host) else f"http://{host!s}:{port}"
+        return f"{self._scheme}://[{host!s}]:{port}" if ":" in str(host) else f"{self._scheme}://{host!s}:{port}"
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -123,7 +126,7 @@ class Receiver(AbstractContextManager["Receiver"]):
             def _take(self) -> None:
                 body = self.rfile.read(int(self.headers.get("content-length", 0)))
                 headers = {name.lower(): value for name, value in self.headers.items()}
-                answer = receiver.take(Received(self.path, headers, body, time.monotonic()))
+                answer = receiver.take(Received(self.path, headers, body, time.monotonic(), self.client_address[0]))
                 time.sleep(answer.after)
                 self.send_response(answer.status)
                 for name, value in answer.headers.items():
@@ -143,8 +146,11 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 256
 
-    def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
+    def __init__(
+        self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler], tls: ssl.SSLContext | None
+    ) -> None:
         self.connections: list[tuple[str, int]] = []
+        self._tls = tls
         if ":" in address[0]:
             self.address_family = socket.AF_INET6
         super().__init__(address, handler)
@@ -158,6 +164,9 @@ class _Server(ThreadingHTTPServer):
     def get_request(self) -> tuple[socket.socket, object]:
         connection, peer = super().get_request()
         self.connections.append(connection.getsockname()[:2])
+        if self._tls is not None:
+            # Its handshake is made by the thread that reads, so that a stalled one holds up nobody else.
+            connection = self._tls.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
         return connection, peer
 
     def handle_error(self, request: object, client_address: object) -> None:

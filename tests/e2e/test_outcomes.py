@@ -155,7 +155,8 @@ def test_a_message_without_an_endpoint_is_stored(customer: Customer) -> None:
 def test_a_delivery_waits_for_its_time(customer: Customer, receiver: Receiver) -> None:
     path = receiver.path()
     customer.endpoint(f"{receiver.base}{path}")
-    due = datetime.now(UTC) + timedelta(seconds=70)
-    customer.send(deliverAt=due.isoformat())
-    time.sleep(2)
-    assert receiver.at(path) == []
+    asked_at, due = time.monotonic(), datetime.now(UTC) + timedelta(seconds=4)
+    message = customer.send(deliverAt=due.isoformat())
+    (seen,) = receiver.wait(path)
+    assert seen.id == message
+    assert 3.9 < seen.at - asked_at < 8
