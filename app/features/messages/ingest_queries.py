@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy import (
     ARRAY,
+    CTE,
     Date,
     DateTime,
     Delete,
@@ -51,21 +52,46 @@ KEYS_KEPT = timedelta(hours=24)
 
 
 @cache
-def applications() -> Select[*tuple[Any, ...]]:
-    """The live applications among `organisations` that `ids` or `uids` name."""
-    return select(
-        Application.organisation_id,
-        Application.id,
-        Application.uid,
-        Application.kind,
-        Application.throttle_rate,
-    ).where(
-        Application.organisation_id == func.any(bindparam("organisations", type_=ARRAY(Uuid))),
-        or_(
-            Application.id == func.any(bindparam("ids", type_=ARRAY(Uuid))),
-            Application.uid == func.any(bindparam("uids", type_=ARRAY(Text))),
-        ),
-        Application.deleted_at.is_(None),
+def targets() -> Select[*tuple[Any, ...]]:
+    """The live applications among `organisations` that `ids` or `uids` name, each with its enabled endpoints.
+
+    Of an application without one there is a row whose `endpoint_id` is null. `has_gate` says that deliveries wait
+    before the endpoint at this moment.
+    """
+    gate = select(EndpointGate.lane).where(
+        EndpointGate.organisation_id == Endpoint.organisation_id,
+        EndpointGate.endpoint_id == Endpoint.id,
+        EndpointGate.lane == Lane.first,
+    )
+    is_its_own = and_(
+        Endpoint.organisation_id == Application.organisation_id,
+        Endpoint.application_id == Application.id,
+        Endpoint.disabled.is_(False),
+        Endpoint.deleted_at.is_(None),
+    )
+    return (
+        select(
+            Application.organisation_id,
+            Application.id,
+            Application.uid,
+            Application.kind,
+            Endpoint.id.label("endpoint_id"),
+            Endpoint.event_types,
+            Endpoint.channels,
+            Endpoint.feature_flags,
+            Endpoint.retry_schedule[1].label("first_delay"),
+            func.coalesce(Endpoint.throttle_rate, Application.throttle_rate).is_not(None).label("is_limited"),
+            gate.exists().label("has_gate"),
+        )
+        .outerjoin(Endpoint, is_its_own)
+        .where(
+            Application.organisation_id == func.any(bindparam("organisations", type_=ARRAY(Uuid))),
+            or_(
+                Application.id == func.any(bindparam("ids", type_=ARRAY(Uuid))),
+                Application.uid == func.any(bindparam("uids", type_=ARRAY(Text))),
+            ),
+            Application.deleted_at.is_(None),
+        )
     )
 
 
@@ -75,25 +101,6 @@ def insert_application() -> Insert:
     names = ("organisation_id", "id", "uid", "name", "throttle_rate", "metadata")
     values: dict[str, Any] = {name: bindparam(name) for name in names}
     return insert(table_of(Application)).values(values).on_conflict_do_nothing()
-
-
-@cache
-def endpoints() -> Select[*tuple[Any, ...]]:
-    """What fan-out must know of the enabled endpoints of `applications`."""
-    return select(
-        Endpoint.application_id,
-        Endpoint.id,
-        Endpoint.event_types,
-        Endpoint.channels,
-        Endpoint.feature_flags,
-        Endpoint.throttle_rate,
-        Endpoint.retry_schedule[1].label("first_delay"),
-    ).where(
-        Endpoint.organisation_id == func.any(bindparam("organisations", type_=ARRAY(Uuid))),
-        Endpoint.application_id == func.any(bindparam("applications", type_=ARRAY(Uuid))),
-        Endpoint.disabled.is_(False),
-        Endpoint.deleted_at.is_(None),
-    )
 
 
 @cache
@@ -172,73 +179,101 @@ def insert_event_ids() -> Insert:
     )
 
 
+MESSAGE = (
+    "place",
+    "organisation_id",
+    "id",
+    "application_id",
+    "event_type",
+    "event_id",
+    "channels",
+    "tags",
+    "deliver_at",
+    "created_at",
+    "payload_expires_at",
+    "fan_out",
+    "expires_on",
+    "content_type",
+    "body",
+)
+OWED = ("of", "endpoint_id", "state", "first_delay")
+
+
 @cache
-def insert_messages() -> Insert:
-    """Stores messages; lists come as JSON text, the fan-out as an array's text."""
-    given = unnest(
-        organisation_id=Uuid(),
-        id=Uuid(),
-        application_id=Uuid(),
-        event_type=Text(),
-        event_id=Text(),
-        channels=Text(),
-        tags=Text(),
-        deliver_at=MOMENT,
-        created_at=MOMENT,
-        payload_expires_at=MOMENT,
-        fan_out=Text(),
-    )
+def store() -> Insert:
+    """Stores messages with the bytes to be sent, and owes them to endpoints, in one statement.
+
+    Lists come as JSON text, the fan-out as an array's text. `of` is the place of the message that is owed.
+    """
+    given = select(
+        unnest(
+            place=Integer(),
+            organisation_id=Uuid(),
+            id=Uuid(),
+            application_id=Uuid(),
+            event_type=Text(),
+            event_id=Text(),
+            channels=Text(),
+            tags=Text(),
+            deliver_at=MOMENT,
+            created_at=MOMENT,
+            payload_expires_at=MOMENT,
+            fan_out=Text(),
+            expires_on=Date(),
+            content_type=Text(),
+            body=LargeBinary(),
+        )
+    ).cte("message")
+    return _owe(given).add_cte(_insert_messages(given).cte("stored"), _insert_payloads(given).cte("kept"))
+
+
+def _insert_messages(given: CTE) -> Insert:
+    table = table_of(Message)
     casts: dict[str, Any] = {"channels": JSONB, "tags": JSONB, "fan_out": ARRAY(Uuid)}
-    columns = [cast(one, casts[one.key]) if one.key in casts else one for one in given.c]
-    return insert(table_of(Message)).from_select([one.key for one in given.c], select(*columns))
+    names = [one.key for one in given.c if one.key in table.c]
+    columns = [cast(given.c[name], casts[name]) if name in casts else given.c[name] for name in names]
+    return insert(table).from_select(names, select(*columns))
 
 
-@cache
-def insert_payloads() -> Insert:
-    """Stores the bytes to be sent."""
-    given = unnest(
-        organisation_id=Uuid(), message_id=Uuid(), expires_on=Date(), content_type=Text(), body=LargeBinary()
-    )
-    return insert(table_of(Payload)).from_select([one.key for one in given.c], select(given))
+def _insert_payloads(given: CTE) -> Insert:
+    names = ("organisation_id", "id", "expires_on", "content_type", "body")
+    columns = ["organisation_id", "message_id", *names[2:]]
+    return insert(table_of(Payload)).from_select(columns, select(*(given.c[name] for name in names)))
 
 
-@cache
-def insert_due() -> Insert:
-    """Owes messages to endpoints, from now on or from `deliver_at`, after what the schedule says before the first try.
+def _owe(message: CTE) -> Insert:
+    """Owes from now on or from `deliver_at`, after what the retry schedule says before the first try.
 
     `first_delay` is the endpoint's, which wins over the event type's over the organisation's. What is not due yet
     waits by its time, and meets the gate when the time has come.
     """
-    given = unnest(
-        organisation_id=Uuid(),
-        endpoint_id=Uuid(),
-        message_id=Uuid(),
-        application_id=Uuid(),
-        state=SmallInteger(),
-        expires_on=Date(),
-        event_type=Text(),
-        deliver_at=MOMENT,
-        first_delay=Integer(),
-    )
+    given = unnest(of=Integer(), endpoint_id=Uuid(), state=SmallInteger(), first_delay=Integer())
     kind, owner = table_of(EventType), table_of(Organisation)
     delay = func.coalesce(given.c.first_delay, kind.c.retry_schedule[1], owner.c.retry_schedule[1], 0)
     # The same jitter as between tries.
     wait = delay * literal_column("(0.8 + 0.4 * random()) * interval '1 second'")
-    is_later = or_(delay > 0, given.c.deliver_at > func.now())
+    is_later = or_(delay > 0, message.c.deliver_at > func.now())
     values: dict[str, Any] = {
-        **{one.key: one for one in given.c if one.key not in {"state", "deliver_at", "first_delay"}},
+        "organisation_id": message.c.organisation_id,
+        "endpoint_id": given.c.endpoint_id,
+        "message_id": message.c.id,
+        "application_id": message.c.application_id,
+        "expires_on": message.c.expires_on,
+        "event_type": message.c.event_type,
         "state": case((is_later, _small(DueState.ready)), else_=given.c.state),
-        "due_at": func.greatest(func.now(), given.c.deliver_at) + wait,
+        "due_at": func.greatest(func.now(), message.c.deliver_at) + wait,
         "trigger": _small(Trigger.scheduled),
         "lane": _small(Lane.first),
         "attempt": _small(0),
         "failures": _small(0),
     }
+    is_of_kind = and_(kind.c.organisation_id == message.c.organisation_id, kind.c.name == message.c.event_type)
     owed = (
         select(*values.values())
         .select_from(given)
-        .join(owner, owner.c.id == given.c.organisation_id)
-        .outerjoin(kind, and_(kind.c.organisation_id == given.c.organisation_id, kind.c.name == given.c.event_type))
+        .join(message, message.c.place == given.c.of)
+        .join(owner, owner.c.id == message.c.organisation_id)
+        .outerjoin(kind, is_of_kind)
     )
     return insert(table_of(DueDelivery)).from_select(list(values), owed)
 

@@ -89,16 +89,23 @@ class Replayed:
 Result = Accepted | Replayed | Problem
 
 
+@dataclass(frozen=True, slots=True)
+class _Target:
+    """An application, and what fan-out must know of its endpoints: rows of queries.targets."""
+
+    id: UUID
+    endpoints: list[tuple[Any, Subscription]] = field(default_factory=list)
+
+
 @dataclass(slots=True)
 class _Entry:
-    """A message of the batch on its way: its application once found, its fan-out, and what came of it.
+    """A message of the batch on its way: its target once found, its fan-out, and what came of it.
 
     `twin` is the same request, earlier in the batch; what refuses that one refuses this one.
     """
 
     incoming: Incoming
-    application_id: UUID | None = None
-    throttled: bool = False
+    target: _Target | None = None
     owed: list[Any] = field(default_factory=list)
     result: Result | None = None
     twin: "_Entry | None" = None
@@ -109,7 +116,7 @@ def accept(db: Session, batch: Sequence[Incoming]) -> list[Result]:
     entries = [_Entry(one) for one in batch]
     organisations = sorted({one.organisation_id for one in batch})
     enter_tenants(db, organisations)
-    _find_applications(db, organisations, entries)
+    _find_targets(db, organisations, entries)
     _take_idempotency_keys(db, organisations, _open(entries))
     _take_event_ids(db, _open(entries))
     _fan_out(db, organisations, list(_open(entries)))
@@ -127,14 +134,14 @@ def _conclude(entry: _Entry) -> Result:
     return entry.result or Accepted(entry.incoming.message_id, len(entry.owed))
 
 
-def _find_applications(db: Session, organisations: list[UUID], entries: Sequence[_Entry]) -> None:
-    _match_applications(db, organisations, entries)
-    asked = [entry for entry in entries if entry.application_id is None and entry.incoming.new_application]
+def _find_targets(db: Session, organisations: list[UUID], entries: Sequence[_Entry]) -> None:
+    _match_targets(db, organisations, entries)
+    asked = [entry for entry in entries if entry.target is None and entry.incoming.new_application]
     if asked:
         _make_applications(db, asked)
-        _match_applications(db, organisations, asked)
+        _match_targets(db, organisations, asked)
     for entry in entries:
-        if entry.application_id is None:
+        if entry.target is None:
             entry.result = not_found("Application")
 
 
@@ -153,20 +160,29 @@ def _make_applications(db: Session, entries: Sequence[_Entry]) -> None:
         db.execute(queries.insert_application(), values)
 
 
-def _match_applications(db: Session, organisations: list[UUID], entries: Sequence[_Entry]) -> None:
+def _match_targets(db: Session, organisations: list[UUID], entries: Sequence[_Entry]) -> None:
     refs = {ref for entry in entries for ref in _refs(entry.incoming)}
     by_id = {ref: decoded for ref in refs if (decoded := ids.decode("app", ref))}
-    parameters = {"organisations": organisations, "ids": list(by_id.values()), "uids": list(refs)}
-    found: dict[tuple[UUID, str, UUID | str | None], Any] = {}
-    for row in db.execute(queries.applications(), parameters):
-        found[row.organisation_id, row.kind, row.id] = row
-        found[row.organisation_id, row.kind, row.uid] = row
+    found = _read_targets(db, organisations, list(by_id.values()), list(refs))
     for entry in entries:
         owner = (entry.incoming.organisation_id, entry.incoming.kind)
         names = [name for ref in _refs(entry.incoming) for name in (by_id.get(ref), ref) if name]
-        for row in (found[*owner, name] for name in reversed(names) if (*owner, name) in found):
-            entry.application_id = row.id
-            entry.throttled = row.throttle_rate is not None
+        entry.target = next((found[*owner, name] for name in names if (*owner, name) in found), None)
+
+
+Named = Mapping[tuple[UUID, str, UUID | str | None], _Target]
+
+
+def _read_targets(db: Session, organisations: list[UUID], by_id: list[UUID], uids: list[str]) -> Named:
+    """What the ids and uids name, by organisation, kind and name."""
+    found: dict[tuple[UUID, str, UUID | str | None], _Target] = {}
+    parameters = {"organisations": organisations, "ids": by_id, "uids": uids}
+    for row in db.execute(queries.targets(), parameters):
+        target = found.setdefault((row.organisation_id, row.kind, row.id), _Target(row.id))
+        found[row.organisation_id, row.kind, row.uid] = target
+        if row.endpoint_id is not None:
+            target.endpoints.append((row, _subscription(row)))
+    return found
 
 
 def _refs(incoming: Incoming) -> tuple[str, ...]:
@@ -224,8 +240,7 @@ def _take_event_ids(db: Session, entries: Iterable[_Entry]) -> None:
     if not asked:
         return
     rows = [
-        (one.incoming.organisation_id, one.application_id, one.incoming.event_id, one.incoming.message_id)
-        for one in asked
+        (one.incoming.organisation_id, _target(one).id, one.incoming.event_id, one.incoming.message_id) for one in asked
     ]
     names = ("organisation_id", "application_id", "event_id", "message_id")
     taken = set(db.scalars(queries.insert_event_ids(), transpose(rows, *names)))
@@ -241,19 +256,19 @@ def _release_keys(db: Session, refused: Sequence[_Entry]) -> None:
         db.execute(queries.release_idempotency_keys(), transpose(rows, "organisation_id", "key"))
 
 
+def _target(entry: _Entry) -> _Target:
+    assert entry.target is not None
+    return entry.target
+
+
 def _fan_out(db: Session, organisations: list[UUID], entries: Sequence[_Entry]) -> None:
-    applications = list({entry.application_id for entry in entries})
-    parameters = {"organisations": organisations, "applications": applications}
-    found = defaultdict(list)
-    for row in db.execute(queries.endpoints(), parameters) if applications else ():
-        found[row.application_id].append((row, _subscription(row)))
-    flags = _flags(db, organisations, entries, found)
+    flags = _flags(db, organisations, entries)
     for entry in entries:
-        candidates = found[entry.application_id] if entry.application_id else []
+        candidates = _target(entry).endpoints
         entry.owed = [row for row, subscription in candidates if _is_owed(entry.incoming, row, subscription, flags)]
 
 
-def _subscription(row: Any) -> Subscription:  # noqa: ANN401 a row of queries.endpoints
+def _subscription(row: Any) -> Subscription:  # noqa: ANN401 a row of queries.targets
     return Subscription(_set(row.event_types), _set(row.channels), feature_flags=_set(row.feature_flags))
 
 
@@ -266,14 +281,14 @@ Flags = Mapping[tuple[UUID, str], frozenset[str]]
 
 def _is_owed(incoming: Incoming, row: Any, subscription: Subscription, flags: Flags) -> bool:  # noqa: ANN401 see above
     if incoming.endpoint_id is not None:
-        return bool(row.id == incoming.endpoint_id)
+        return bool(row.endpoint_id == incoming.endpoint_id)
     channels = frozenset(incoming.channels or ())
     event_flags = flags.get((incoming.organisation_id, incoming.event_type), frozenset())
     return matches(subscription, incoming.event_type, channels, event_flags)
 
 
-def _flags(db: Session, organisations: list[UUID], entries: Sequence[_Entry], found: Mapping[Any, Any]) -> Flags:
-    if not any(subscription.feature_flags is not None for rows in found.values() for _, subscription in rows):
+def _flags(db: Session, organisations: list[UUID], entries: Sequence[_Entry]) -> Flags:
+    if not any(one.feature_flags is not None for entry in entries for _, one in _target(entry).endpoints):
         return {}
     names = list({entry.incoming.event_type for entry in entries})
     rows = db.execute(queries.event_type_flags(), {"organisations": organisations, "names": names})
@@ -288,35 +303,25 @@ def _store(db: Session, entries: Sequence[_Entry]) -> None:
         {ids.timestamp(one.incoming.message_id).date() for one in entries},
         {one.incoming.expires_at.date() for one in entries},
     )
-    messages = [_message_row(entry) for entry in entries]
-    db.execute(queries.insert_messages(), transpose(messages, *_MESSAGE_COLUMNS))
-    payloads = [_payload_row(entry.incoming) for entry in entries]
-    names = ("organisation_id", "message_id", "expires_on", "content_type", "body")
-    db.execute(queries.insert_payloads(), transpose(payloads, *names))
-    _owe(db, [(entry, row) for entry in entries for row in entry.owed])
+    gated = _gated(db, entries)
+    messages = [_message_row(place, entry) for place, entry in enumerate(entries)]
+    owed = [
+        (place, row.endpoint_id, int(DueState.held if row.endpoint_id in gated else DueState.ready), row.first_delay)
+        for place, entry in enumerate(entries)
+        for row in entry.owed
+    ]
+    db.execute(queries.store(), transpose(messages, *queries.MESSAGE) | transpose(owed, *queries.OWED))
+    if owed:
+        ask(db, Wake.delivery)
 
 
-_MESSAGE_COLUMNS = (
-    "organisation_id",
-    "id",
-    "application_id",
-    "event_type",
-    "event_id",
-    "channels",
-    "tags",
-    "deliver_at",
-    "created_at",
-    "payload_expires_at",
-    "fan_out",
-)
-
-
-def _message_row(entry: _Entry) -> tuple[Any, ...]:
+def _message_row(place: int, entry: _Entry) -> tuple[Any, ...]:
     one = entry.incoming
     return (
+        place,
         one.organisation_id,
         one.message_id,
-        entry.application_id,
+        _target(entry).id,
         one.event_type,
         one.event_id,
         _json(one.channels),
@@ -324,7 +329,10 @@ def _message_row(entry: _Entry) -> tuple[Any, ...]:
         one.deliver_at,
         ids.timestamp(one.message_id),
         one.expires_at,
-        "{" + ",".join(str(row.id) for row in entry.owed) + "}",
+        "{" + ",".join([row.endpoint_id.hex for row in entry.owed]) + "}",
+        one.expires_at.date(),
+        one.content_type,
+        one.body,
     )
 
 
@@ -332,54 +340,19 @@ def _json(values: tuple[str, ...] | None) -> str | None:
     return None if values is None else json.dumps(values)
 
 
-def _payload_row(one: Incoming) -> tuple[Any, ...]:
-    return one.organisation_id, one.message_id, one.expires_at.date(), one.content_type, one.body
-
-
-def _owe(db: Session, owed: Sequence[tuple[_Entry, Any]]) -> None:
-    if not owed:
-        return
-    gated = _gated(db, owed)
-    rows = [_due_row(entry, row, held=row.id in gated) for entry, row in owed]
-    names = (
-        "organisation_id",
-        "endpoint_id",
-        "message_id",
-        "application_id",
-        "state",
-        "expires_on",
-        "event_type",
-        "deliver_at",
-        "first_delay",
-    )
-    db.execute(queries.insert_due(), transpose(rows, *names))
-    ask(db, Wake.delivery)
-
-
-def _due_row(entry: _Entry, endpoint: Any, *, held: bool) -> tuple[Any, ...]:  # noqa: ANN401 a row of queries.endpoints
-    one = entry.incoming
-    return (
-        one.organisation_id,
-        endpoint.id,
-        one.message_id,
-        entry.application_id,
-        int(DueState.held if held else DueState.ready),
-        one.expires_at.date(),
-        one.event_type,
-        one.deliver_at,
-        endpoint.first_delay,
-    )
-
-
-def _gated(db: Session, owed: Sequence[tuple[_Entry, Any]]) -> set[UUID]:
+def _gated(db: Session, entries: Sequence[_Entry]) -> set[UUID]:
     """The endpoints whose deliveries wait behind a gate: those that are congested, and those with a rate."""
-    owners = {row.id: (entry.incoming.organisation_id, entry.application_id) for entry, row in owed}
-    limited = {row.id for entry, row in owed if entry.throttled or row.throttle_rate is not None}
+    owed = {row.endpoint_id: row for entry in entries for row in entry.owed}
+    limited = [row for row in owed.values() if row.is_limited]
     if limited:
-        rows = [(owners[one][0], one, owners[one][1]) for one in limited]
+        rows = [(row.organisation_id, row.endpoint_id, row.id) for row in limited]
         db.execute(queries.open_gates(), transpose(rows, "organisation_id", "endpoint_id", "application_id"))
-    organisations = list({organisation for organisation, _ in owners.values()})
-    return set(db.scalars(queries.gates(), {"organisations": organisations, "endpoints": list(owners)}))
+    behind = [row for row in owed.values() if row.is_limited or row.has_gate]
+    if not behind:
+        return set()
+    organisations = list({row.organisation_id for row in behind})
+    parameters = {"organisations": organisations, "endpoints": [row.endpoint_id for row in behind]}
+    return set(db.scalars(queries.gates(), parameters))
 
 
 def ensure_partitions(db: Session, days: Iterable[date], expiries: Iterable[date] = ()) -> None:
