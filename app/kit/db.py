@@ -18,6 +18,10 @@ NAMING = {
     "pk": "pk_%(table_name)s",
 }
 TENANTS_SETTING = "app.organisations"
+# Whoever is cut off in the middle of a transaction keeps its locks for so long; the server ends it then.
+IDLE_IN_TRANSACTION = "5s"
+# A peer that was dropped without a word is found out after 25 s instead of hours.
+KEEPALIVE = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 25_000}
 
 
 class Base(DeclarativeBase):
@@ -43,7 +47,12 @@ def make_async_engine(url: str, *, pool_size: int, pooler: bool = False, name: s
     if pooler:
         connect |= {"statement_cache_size": 0, "prepared_statement_cache_size": 0}
     else:
-        connect |= {"server_settings": {"application_name": name, "jit": "off", "plan_cache_mode": "force_custom_plan"}}
+        connect["server_settings"] = {
+            "application_name": name,
+            "jit": "off",
+            "plan_cache_mode": "force_custom_plan",
+            "idle_in_transaction_session_timeout": IDLE_IN_TRANSACTION,
+        }
     return create_async_engine(
         make_url(url).set(drivername="postgresql+asyncpg"),
         pool_size=pool_size,
@@ -66,7 +75,8 @@ def make_engine(url: str, *, pool_size: int = 4, name: str = "postrider-worker")
             "application_name": name,
             "context": adapters(),
             "prepare_threshold": None,
-            "options": "-c jit=off",
+            "options": f"-c jit=off -c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION}",
+            **KEEPALIVE,
         },
     )
 

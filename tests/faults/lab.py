@@ -4,7 +4,7 @@ import math
 import secrets
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -118,6 +118,20 @@ def start_worker_again(system: System) -> None:
     system.start_part("worker", f"--processes={WORKER_PROCESSES}")
 
 
+@contextmanager
+def second_worker(system: System, folder: Path, environment: Mapping[str, str]) -> Iterator[Child]:
+    """One more worker, of one process, with some of its environment changed."""
+    argv = [sys.executable, "-m", "app.cli.main", "worker", "--processes=1"]
+    program = Program(
+        "worker-2", argv, folder / "worker-2.log", env={**system.environment, **environment}, cwd=ROOT, stop_seconds=15
+    )
+    child = Child(program, folder)
+    try:
+        yield child
+    finally:
+        child.stop()
+
+
 def api_children(system: System) -> list[int]:
     """The processes that serve requests."""
     return descendants(system.children["api"].pid)
@@ -195,6 +209,14 @@ class Scene:
         rows = self.lab.postgres.query(statement, applications, database=self.database)
         return frozenset(ids.encode("msg", row[0]) for row in rows)
 
+    def written_twice(self) -> int:
+        """How many deliveries have more than one successful attempt on record."""
+        statement = (
+            "SELECT count(*) FROM (SELECT 1 FROM attempts WHERE organisation_id = ANY(%s) AND status = 0 "
+            "GROUP BY endpoint_id, message_id HAVING count(*) > 1) AS twice"
+        )
+        return self._count(statement)
+
     def note_in_flight(self) -> int:
         """Lets as many come twice as are in flight at this moment, right after a kill."""
         count = self.in_flight()
@@ -204,6 +226,10 @@ class Scene:
     def settle(self, seconds: float) -> float:
         """The seconds until nothing is owed any more."""
         return wait_for(lambda: self.open() == 0, seconds, f"the end of {self.name}'s deliveries")
+
+    def settle_these(self, messages: Collection[str], seconds: float) -> float:
+        """The seconds until none of these messages is owed any more."""
+        return wait_for(lambda: self.owed().isdisjoint(messages), seconds, f"the end of some of {self.name}'s")
 
     def receipts(self) -> list[Receipt]:
         """What has come to the scene's endpoints, oldest first."""

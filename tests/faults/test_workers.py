@@ -3,7 +3,7 @@
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 
 import pytest
 
@@ -85,7 +85,7 @@ def test_f03_killed_between_the_answer_and_the_commit(lab: Lab, installation: Sy
             unrecorded |= lost
             start_worker_again(installation)
             wait_for(lambda: len(deliverers(installation)) >= WORKER_PROCESSES, 30, "new workers")
-            recoveries.append(_wait_until_settled(scene, lost))
+            recoveries.append(scene.settle_these(lost, 30))
         book = load.stop()
     scene.settle(30)
     scene.bound = len(unrecorded)
@@ -96,14 +96,10 @@ def test_f03_killed_between_the_answer_and_the_commit(lab: Lab, installation: Sy
     assert max(recoveries) <= LEASE_SECONDS + SLACK_SECONDS
 
 
-def _wait_until_settled(scene: Scene, messages: Collection[str]) -> float:
-    return wait_for(lambda: scene.owed().isdisjoint(messages), 30, "what was not recorded")
-
-
 def test_f02_frozen_workers(lab: Lab, installation: System) -> None:
     scene = Scene(lab, installation, "F02 worker frozen beyond its lease", tenants=8)
     scene.behave(Behaviour(after=0.2))
-    with scene.load(rate=100) as load:
+    with scene.load(rate=100 if lab.bounded else 150) as load:
         for _ in range(1 if lab.bounded else 20):
             time.sleep(2)
             with frozen(deliverers(installation)[:1]):
