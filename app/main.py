@@ -23,7 +23,8 @@ from app.features.deliveries.router import router as deliveries
 from app.features.endpoints.router import router as endpoints
 from app.features.event_types.router import router as event_types
 from app.features.health.router import router as health
-from app.features.messages.committer import Committer, FairQueue
+from app.features.messages.admission import Admission
+from app.features.messages.committer import Committer
 from app.features.messages.ingest_lane import IngestLane
 from app.features.messages.ingest_router import router as ingest
 from app.features.messages.router import router as messages
@@ -143,8 +144,8 @@ def _waker(broker_url: str) -> Iterator[Waker]:
 @asynccontextmanager
 async def _committer(app: FastAPI) -> AsyncIterator[Committer]:
     ingest = app.state.settings.ingest
-    queue = FairQueue(ingest.queue, ingest.queue_per_organisation)
-    committer = Committer(app.state.sessions, queue, batch=ingest.batch, wake=app.state.waker.wake)
+    app.state.admission = Admission(ingest.batch)
+    committer = Committer(app.state.sessions, batch=ingest.batch, wake=app.state.waker.wake)
     running = asyncio.create_task(committer.run(), name="committer")
     try:
         yield committer

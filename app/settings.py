@@ -97,8 +97,6 @@ class Ingest(BaseModel):
     """The bounds of the group commit."""
 
     batch: PositiveInt = 128
-    queue: PositiveInt = 4096
-    queue_per_organisation: PositiveInt = 1024
     max_body_bytes: PositiveInt = 1024 * 1024
 
 

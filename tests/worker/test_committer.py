@@ -1,11 +1,10 @@
-"""The group commit: fair between organisations, durable before it answers, and nobody's fault is another's."""
+"""The group commit: durable before it answers, and nobody's fault is another's."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, date, datetime, time
 from typing import Any
-from uuid import UUID
 
 import psycopg
 import pytest
@@ -14,8 +13,8 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from app.cli.dev.ports import any_free
 from app.cli.dev.roles import DatabaseUrls
-from app.features.messages.committer import Committer, FairQueue
-from app.features.messages.operations import Accepted, Incoming, Once, Replayed
+from app.features.messages.committer import Committer
+from app.features.messages.operations import Accepted, Once, Replayed
 from app.kit.clock import new_id
 from app.kit.db import make_async_engine, make_async_sessions, table_of
 from app.kit.errors import Kind, Problem
@@ -36,13 +35,11 @@ def app(house: House) -> App:
 async def running(
     sessions: Sessions,
     *,
-    limit: int = 1000,
-    share: int = 1000,
     batch: int = 128,
     wake: Callable[[], None] = lambda: None,
 ) -> AsyncIterator[Committer]:
     """A committer as a process of the API runs it."""
-    committer = Committer(sessions, FairQueue(limit, share), batch=batch, wake=wake)
+    committer = Committer(sessions, batch=batch, wake=wake)
     task = asyncio.create_task(committer.run())
     try:
         yield committer
@@ -53,53 +50,6 @@ async def running(
 
 async def outcomes(*waiting: Awaitable[Any]) -> list[Any]:
     return await asyncio.gather(*waiting, return_exceptions=True)
-
-
-class TestFairQueue:
-    @staticmethod
-    def filled(queue: FairQueue, organisations: Sequence[UUID]) -> list[Incoming]:
-        """Puts a message of each organisation, in this order."""
-        loop, batch = asyncio.get_running_loop(), [App(one, one).incoming() for one in organisations]
-        for one in batch:
-            queue.put((one, loop.create_future()))
-        return batch
-
-    async def test_organisations_take_turns(self) -> None:
-        queue, a, b, c = FairQueue(100, 100), new_id(), new_id(), new_id()
-        batch = self.filled(queue, [a, a, a, a, b, b, c])
-        order = [batch.index(incoming) for incoming, _ in queue.take(100)]
-        assert order == [0, 4, 6, 1, 5, 2, 3]
-        assert len(queue) == 0
-
-    async def test_a_small_batch_goes_on_where_the_last_one_ended(self) -> None:
-        queue, a, b = FairQueue(100, 100), new_id(), new_id()
-        batch = self.filled(queue, [a, a, a, b, b])
-        order = [batch.index(incoming) for _ in range(5) for incoming, _ in queue.take(1)]
-        assert order == [0, 3, 1, 4, 2]
-
-    async def test_an_organisation_has_no_more_than_its_share(self) -> None:
-        queue, a, b = FairQueue(100, 3), new_id(), new_id()
-        self.filled(queue, [a, a])
-        assert not queue.is_full_for(a)
-        self.filled(queue, [a])
-        assert queue.is_full_for(a)
-        assert not queue.is_full_for(b)
-        with pytest.raises(Problem) as refused:
-            self.filled(queue, [a])
-        assert (refused.value.kind, refused.value.retry_after) == (Kind.too_many, 1)
-
-    async def test_those_who_fill_it_keep_nobody_else_out(self) -> None:
-        queue, floods, other = FairQueue(12, 6), [new_id(), new_id()], new_id()
-        self.filled(queue, floods * 6)
-        assert [queue.is_full_for(one) for one in floods] == [True, True]
-        self.filled(queue, [other] * 4)
-        assert queue.is_full_for(other)
-
-    async def test_what_is_taken_makes_room(self) -> None:
-        queue, a = FairQueue(2, 2), new_id()
-        self.filled(queue, [a, a])
-        queue.take(1)
-        assert not queue.is_full_for(a)
 
 
 class TestCommitting:
@@ -168,40 +118,6 @@ class TestCommitting:
             assert isinstance(await stays, Accepted)
         assert gone.cancelled()
         assert len(house.messages(app)) == 2
-
-    async def test_one_organisations_flood_does_not_delay_anothers_message(
-        self, house: House, api_sessions: Sessions, app: App
-    ) -> None:
-        other, order = house.app(), list[UUID]()
-
-        async def send(one: App) -> None:
-            await committer.accept(one.incoming())
-            order.append(one.organisation_id)
-
-        async with running(api_sessions, batch=10) as committer:
-            flood = [asyncio.create_task(send(app)) for _ in range(100)]
-            await asyncio.sleep(0)
-            await send(other)
-            await asyncio.gather(*flood)
-        assert order.index(other.organisation_id) <= 20
-
-
-class TestRoom:
-    async def test_a_full_queue_is_said_before_the_message_is_read(self, api_sessions: Sessions, app: App) -> None:
-        committer = Committer(api_sessions, FairQueue(10, 2), batch=10, wake=lambda: None)
-        waiting = [asyncio.create_task(committer.accept(app.incoming())) for _ in range(2)]
-        await asyncio.sleep(0)
-        with pytest.raises(Problem) as refused:
-            committer.check_room(app.organisation_id)
-        assert (refused.value.kind, refused.value.code, refused.value.retry_after) == (
-            Kind.too_many,
-            "limit_reached",
-            1,
-        )
-        committer.check_room(new_id())
-        committer.close()
-        await committer.run()
-        assert all(isinstance(one, Accepted) for one in await asyncio.gather(*waiting))
 
     async def test_closing_commits_what_waits(self, house: House, api_sessions: Sessions, app: App) -> None:
         async with running(api_sessions, batch=5) as committer:

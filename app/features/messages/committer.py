@@ -1,4 +1,4 @@
-"""Group commit: one transaction stores what many requests brought, fairly between organisations.
+"""Group commit: one transaction stores what many requests brought, in the order in which they were admitted.
 
 This is the one named exception to "one transaction per request". A request holds no connection while it waits,
 a message that cannot be stored fails its own request only, and a client that goes away does not cancel its message.
@@ -6,16 +6,15 @@ a message that cannot be stored fails its own request only, and a client that go
 
 import asyncio
 import logging
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable, Sequence
-from uuid import UUID
 
 import asyncpg
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
-from app.features.messages.operations import Accepted, Incoming, Replayed, Result, accept, forget_partitions, too_many
+from app.features.messages.operations import Accepted, Incoming, Replayed, Result, accept, forget_partitions
 from app.kit.errors import Kind, Problem
 
 Outcome = Result | Exception
@@ -29,78 +28,28 @@ PATIENCE_SECONDS = 10.0
 logger = logging.getLogger(__name__)
 
 
-class FairQueue:
-    """Messages waiting, first in first out within an organisation, in turns between organisations."""
-
-    def __init__(self, limit: int, limit_per_organisation: int) -> None:
-        self._limit = limit
-        self._share = limit_per_organisation
-        self._length = 0
-        self._queues: OrderedDict[UUID, deque[Waiting]] = OrderedDict()
-
-    def __len__(self) -> int:
-        return self._length
-
-    def is_full_for(self, organisation_id: UUID) -> bool:
-        """Whether the organisation has as much waiting as may be.
-
-        When everyone together has, that is an even part of the whole: those who fill the queue keep nobody else out.
-        """
-        mine = len(self._queues.get(organisation_id, ()))
-        if mine >= self._share or self._length < self._limit:
-            return mine >= self._share
-        everyone = len(self._queues) + (organisation_id not in self._queues)
-        return mine >= self._limit // everyone
-
-    def put(self, waiting: Waiting) -> None:
-        """Adds one; Problem `too_many` when there is no room."""
-        organisation_id = waiting[0].organisation_id
-        if self.is_full_for(organisation_id):
-            detail = "Too many messages of your organisation are waiting to be stored; slow down"
-            raise too_many(detail, retry_after=1)
-        self._queues.setdefault(organisation_id, deque()).append(waiting)
-        self._length += 1
-
-    def take(self, most: int) -> list[Waiting]:
-        """Removes up to `most`, one of each organisation in turn."""
-        taken: list[Waiting] = []
-        while self._queues and len(taken) < most:
-            organisation_id, queue = self._queues.popitem(last=False)
-            taken.append(queue.popleft())
-            if queue:
-                self._queues[organisation_id] = queue
-        self._length -= len(taken)
-        return taken
-
-
 class Committer:
     """Owns the session that stores messages; one for each process, run by `run`."""
 
     def __init__(
         self,
         sessions: async_sessionmaker[AsyncSession],
-        queue: FairQueue,
         *,
         batch: int,
         wake: Callable[[], None],
     ) -> None:
         self._sessions = sessions
-        self._queue = queue
+        self._queue: deque[Waiting] = deque()
         self._batch = batch
         self._wake = wake
         self._filled = asyncio.Event()
         self._closing = False
 
-    def check_room(self, organisation_id: UUID) -> None:
-        """Problem `too_many` when a message of this organisation would be refused; cheap, before it is read."""
-        if self._queue.is_full_for(organisation_id):
-            raise too_many("Too many messages of your organisation are waiting to be stored; slow down", retry_after=1)
-
     async def accept(self, incoming: Incoming) -> Accepted | Replayed:
         """Returns when the message is durable; raises the Problem that refused it."""
         loop = asyncio.get_running_loop()
         result: asyncio.Future[Outcome] = loop.create_future()
-        self._queue.put((incoming, result))
+        self._queue.append((incoming, result))
         self._filled.set()
         patience = loop.call_later(PATIENCE_SECONDS, _give_up, result)
         try:
@@ -114,11 +63,11 @@ class Committer:
 
     async def run(self) -> None:
         """Commits batch after batch until `close`, and what is left then."""
-        while not self._closing or len(self._queue):
-            if not len(self._queue):
+        while not self._closing or self._queue:
+            if not self._queue:
                 self._filled.clear()
                 await self._filled.wait()
-            await self._commit(self._queue.take(self._batch))
+            await self._commit([self._queue.popleft() for _ in range(min(self._batch, len(self._queue)))])
 
     def close(self) -> None:
         """Lets `run` end once the queue is empty."""

@@ -6,6 +6,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.auth.idempotency import REPLAYED
+from app.features.messages.admission import Admission
 from app.features.messages.committer import Committer
 from app.features.messages.ingest_router import refuse_own
 from app.features.messages.posting import JSON, Post, read
@@ -83,14 +84,20 @@ async def _take(
 ) -> tuple[int, bytes, bool]:
     state = scope["app"].state
     committer: Committer = state.committer
+    admission: Admission = state.admission
     caller = await state.callers.identify(headers[b"authorization"][len(_BEARER) :].decode("latin-1").strip())
     if not caller.is_organisation:
         raise forbidden()
-    committer.check_room(caller.organisation_id)
     refuse_own(_text(headers.get(_MARK)), state.markers)
     key = _text(headers.get(b"idempotency-key"))
-    ask = read(Post(caller, application, scope["path"], await _body(receive), key))
-    return ask.answer(await committer.accept(ask.incoming))
+    await admission.check(caller.organisation_id)
+    body = await _body(receive)
+    await admission.enter(caller.organisation_id)
+    try:
+        ask = read(Post(caller, application, scope["path"], body, key))
+        return ask.answer(await committer.accept(ask.incoming))
+    finally:
+        admission.leave(caller.organisation_id)
 
 
 def _text(value: bytes | None) -> str | None:

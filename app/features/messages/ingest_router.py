@@ -8,6 +8,7 @@ from app.auth.dependencies import OrganisationCaller
 from app.auth.idempotency import DOCUMENTED as IDEMPOTENCY
 from app.auth.idempotency import REPLAYED
 from app.auth.resources import AppId
+from app.features.messages.admission import Admission
 from app.features.messages.committer import Committer
 from app.features.messages.posting import ACCEPTED, JSON, Post, read
 from app.features.messages.schemas import MessageBody, MessageOut
@@ -43,12 +44,19 @@ async def create_message(
 
     202 means that the message and what it owes are committed. `payload` is kept, signed and sent byte for byte.
     """
-    committer: Committer = request.app.state.committer
-    committer.check_room(caller.organisation_id)
-    refuse_own(request.headers.get(HEADER), request.app.state.markers)
+    state = request.app.state
+    committer: Committer = state.committer
+    admission: Admission = state.admission
+    refuse_own(request.headers.get(HEADER), state.markers)
     key = request.headers.get("idempotency-key")
-    ask = read(Post(caller, app_id, request.url.path, await request.body(), key, with_content))
-    status, body, repeats = ask.answer(await committer.accept(ask.incoming))
+    await admission.check(caller.organisation_id)
+    body = await request.body()
+    await admission.enter(caller.organisation_id)
+    try:
+        ask = read(Post(caller, app_id, request.url.path, body, key, with_content))
+        status, body, repeats = ask.answer(await committer.accept(ask.incoming))
+    finally:
+        admission.leave(caller.organisation_id)
     return Response(body, status, {REPLAYED: "true"} if repeats else None, JSON)
 
 

@@ -1,0 +1,134 @@
+"""A room that parties share: who may be inside at once, who waits in line, and whose turn is next."""
+
+from collections import deque
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+from heapq import heappop, heappush
+from typing import Generic, TypeVar
+
+K = TypeVar("K", bound=Hashable)
+T = TypeVar("T")
+LINE_PER_SHARE = 4
+
+
+@dataclass(slots=True)
+class _Party(Generic[T]):
+    """How many of a party are inside, when the last of them came, and who waits.
+
+    `called_on` says that the party stands in turns or rests; `seen` that it came since absent ones were forgotten.
+    """
+
+    inside: int = 0
+    since: float = 0.0
+    line: deque[T] = field(default_factory=deque)
+    called_on: bool = False
+    seen: bool = True
+
+
+class FairQueue(Generic[K, T]):
+    """First in first out within a party, in turns between parties, each with a share of the room.
+
+    A party alone has the whole `room`. While others are there, each has `share` places, and one with a line takes
+    them in rounds: once all of a round have left, it rests for as long as they were inside, or for an even part of
+    that where more have lines, so that a part of the time is left to those without. Whoever came within the last
+    `period` is there. Times are in seconds, of any clock that does not go back.
+    """
+
+    def __init__(self, room: int, *, share: int, period: float) -> None:
+        self._room = room
+        self._share = share
+        self._period = period
+        self._look_at = 0.0
+        self._inside = 0
+        self._lines = 0
+        self._parties: dict[K, _Party[T]] = {}
+        self._turns: deque[_Party[T]] = deque()
+        self._resting: list[tuple[float, int, _Party[T]]] = []
+        self._rests = 0
+
+    @property
+    def share(self) -> int:
+        """How many of a party may be inside now."""
+        return self._room if len(self._parties) <= 1 else self._share
+
+    @property
+    def wake_at(self) -> float | None:
+        """When `call` has somebody to call, whoever leaves."""
+        return self._resting[0][0] if self._resting else None
+
+    def enter(self, party: K, now: float) -> bool:
+        """Whether one more of the party may go in at once; if so, it is inside."""
+        if now >= self._look_at:
+            self._look_at = now + self._period
+            self._forget_absent()
+        one = self._parties.get(party)
+        if one is None:
+            one = self._parties[party] = _Party()
+        one.seen = True
+        if one.line or one.inside >= self.share or self._inside >= self._room:
+            return False
+        self._let_in(one, now)
+        return True
+
+    def is_full(self, party: K) -> bool:
+        """Whether one more of the party could neither go in nor stand in line."""
+        one = self._parties.get(party)
+        return one is not None and len(one.line) >= self.share * LINE_PER_SHARE
+
+    def line_up(self, party: K, ticket: T) -> bool:
+        """Whether there is room in the line of a party that could not go in; if so, the ticket is at its end."""
+        if self.is_full(party):
+            return False
+        one = self._parties[party]
+        self._lines += not one.line
+        one.line.append(ticket)
+        if not one.inside:
+            self._await_turn(one)
+        return True
+
+    def leave(self, party: K, now: float) -> list[T]:
+        """One of the party goes out; the tickets of those who are inside instead."""
+        one = self._parties[party]
+        one.inside -= 1
+        self._inside -= 1
+        if one.line and not one.called_on:
+            self._call_on(one, now)
+        return self.call(now) if self._turns or self._resting else []
+
+    def call(self, now: float) -> list[T]:
+        """The tickets of those whose turn it is; they are inside."""
+        while self._resting and self._resting[0][0] <= now:
+            self._turns.append(heappop(self._resting)[2])
+        called: list[T] = []
+        while self._turns and self._inside < self._room:
+            one = self._turns.popleft()
+            one.called_on = False
+            if one.inside < self.share:
+                called.append(one.line.popleft())
+                self._lines -= not one.line
+                self._let_in(one, now)
+                self._await_turn(one)
+        return called
+
+    def _let_in(self, one: _Party[T], now: float) -> None:
+        one.inside += 1
+        one.since = now
+        self._inside += 1
+
+    def _call_on(self, one: _Party[T], now: float) -> None:
+        if self.share == self._room:
+            self._await_turn(one)
+        elif not one.inside:
+            one.called_on = True
+            self._rests += 1
+            heappush(self._resting, (now + (now - one.since) / self._lines, self._rests, one))
+
+    def _await_turn(self, one: _Party[T]) -> None:
+        if one.line and not one.called_on and one.inside < self.share:
+            one.called_on = True
+            self._turns.append(one)
+
+    def _forget_absent(self) -> None:
+        self._parties = {key: one for key, one in self._parties.items() if one.seen or one.inside or one.line}
+        for one in self._parties.values():
+            one.seen = False
