@@ -7,14 +7,17 @@ from typing import Any
 from sqlalchemy import (
     ARRAY,
     CTE,
+    ColumnElement,
     Date,
     DateTime,
     Delete,
+    FromClause,
     Insert,
     Integer,
     LargeBinary,
     Select,
     SmallInteger,
+    TableValuedAlias,
     Text,
     Uuid,
     and_,
@@ -26,6 +29,8 @@ from sqlalchemy import (
     literal_column,
     or_,
     select,
+    true,
+    union_all,
 )
 from sqlalchemy.dialects.postgresql import JSONB, insert
 
@@ -51,48 +56,68 @@ MOMENT = DateTime(timezone=True)
 KEYS_KEPT = timedelta(hours=24)
 
 
+BY_ID = ("organisation_id", "id")
+BY_UID = ("owner_id", "uid")
+
+
 @cache
 def targets() -> Select[*tuple[Any, ...]]:
-    """The live applications among `organisations` that `ids` or `uids` name, each with its enabled endpoints.
+    """The live applications that ids of organisations or uids of owners name, each with its enabled endpoints.
 
     Of an application without one there is a row whose `endpoint_id` is null. `has_gate` says that deliveries wait
     before the endpoint at this moment.
     """
-    gate = select(EndpointGate.lane).where(
-        EndpointGate.organisation_id == Endpoint.organisation_id,
-        EndpointGate.endpoint_id == Endpoint.id,
-        EndpointGate.lane == Lane.first,
-    )
-    is_its_own = and_(
-        Endpoint.organisation_id == Application.organisation_id,
-        Endpoint.application_id == Application.id,
-        Endpoint.disabled.is_(False),
-        Endpoint.deleted_at.is_(None),
-    )
-    return (
+    by_id = unnest(organisation_id=Uuid(), id=Uuid())
+    by_uid = unnest(owner_id=Uuid(), uid=Text())
+    named = union_all(
+        _applications(by_id, Application.organisation_id == by_id.c.organisation_id, Application.id == by_id.c.id),
+        _applications(by_uid, Application.organisation_id == by_uid.c.owner_id, Application.uid == by_uid.c.uid),
+    ).subquery("named")
+    endpoint = _looked_up(
         select(
-            Application.organisation_id,
-            Application.id,
-            Application.uid,
-            Application.kind,
             Endpoint.id.label("endpoint_id"),
             Endpoint.event_types,
             Endpoint.channels,
             Endpoint.feature_flags,
             Endpoint.retry_schedule[1].label("first_delay"),
-            func.coalesce(Endpoint.throttle_rate, Application.throttle_rate).is_not(None).label("is_limited"),
-            gate.exists().label("has_gate"),
-        )
-        .outerjoin(Endpoint, is_its_own)
-        .where(
-            Application.organisation_id == func.any(bindparam("organisations", type_=ARRAY(Uuid))),
-            or_(
-                Application.id == func.any(bindparam("ids", type_=ARRAY(Uuid))),
-                Application.uid == func.any(bindparam("uids", type_=ARRAY(Text))),
-            ),
-            Application.deleted_at.is_(None),
-        )
+            func.coalesce(Endpoint.throttle_rate, named.c.throttle_rate).is_not(None).label("is_limited"),
+            _has_gate().label("has_gate"),
+        ).where(
+            Endpoint.organisation_id == named.c.organisation_id,
+            Endpoint.application_id == named.c.id,
+            Endpoint.disabled.is_(False),
+            Endpoint.deleted_at.is_(None),
+        ),
+        "endpoint",
     )
+    return select(named, *endpoint.c).select_from(named).outerjoin(endpoint, true())
+
+
+def _applications(given: TableValuedAlias, *is_named: ColumnElement[bool]) -> Select[*tuple[Any, ...]]:
+    columns = (
+        Application.organisation_id,
+        Application.id,
+        Application.uid,
+        Application.kind,
+        Application.throttle_rate,
+    )
+    found = _looked_up(select(*columns).where(*is_named, Application.deleted_at.is_(None)), "application")
+    return select(*found.c).select_from(given).join(found, true())
+
+
+def _looked_up(statement: Select[*tuple[Any, ...]], name: str) -> FromClause:
+    # Fenced by OFFSET 0, so that each row is looked up by its whole key: joined where the planner likes, all that the
+    # organisations have is read for each message while the tables are young.
+    return statement.offset(literal_column("0")).lateral(name)
+
+
+def _has_gate() -> ColumnElement[bool]:
+    is_its = and_(
+        EndpointGate.organisation_id == Endpoint.organisation_id,
+        EndpointGate.endpoint_id == Endpoint.id,
+        EndpointGate.lane == Lane.first,
+    )
+    return select(EndpointGate.lane).where(is_its).exists()
 
 
 @cache

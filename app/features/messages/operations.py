@@ -116,7 +116,7 @@ def accept(db: Session, batch: Sequence[Incoming]) -> list[Result]:
     entries = [_Entry(one) for one in batch]
     organisations = sorted({one.organisation_id for one in batch})
     enter_tenants(db, organisations)
-    _find_targets(db, organisations, entries)
+    _find_targets(db, entries)
     _take_idempotency_keys(db, organisations, _open(entries))
     _take_event_ids(db, _open(entries))
     _fan_out(db, organisations, list(_open(entries)))
@@ -134,12 +134,12 @@ def _conclude(entry: _Entry) -> Result:
     return entry.result or Accepted(entry.incoming.message_id, len(entry.owed))
 
 
-def _find_targets(db: Session, organisations: list[UUID], entries: Sequence[_Entry]) -> None:
-    _match_targets(db, organisations, entries)
+def _find_targets(db: Session, entries: Sequence[_Entry]) -> None:
+    _match_targets(db, entries)
     asked = [entry for entry in entries if entry.target is None and entry.incoming.new_application]
     if asked:
         _make_applications(db, asked)
-        _match_targets(db, organisations, asked)
+        _match_targets(db, asked)
     for entry in entries:
         if entry.target is None:
             entry.result = not_found("Application")
@@ -160,23 +160,35 @@ def _make_applications(db: Session, entries: Sequence[_Entry]) -> None:
         db.execute(queries.insert_application(), values)
 
 
-def _match_targets(db: Session, organisations: list[UUID], entries: Sequence[_Entry]) -> None:
-    refs = {ref for entry in entries for ref in _refs(entry.incoming)}
-    by_id = {ref: decoded for ref in refs if (decoded := ids.decode("app", ref))}
-    found = _read_targets(db, organisations, list(by_id.values()), list(refs))
+Pairs = set[tuple[UUID, Any]]
+"""Organisations, each with an id or a uid of one of its applications."""
+
+
+def _match_targets(db: Session, entries: Sequence[_Entry]) -> None:
+    """By id, or by uid; by uid also where a name looks like an id and is none."""
+    names = {(one.incoming.organisation_id, ref) for one in entries for ref in _refs(one.incoming)}
+    by_id = {(owner, ref): (owner, app_id) for owner, ref in names if (app_id := ids.decode("app", ref))}
+    _resolve(entries, _read_targets(db, set(by_id.values()), names - by_id.keys()))
+    lost = [entry for entry in entries if entry.target is None]
+    unclear = {(one.incoming.organisation_id, ref) for one in lost for ref in _refs(one.incoming)} & by_id.keys()
+    if unclear:
+        _resolve(lost, _read_targets(db, set(), unclear))
+
+
+Found = Mapping[tuple[UUID, str, UUID | str | None], _Target]
+"""Targets by organisation, kind, and id or uid."""
+
+
+def _resolve(entries: Iterable[_Entry], found: Found) -> None:
     for entry in entries:
         owner = (entry.incoming.organisation_id, entry.incoming.kind)
-        names = [name for ref in _refs(entry.incoming) for name in (by_id.get(ref), ref) if name]
-        entry.target = next((found[*owner, name] for name in names if (*owner, name) in found), None)
+        names = [name for ref in _refs(entry.incoming) for name in (ids.decode("app", ref), ref)]
+        entry.target = next((found[*owner, name] for name in names if name and (*owner, name) in found), None)
 
 
-Named = Mapping[tuple[UUID, str, UUID | str | None], _Target]
-
-
-def _read_targets(db: Session, organisations: list[UUID], by_id: list[UUID], uids: list[str]) -> Named:
-    """What the ids and uids name, by organisation, kind and name."""
+def _read_targets(db: Session, by_id: Pairs, by_uid: Pairs) -> Found:
     found: dict[tuple[UUID, str, UUID | str | None], _Target] = {}
-    parameters = {"organisations": organisations, "ids": by_id, "uids": uids}
+    parameters = transpose(list(by_id), *queries.BY_ID) | transpose(list(by_uid), *queries.BY_UID)
     for row in db.execute(queries.targets(), parameters):
         target = found.setdefault((row.organisation_id, row.kind, row.id), _Target(row.id))
         found[row.organisation_id, row.kind, row.uid] = target
