@@ -29,15 +29,17 @@ class FairQueue(Generic[K, T]):
     """First in first out within a party, in turns between parties, each with a share of the room.
 
     A party alone has the whole `room`. While others are there, each has `share` places, and one with a line takes
-    them in rounds: once all of a round have left, it rests for as long as they were inside, or for an even part of
-    that where more have lines, so that a part of the time is left to those without. Whoever came within the last
-    `period` is there. Times are in seconds, of any clock that does not go back.
+    them in rounds: once all of a round have left, it rests, as long as they were inside for each round that waits in
+    its line, so that most of the time is left to those without a line; more parties with lines divide the rest among
+    them, and none is longer than `longest_rest`. Whoever came within the last `period` is there. Times are in seconds,
+    of any clock that does not go back.
     """
 
-    def __init__(self, room: int, *, share: int, period: float) -> None:
+    def __init__(self, room: int, *, share: int, period: float, longest_rest: float) -> None:
         self._room = room
         self._share = share
         self._period = period
+        self._longest_rest = longest_rest
         self._look_at = 0.0
         self._inside = 0
         self._lines = 0
@@ -121,7 +123,8 @@ class FairQueue(Generic[K, T]):
         elif not one.inside:
             one.called_on = True
             self._rests += 1
-            heappush(self._resting, (now + (now - one.since) / self._lines, self._rests, one))
+            rest = (now - one.since) * len(one.line) / self._share / self._lines
+            heappush(self._resting, (now + min(rest, self._longest_rest), self._rests, one))
 
     def _await_turn(self, one: _Party[T]) -> None:
         if one.line and not one.called_on and one.inside < self.share:

@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 
 from app.domain.fair_queue import LINE_PER_SHARE, FairQueue
 
-ROOM, SHARE, LINE, PERIOD = 12, 3, 12, 10.0
+ROOM, SHARE, PERIOD, LONGEST_REST = 12, 3, 10.0, 5.0
 Queue = FairQueue[str, int]
 
 
 @pytest.fixture
 def queue() -> Queue:
-    return FairQueue(ROOM, share=SHARE, period=PERIOD)
+    return FairQueue(ROOM, share=SHARE, period=PERIOD, longest_rest=LONGEST_REST)
 
 
 def come(queue: Queue, parties: Iterable[str], now: float = 1.0) -> str:
@@ -55,26 +55,31 @@ class TestShares:
 
 
 class TestRounds:
-    def test_a_line_is_called_in_rounds_with_as_long_a_rest_between(self, queue: Queue) -> None:
-        come(queue, "b" + "a" * 7, now=1.0)
+    def test_a_line_is_called_in_rounds_and_rests_for_each_that_waits(self, queue: Queue) -> None:
+        come(queue, "b" + "a" * 9, now=1.0)
         assert go(queue, "aa", now=1.2) == []
         assert queue.wake_at is None
         assert go(queue, "a", now=1.5) == []
-        assert queue.wake_at == 2.0
-        assert queue.call(1.9) == []
-        assert queue.call(2.0) == [4, 5, 6]
+        assert queue.wake_at == 2.5
+        assert queue.call(2.4) == []
+        assert queue.call(2.5) == [4, 5, 6]
         assert queue.wake_at is None
 
-    def test_the_time_is_shared_where_more_have_lines(self, queue: Queue) -> None:
-        assert come(queue, "ab" * 4, now=1.0) == "i" * 6 + "ll"
+    def test_a_rest_has_an_end_however_long_the_round_was(self, queue: Queue) -> None:
+        come(queue, "b" + "a" * 9, now=1.0)
+        go(queue, "aaa", now=100.0)
+        assert queue.wake_at == 100.0 + LONGEST_REST
+
+    def test_the_rest_is_shared_where_more_have_lines(self, queue: Queue) -> None:
+        assert come(queue, "ab" * 6, now=1.0) == "i" * 6 + "l" * 6
         go(queue, "aaa", now=2.0)
         assert queue.wake_at == 2.5
 
     def test_who_comes_while_its_line_rests_stands_behind_it(self, queue: Queue) -> None:
         come(queue, "b" + "a" * 4, now=1.0)
-        go(queue, "aaa", now=2.0)
-        assert come(queue, "ba", now=2.0) == "il"
-        assert queue.call(3.0) == [4, 1]
+        go(queue, "aaa", now=4.0)
+        assert come(queue, "ba", now=4.0) == "il"
+        assert queue.call(5.0) == [4, 1]
 
     def test_alone_there_are_no_rounds(self, queue: Queue) -> None:
         come(queue, "a" * 14)
@@ -117,7 +122,7 @@ class Model:
     """Comes and goes at random, and keeps its own account of it."""
 
     def __init__(self, room: int, share: int) -> None:
-        self.queue: Queue = FairQueue(room, share=share, period=PERIOD)
+        self.queue: Queue = FairQueue(room, share=share, period=PERIOD, longest_rest=LONGEST_REST)
         self.room = room
         self.now = 0.0
         self.inside: Counter[str] = Counter()

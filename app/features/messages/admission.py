@@ -14,17 +14,19 @@ from app.domain.fair_queue import FairQueue
 from app.features.messages.operations import too_many
 from app.kit.errors import Kind, Problem
 
-# Two batches: one is committed while the next is read.
+# Two batches have room: one is committed while the next is read.
 BATCHES = 2
+# So few that a commit of them takes hardly longer than a commit of one; who sends at its leisure never has as many.
 SHARE = 8
 PRESENT_SECONDS = 2.0
-LEAST_REST_SECONDS = 0.001
+# Timers are no finer than the least; a commit that was held up must not keep a line beyond its patience.
+LEAST_REST_SECONDS, LONGEST_REST_SECONDS = 0.001, 0.25
 PATIENCE_SECONDS = 5.0
-# A client that repeats what was refused at once would cost as much as one whose messages are taken.
+# A client that repeats at once what was refused would cost as much as one whose messages are taken. Refusals are held
+# for a second at least and for six at most, until as many are held as leave at 200 a second in the time between.
 PAUSE_SECONDS = 1.0
-PAUSED = 2048
-TICK_SECONDS = 0.01
-ANSWERED_PER_TICK = 2
+PAUSED = 1024
+TICK_SECONDS, ANSWERED_PER_TICK = 0.01, 2
 
 Ticket = tuple[UUID, asyncio.Future[None]]
 
@@ -34,7 +36,9 @@ class Admission:
 
     def __init__(self, batch: int) -> None:
         room = BATCHES * batch
-        self._queue: FairQueue[UUID, Ticket] = FairQueue(room, share=min(SHARE, room), period=PRESENT_SECONDS)
+        self._queue: FairQueue[UUID, Ticket] = FairQueue(
+            room, share=min(SHARE, room), period=PRESENT_SECONDS, longest_rest=LONGEST_REST_SECONDS
+        )
         self._alarm: asyncio.TimerHandle | None = None
         self._pauses = Pauses()
 
