@@ -47,7 +47,6 @@ METHOD_NOT_ALLOWED = 405
 REQUEST_ID = "x-request-id"
 UNPARSABLE = ("_parsing", "_type", "enum", "literal_error", "json_invalid")
 OUTAGES = (DBAPIError, PoolTimeoutError, OSError, PostgresConnectionError, TooManyConnectionsError)
-REFUSALS = (Problem, *OUTAGES)
 # Classes of errors that speak of the server or of the way to it: connection, login, database, room, shutdown, disk.
 OUTAGE_CLASSES = frozenset({"08", "28", "3D", "53", "57", "58"})
 logger = logging.getLogger(__name__)
@@ -87,8 +86,10 @@ def described(status: int, code: str, detail: object, instance: str, request_id:
 
 
 async def refused(request: Request, error: Exception) -> JSONResponse:
-    """The answer to one of REFUSALS, for what stands before the app's own handlers."""
-    return problem_answer(request, error) if isinstance(error, Problem) else await _database(request, error)
+    """The answer to whatever was raised, for what stands before the app's own handlers."""
+    if isinstance(error, Problem):
+        return problem_answer(request, error)
+    return await (_database if isinstance(error, OUTAGES) else _unexpected)(request, error)
 
 
 async def _problem(request: Request, error: Exception) -> JSONResponse:

@@ -2,6 +2,7 @@
 
 import re
 
+from starlette.datastructures import State
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -11,7 +12,7 @@ from app.features.messages.committer import Committer
 from app.features.messages.ingest_router import refuse_own
 from app.features.messages.posting import JSON, Post, read
 from app.kit.errors import forbidden
-from app.kit.errors_http import REFUSALS, REQUEST_ID, refused
+from app.kit.errors_http import REQUEST_ID, refused
 from app.kit.instance import HEADER
 from app.kit.middleware import name_request
 from app.kit.wire import is_name
@@ -32,8 +33,9 @@ class IngestLane:
     a bearer. Everything else goes on to the route. Errors have the same bodies.
     """
 
-    def __init__(self, app: ASGIApp, *, prefix: str, limit: int) -> None:
+    def __init__(self, app: ASGIApp, state: State, *, prefix: str, limit: int) -> None:
         self._app = app
+        self._state = state
         self._limit = limit
         self._path = re.compile(re.escape(prefix) + "/app/([^/]+)/msg")
 
@@ -61,10 +63,10 @@ class IngestLane:
     ) -> None:
         request_id = name_request(scope)
         try:
-            status, body, repeats = await _take(scope, headers, application, receive)
+            status, body, repeats = await self._take(scope["path"], headers, application, receive)
         except Gone:
             return
-        except REFUSALS as error:
+        except Exception as error:  # noqa: BLE001 nobody else stands here to answer it
             response = await refused(Request(scope), error)
             await response(scope, receive, send)
             return
@@ -78,26 +80,25 @@ class IngestLane:
         await send({"type": "http.response.start", "status": status, "headers": start})
         await send({"type": "http.response.body", "body": body})
 
-
-async def _take(
-    scope: Scope, headers: dict[bytes, bytes], application: str, receive: Receive
-) -> tuple[int, bytes, bool]:
-    state = scope["app"].state
-    committer: Committer = state.committer
-    admission: Admission = state.admission
-    caller = await state.callers.identify(headers[b"authorization"][len(_BEARER) :].decode("latin-1").strip())
-    if not caller.is_organisation:
-        raise forbidden()
-    refuse_own(_text(headers.get(_MARK)), state.markers)
-    key = _text(headers.get(b"idempotency-key"))
-    await admission.check(caller.organisation_id)
-    body = await _body(receive)
-    await admission.enter(caller.organisation_id)
-    try:
-        ask = read(Post(caller, application, scope["path"], body, key))
-        return ask.answer(await committer.accept(ask.incoming))
-    finally:
-        admission.leave(caller.organisation_id)
+    async def _take(
+        self, path: str, headers: dict[bytes, bytes], application: str, receive: Receive
+    ) -> tuple[int, bytes, bool]:
+        state = self._state
+        committer: Committer = state.committer
+        admission: Admission = state.admission
+        caller = await state.callers.identify(headers[b"authorization"][len(_BEARER) :].decode("latin-1").strip())
+        if not caller.is_organisation:
+            raise forbidden()
+        refuse_own(_text(headers.get(_MARK)), state.markers)
+        key = _text(headers.get(b"idempotency-key"))
+        await admission.check(caller.organisation_id)
+        body = await _body(receive)
+        await admission.enter(caller.organisation_id)
+        try:
+            ask = read(Post(caller, application, path, body, key))
+            return ask.answer(await committer.accept(ask.incoming))
+        finally:
+            admission.leave(caller.organisation_id)
 
 
 def _text(value: bytes | None) -> str | None:
