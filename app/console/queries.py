@@ -4,6 +4,7 @@ from collections.abc import Collection
 from uuid import UUID
 
 from sqlalchemy import ARRAY, Select, Uuid, cast, column, func, select, true
+from sqlalchemy.orm import aliased
 
 from app.models import Application, Attempt, Endpoint, EventType
 
@@ -46,16 +47,12 @@ def last_attempts(
         .table_valued(column("id", Uuid), name="wanted")
         .render_derived()
     )
-    latest = select(Attempt.id).where(Attempt.organisation_id == organisation_id, Attempt.endpoint_id == wanted.c.id)
+    latest = select(Attempt).where(Attempt.organisation_id == organisation_id, Attempt.endpoint_id == wanted.c.id)
     if flags is not None:
         latest = latest.where(Attempt.event_type.not_in(_hidden(organisation_id, flags)))
     each = latest.order_by(Attempt.id.desc()).limit(ATTEMPTS_SHOWN).lateral("each")
-    ids = select(each.c.id).select_from(wanted.join(each, true())).order_by(each.c.id.desc()).limit(ATTEMPTS_SHOWN)
-    return (
-        select(Attempt)
-        .where(Attempt.organisation_id == organisation_id, Attempt.id.in_(ids))
-        .order_by(Attempt.id.desc())
-    )
+    attempt = aliased(Attempt, each)
+    return select(attempt).select_from(wanted.join(each, true())).order_by(attempt.id.desc()).limit(ATTEMPTS_SHOWN)
 
 
 def _hidden(organisation_id: UUID, flags: Collection[str]) -> Select[str]:

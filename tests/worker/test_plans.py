@@ -13,12 +13,14 @@ from sqlalchemy import Connection, Executable, Select, event, func, select, text
 from sqlalchemy.orm import InstrumentedAttribute, Session, sessionmaker
 
 from app.cli.dev.roles import DatabaseUrls
+from app.console import queries as console
 from app.domain.ids import lowest
 from app.features.applications import queries as applications
 from app.features.background_tasks import queries as background_tasks
 from app.features.deliveries import claim_queries, queries
 from app.features.deliveries.queries import AttemptFilters
 from app.features.endpoints import queries as endpoints
+from app.features.event_types import queries as event_types
 from app.features.messages import queries as messages
 from app.features.messages.queries import NO_FILTERS, Filters
 from app.features.retention.queries import ensure_partitions
@@ -26,13 +28,16 @@ from app.kit.arrays import transpose
 from app.kit.clock import new_id
 from app.kit.cuts import Cut
 from app.kit.db import enter_tenants, make_engine, make_sessions
-from app.models import Application, Attempt, BackgroundTask, Endpoint, Message, Status
+from app.models import Application, Attempt, BackgroundTask, Endpoint, EventType, Message, Status
 
 ROWS = 100_000
 DAYS = 100
 PAGE = 51
-BIG = ("messages", "deliveries", "attempts", "payloads", "due_deliveries", "message_event_ids")
-ORGANISATION, APPLICATION, ENDPOINT, QUIET = new_id(), new_id(), new_id(), new_id()
+BIG = (
+    *("messages", "deliveries", "attempts", "payloads", "due_deliveries", "message_event_ids"),
+    *("applications", "endpoints", "event_types", "background_tasks"),
+)
+ORGANISATION, APPLICATION, HIDDEN, ENDPOINT, QUIET = (new_id() for _ in range(5))
 NOW = datetime.now(UTC)
 EVERYTHING = AttemptFilters(NO_FILTERS)
 Build = Callable[[Cut[UUID]], Select[*tuple[Any, ...]]]
@@ -62,6 +67,10 @@ class Plan:
         """How many rows scans brought up, those that filters threw away too."""
         scans = [one for one in self.nodes if "Scan" in one["Node Type"] and "Relation Name" in one]
         return sum(_rows(one) for one in scans)
+
+    def rows_of(self, table: str) -> int:
+        """The same for one table with its partitions."""
+        return sum(_rows(one) for one in self.nodes if one.get("Relation Name", "").startswith(table))
 
     @property
     def most_sorted(self) -> int:
@@ -102,6 +111,7 @@ def seeded(database: DatabaseUrls, sessions: sessionmaker[Session]) -> DatabaseU
     names = {
         "organisation": ORGANISATION,
         "application": APPLICATION,
+        "hidden": HIDDEN,
         "endpoint": ENDPOINT,
         "quiet": QUIET,
         "rows": ROWS,
@@ -112,8 +122,6 @@ def seeded(database: DatabaseUrls, sessions: sessionmaker[Session]) -> DatabaseU
         for statement in HISTORY.read_text().split(";\n"):
             if statement.strip():
                 connection.execute(text(statement), names)
-    with make_sessions(owner).begin() as db:
-        db.add(Application(organisation_id=ORGANISATION, id=APPLICATION, name="a", metadata_={}))
     with owner.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(text("VACUUM ANALYZE"))
     owner.dispose()
@@ -176,7 +184,17 @@ PAGES: dict[str, Build] = {
     "failed attempts": listed(ATTEMPTS(*MINE, AttemptFilters(NO_FILTERS, (Status.fail,))), Attempt.id),
     "applications": listed(applications.live(ORGANISATION), Application.id),
     "endpoints": listed(endpoints.of_application(ORGANISATION, APPLICATION), Endpoint.id),
+    "operational endpoints": listed(endpoints.of_application(ORGANISATION, HIDDEN), Endpoint.id),
     "background tasks": listed(background_tasks.tasks(ORGANISATION), BackgroundTask.id),
+    "failed background tasks": listed(background_tasks.tasks(ORGANISATION, status="failed"), BackgroundTask.id),
+    "background tasks of a kind": listed(
+        background_tasks.tasks(ORGANISATION, kind="endpoint.replay"), BackgroundTask.id
+    ),
+}
+EVENT_TYPES = {
+    "event types": event_types.visible(ORGANISATION, None, archived=False),
+    "archived ones too": event_types.visible(ORGANISATION, None, archived=True),
+    "event types of a flag": event_types.visible(ORGANISATION, ["f"], archived=False),
 }
 
 
@@ -192,6 +210,29 @@ def test_a_page_reads_about_as_many_rows_as_it_shows(
     # A row in twenty has the type, a row in ten the channel, a row in a hundred failed; some are read twice.
     assert plan.rows_read < 110 * PAGE
     assert plan.most_sorted <= 2 * PAGE
+
+
+@pytest.mark.parametrize("name", EVENT_TYPES)
+@pytest.mark.parametrize("descending", [True, False])
+@pytest.mark.parametrize("at", [None, "t050000"])
+def test_a_page_of_event_types_reads_about_as_many_rows_as_it_shows(
+    api: Session, name: str, at: str | None, *, descending: bool
+) -> None:
+    plan = explained(api, Cut(at, descending, PAGE).of(EVENT_TYPES[name], EventType.name))
+    assert plan.whole_scans == []
+    assert plan.rows_read < 5 * PAGE
+    assert plan.most_sorted == 0
+
+
+@pytest.mark.parametrize("flags", [None, ["f"]])
+def test_the_portals_page_reads_about_as_many_rows_as_it_shows(api: Session, flags: list[str] | None) -> None:
+    plan = explained(api, console.endpoints(ORGANISATION, APPLICATION))
+    assert plan.whole_scans == []
+    # One in a thousand is another application's.
+    assert plan.rows_read <= console.ENDPOINTS_SHOWN + 1
+    plan = explained(api, console.last_attempts(ORGANISATION, [ENDPOINT, QUIET], flags))
+    assert [one for one in plan.whole_scans if one != "event_types"] == []
+    assert plan.rows_of("attempts") <= 2 * console.ATTEMPTS_SHOWN
 
 
 def test_failed_messages_of_an_endpoint_are_found_by_their_own_index(api: Session) -> None:
@@ -223,6 +264,14 @@ def test_the_claim_reads_what_is_due(worker: Session) -> None:
         assert plan.whole_scans == []
         assert plan.rows_read <= 110
         assert plan.most_sorted == 0
+
+
+def test_a_payload_is_looked_for_in_the_partition_of_its_day_alone(worker: Session) -> None:
+    at, day = middle(worker), (NOW + timedelta(days=1)).date()
+    parameters = {**transpose([(ORGANISATION, at)], "organisation_id", "message_id"), "day": day}
+    plan = explained(worker, claim_queries.payloads(), parameters)
+    assert [one["Relation Name"] for one in plan.nodes if "Relation Name" in one] == [f"payloads_p{day:%Y%m%d}"]
+    assert plan.rows_read == 1
 
 
 def test_what_waits_behind_a_gate_is_found_by_its_endpoint(worker: Session) -> None:
