@@ -209,6 +209,26 @@ class Scene:
         rows = self.lab.postgres.query(statement, applications, database=self.database)
         return frozenset(ids.encode("msg", row[0]) for row in rows)
 
+    def latencies(self, book: Book, since: float = 0.0, until: float = math.inf) -> list[float]:
+        """Seconds from acceptance to the first receipt of what was accepted in a span, sorted."""
+        came = {one.message_id: one.at for one in reversed(self.receipts())}
+        sent = ((came[name], one.at) for name, one in book.accepted.items() if since <= one.at < until)
+        return sorted(received - accepted for received, accepted in sent)
+
+    def is_broken(self, target: Target) -> bool:
+        """Whether the breaker of the target's endpoint is open."""
+        endpoint = ids.decode("ep", self._endpoints[self.path(target)])
+        statement = "SELECT open_until > now() FROM endpoint_health WHERE endpoint_id = %s"
+        return self.lab.postgres.query(statement, endpoint, database=self.database) == [(True,)]
+
+    def make_retries(self, ago: str) -> None:
+        """Moves what is owed in time: each has failed once, and its second try was due so long ago."""
+        statement = (
+            "UPDATE due_deliveries SET lane = 1, attempt = 1, failures = 1, due_at = now() - %s::interval "
+            "WHERE organisation_id = ANY(%s)"
+        )
+        self.lab.postgres.query(statement, ago, self._organisations, database=self.database)
+
     def written_twice(self) -> int:
         """How many deliveries have more than one successful attempt on record."""
         statement = (
@@ -237,9 +257,10 @@ class Scene:
 
     def judge(self, book: Book) -> Verdict:
         """The ledger's verdict on everything that `book` was promised."""
-        receipts = self.receipts()
+        # In this order: what ends in between is received.
+        state, receipts = self._state(), self.receipts()
         main = {target.name: self.path(target) for target in self.targets}
-        verdict = judge(book, main, receipts, self._state())
+        verdict = judge(book, main, receipts, state)
         verdict.unwanted = [
             one.message_id for one in receipts if one.at > self._disabled.get(one.path, math.inf) + TIMEOUT_SECONDS
         ]

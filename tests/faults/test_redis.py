@@ -52,8 +52,7 @@ def _assert_undisturbed(scene: Scene, book: Book, began: float, ended: float, p9
 
 def _assert_delivered_meanwhile(scene: Scene, book: Book, began: float, ended: float) -> None:
     """Deliveries went on by the workers' own timer."""
-    came = {one.message_id: one.at for one in reversed(scene.receipts())}
-    waits = sorted(came[name] - one.at for name, one in book.accepted.items() if began < one.at < ended - SWEEP_SECONDS)
+    waits = scene.latencies(book, began, ended - SWEEP_SECONDS)
     assert quantile(waits, 0.99) <= SWEEP_SECONDS + 0.5, f"deliveries waited up to {waits[-1]:.1f} s"
 
 
