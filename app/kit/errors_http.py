@@ -12,6 +12,7 @@ from fastapi.responses import JSONResponse
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from app.kit.errors import Fault, Kind, Problem
 from app.kit.methods import allowed
@@ -39,6 +40,7 @@ TITLES = {
     415: "Unsupported media type",
     422: "Invalid request",
     429: "Too many requests",
+    431: "Request header fields too large",
     500: "Internal error",
     503: "Service unavailable",
 }
@@ -59,6 +61,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _http)
     for outage in OUTAGES:
         app.add_exception_handler(outage, _database)
+    app.add_exception_handler(ClientDisconnect, _gone)
     app.add_exception_handler(Exception, _unexpected)
 
 
@@ -140,6 +143,11 @@ async def _database(request: Request, error: Exception) -> JSONResponse:
     logger.warning("database unavailable: %s", type(error).__name__)
     detail = "The service cannot reach its database; try again"
     return answer(request, 503, "unavailable", detail, {"Retry-After": "1"})
+
+
+async def _gone(request: Request, _error: Exception) -> JSONResponse:
+    # Nobody reads it; but neither is it an error of ours that would be worth a line.
+    return answer(request, 400, "bad_request", "The body did not come whole")
 
 
 def _is_outage(error: DBAPIError) -> bool:

@@ -391,6 +391,28 @@ async def test_what_is_no_http_is_refused_in_json(places: Places, lines: bytes) 
     assert is_problem(reply, 400)
 
 
+@pytest.mark.parametrize("more", [b"x" * 65536, b"x: y\r\n" * 10_000])
+async def test_a_head_without_end_is_cut_as_it_comes(places: Places, more: bytes) -> None:
+    sent, answer = await _pour(places, _ingest(), b"a: b", more)
+    assert is_problem(answer, 431), answer.raw
+    assert answer.code == "headers_too_large"
+    assert sent < 32 * MIB
+
+
+@pytest.mark.parametrize("query", ["", "?with_content=true"])
+async def test_who_goes_away_in_the_middle_of_a_body_is_no_error(
+    places: Places, query: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    head = _head(places, _ingest(), b"content-type: application/json\r\ncontent-length: 9\r\n", None)
+    async with _connected(places) as (_, writer):
+        writer.write(head.replace(b"/msg ", b"/msg%b " % query.encode()) + b'{"a"')
+        await writer.drain()
+        await asyncio.sleep(0.2)
+    await asyncio.sleep(0.2)
+    assert [one for one in caplog.records if one.levelname in {"ERROR", "CRITICAL"}] == []
+    assert (await places.api.get("/health")).status == 200
+
+
 @pytest.mark.parametrize("path", ["/app", "/app/u", "/event-type/u", "/health", "/app/u/msg", "/auth/logout"])
 async def test_a_method_that_a_path_does_not_take_is_refused_with_those_that_it_takes(api: Api, path: str) -> None:
     there = {one.method for one in OPERATIONS if re.sub(r"{\w+}", "u", one.path) == path}
