@@ -33,8 +33,8 @@ class JsonHttp(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Takes what came, and hangs up when a head does not end: it is kept in memory until it does."""
         super().data_received(data)
-        # A head is whole as soon as there is a cycle for what was begun last.
-        whole = self.scope is None or (self.cycle is not None and self.cycle.scope is self.scope)
+        # A head is whole as soon as there is a cycle for what was begun last; both are None at first.
+        whole = self.scope is getattr(self.cycle, "scope", None)
         self._head = 0 if whole else self._head + len(data)
         if self._head > MAX_HEAD:
             self._hang_up(TOO_LONG)
