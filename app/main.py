@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from ipaddress import ip_network
 
 from fastapi import FastAPI
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -28,18 +27,18 @@ from app.features.messages.admission import Admission
 from app.features.messages.committer import Committer
 from app.features.messages.ingest_lane import IngestLane
 from app.features.messages.ingest_router import router as ingest
+from app.features.messages.posting import MAX_PAYLOAD_BYTES
 from app.features.messages.router import router as messages
 from app.features.operational_webhooks.router import router as operational_webhooks
 from app.kit import errors_http, logs
 from app.kit.db import assert_durable, make_async_engine, make_async_sessions
-from app.kit.encryption import KeyRing
 from app.kit.instance import markers
 from app.kit.interpreter import settle
 from app.kit.methods import HeadAsGet
 from app.kit.middleware import BodyGuard, PlainPaths, RequestIds
 from app.kit.openapi import ERRORS, Documented, operation_id
 from app.kit.queue import Waker
-from app.settings import Database, Egress, Secrets, Settings, read_settings
+from app.settings import Database, Egress, Settings, read_settings
 
 PREFIX = "/api/v1"
 # Routes are tried in order, which costs more than anything else around a request: what is called most comes first.
@@ -56,8 +55,8 @@ ROUTERS = (
     background_tasks,
     operational_webhooks,
 )
-# What may stand around a payload of the largest size: the other members of a message.
-ENVELOPE_BYTES = 64 * 1024
+# The largest payload, and what may stand around it: the other members of a message.
+MAX_BODY_BYTES = MAX_PAYLOAD_BYTES + 64 * 1024
 
 
 class Postrider(Documented):
@@ -82,12 +81,12 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         title="Postrider", lifespan=_lifespan, redirect_slashes=False, generate_unique_id_function=operation_id
     )
     app.state.settings = settings
-    app.state.keyring = open_ring(settings.secrets)
+    app.state.keyring = settings.secrets.ring()
     app.state.portal_tokens = PortalTokens(app.state.keyring)
     app.state.admit = identify
     app.state.markers = markers(app.state.keyring)
     app.state.destinations = _destinations(settings)
-    _surround(app, settings)
+    _surround(app)
     for router in ROUTERS:
         app.include_router(router, prefix=PREFIX, responses=ERRORS)
     app.include_router(portal)
@@ -95,19 +94,13 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     return app
 
 
-def open_ring(secrets: Secrets) -> KeyRing:
-    """The key ring of the settings."""
-    return KeyRing.parse({name: key.get_secret_value() for name, key in secrets.keys.items()}, secrets.active)
-
-
-def _surround(app: Postrider, settings: Settings) -> None:
-    limit = settings.ingest.max_body_bytes + ENVELOPE_BYTES
+def _surround(app: Postrider) -> None:
     errors_http.install(app)
-    app.add_middleware(BodyGuard, limit=limit, prefix=f"{PREFIX}/")
+    app.add_middleware(BodyGuard, limit=MAX_BODY_BYTES, prefix=f"{PREFIX}/")
     app.add_middleware(PlainPaths)
     app.add_middleware(HeadAsGet)
     app.add_middleware(RequestIds)
-    app.lane = IngestLane(app.frame, app.state, prefix=PREFIX, limit=limit)
+    app.lane = IngestLane(app.frame, app.state, prefix=PREFIX, limit=MAX_BODY_BYTES)
 
 
 def _destinations(settings: Settings) -> Destinations:
@@ -115,7 +108,7 @@ def _destinations(settings: Settings) -> Destinations:
     return Destinations(
         public_url=settings.public_url,
         allow=egress.allowances(),
-        deny=[ip_network(one) for one in egress.deny],
+        deny=egress.denials(),
         allowed_ports=egress.ports,
         https_only=egress.https_only,
     )

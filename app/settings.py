@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field, PositiveFloat, PositiveInt, SecretStr, fi
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from app.domain.addresses import Allowance, Network, parse_allow_list, parse_networks
+from app.kit.encryption import KeyRing
 
 
 class Environment(StrEnum):
@@ -55,6 +56,10 @@ class Secrets(BaseModel):
             raise ValueError(msg)
         return self
 
+    def ring(self) -> KeyRing:
+        """The keys, ready for use; BadKeyRing names the one that cannot be."""
+        return KeyRing.parse({name: key.get_secret_value() for name, key in self.keys.items()}, self.active)
+
 
 class Egress(BaseModel):
     """How deliveries leave: what may be reached, from where, for how long."""
@@ -97,7 +102,6 @@ class Ingest(BaseModel):
     """The bounds of the group commit."""
 
     batch: PositiveInt = 128
-    max_body_bytes: PositiveInt = 1024 * 1024
 
 
 class Settings(BaseSettings):

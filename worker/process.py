@@ -30,7 +30,7 @@ class Process:
         self.settings = settings
         self.database: Database = make_engine(settings.database.worker(), pool_size=3)
         self.sessions: sessionmaker[Session] = make_sessions(self.database)
-        self.ring = open_ring(settings)
+        self.ring = settings.secrets.ring()
         self.engine = _engine(settings, self.sessions, self.ring, stopping)
         self._transport = _transport(settings, self.ring, self.engine.notice)
         self.sweeper = Sweeper(self.sessions, stopping)
@@ -65,12 +65,6 @@ def refuse_unsafe_database(settings: Settings) -> None:
         logger.warning("the database is out of reach: %s", error.orig)
     finally:
         database.dispose()
-
-
-def open_ring(settings: Settings) -> KeyRing:
-    """The key ring of the settings."""
-    secrets = settings.secrets
-    return KeyRing.parse({name: key.get_secret_value() for name, key in secrets.keys.items()}, secrets.active)
 
 
 def _engine(settings: Settings, sessions: sessionmaker[Session], ring: KeyRing, stopping: Stopping) -> Engine:

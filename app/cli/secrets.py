@@ -10,7 +10,7 @@ from app.cli.operator import settings_or_exit
 from app.features.endpoints.rotation import rotate as rotate_rows
 from app.kit.db import make_engine, make_sessions
 from app.kit.encryption import BadKeyRing, KeyRing, Undecryptable
-from app.settings import Secrets
+from app.settings import Settings
 
 KEY_BYTES = 32
 
@@ -36,7 +36,7 @@ def rotate() -> None:
     settings = settings_or_exit()
     try:
         engine = make_engine(settings.database.worker(), pool_size=1, name="postrider-secrets")
-        done = rotate_rows(make_sessions(engine), _ring(settings.secrets), _tell)
+        done = rotate_rows(make_sessions(engine), _ring(settings), _tell)
     except (ValueError, Undecryptable) as error:
         raise click.ClickException(str(error)) from error
     except OperationalError as error:
@@ -48,8 +48,8 @@ def _tell(done: int) -> None:
     click.echo(f"{done} re-encrypted", err=True)
 
 
-def _ring(configured: Secrets) -> KeyRing:
+def _ring(settings: Settings) -> KeyRing:
     try:
-        return KeyRing.parse({name: key.get_secret_value() for name, key in configured.keys.items()}, configured.active)
+        return settings.secrets.ring()
     except BadKeyRing as error:
         raise click.UsageError(str(error)) from error

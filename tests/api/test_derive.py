@@ -11,7 +11,6 @@ from sqlalchemy.orm import Session, sessionmaker
 from app.domain.ids import encode
 from app.features.deliveries.derive import Fact, Pair, Standing, derive, rebuild
 from app.kit.clock import new_id
-from app.main import open_ring
 from app.models import Delivery, DueDelivery, DueState, Endpoint, EndpointGate, EndpointHealth, Status, Trigger
 from app.settings import Settings
 from tests.api.client import Api, Tenant
@@ -41,7 +40,7 @@ class Machine:
         self.organisation_id = world.organisation_id
         self.dice = dice
         self.flying: list[Job] = []
-        self.claimer = Claimer(open_ring(settings.secrets), cap=1000, lease=timedelta(minutes=5))
+        self.claimer = Claimer(settings.secrets.ring(), cap=1000, lease=timedelta(minutes=5))
 
     def hurry(self) -> None:
         """Makes every delivery due and every endpoint well."""

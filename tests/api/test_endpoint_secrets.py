@@ -12,7 +12,6 @@ from sqlalchemy.orm import Session, sessionmaker
 from app.domain import signing
 from app.features.endpoints.sealing import open_headers, open_secret
 from app.kit.encryption import KeyRing, Undecryptable
-from app.main import open_ring
 from app.models import Endpoint, EndpointSecret
 from app.settings import Settings
 from tests.api.client import Api
@@ -23,7 +22,7 @@ URL = "http://127.0.0.1:9/hook"
 
 @pytest.fixture
 def ring(settings: Settings) -> KeyRing:
-    return open_ring(settings.secrets)
+    return settings.secrets.ring()
 
 
 @pytest.fixture

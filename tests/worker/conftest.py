@@ -14,7 +14,6 @@ from app.kit.db import make_async_engine, make_async_sessions, make_engine, make
 from app.kit.encryption import KeyRing
 from app.settings import Settings, read_settings
 from tests.worker.house import House
-from worker.process import open_ring
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +42,7 @@ async def api_sessions(database: DatabaseUrls) -> AsyncIterator[async_sessionmak
 @pytest.fixture(scope="module")
 def ring(settings: Settings) -> KeyRing:
     """The keys of the module's secrets."""
-    return open_ring(settings)
+    return settings.secrets.ring()
 
 
 @pytest.fixture
