@@ -70,10 +70,19 @@ class TestRounds:
         go(queue, "aaa", now=100.0)
         assert queue.wake_at == 100.0 + LONGEST_REST
 
-    def test_the_rest_is_shared_where_more_have_lines(self, queue: Queue) -> None:
-        assert come(queue, "ab" * 6, now=1.0) == "i" * 6 + "l" * 6
-        go(queue, "aaa", now=2.0)
-        assert queue.wake_at == 2.5
+    def test_a_line_that_was_longer_rests_no_longer_than_a_full_one(self) -> None:
+        queue: Queue = FairQueue(ROOM, share=1, period=PERIOD, longest_rest=100.0)
+        come(queue, "a" * 30)
+        come(queue, "b")
+        assert go(queue, "a" * 12, now=2.0) == [0]
+        assert queue.wake_at == 2.0 + 1.0 * LINE_PER_SHARE
+
+    def test_several_greedy_ones_divide_half_of_the_room_and_do_not_rest(self) -> None:
+        queue: Queue = FairQueue(20, share=3, period=PERIOD, longest_rest=LONGEST_REST)
+        assert come(queue, "ab" * 6) == "i" * 6 + "l" * 6
+        assert queue.share == 5
+        assert go(queue, "ab", now=9.0) == [6, 8, 10, 7, 9, 11]
+        assert queue.wake_at is None
 
     def test_who_comes_while_its_line_rests_stands_behind_it(self, queue: Queue) -> None:
         come(queue, "b" + "a" * 4, now=1.0)
@@ -95,9 +104,9 @@ class TestPresence:
     def test_who_did_not_come_again_is_forgotten(self, queue: Queue) -> None:
         come(queue, "ba", now=1.0)
         go(queue, "b")
-        come(queue, "a", now=1.0 + PERIOD)
+        come(queue, "a", now=PERIOD)
         assert queue.share == SHARE
-        come(queue, "a", now=1.0 + 2 * PERIOD)
+        come(queue, "a", now=1.0 + PERIOD)
         assert queue.share == ROOM
 
     def test_who_is_inside_is_there_however_long(self, queue: Queue) -> None:

@@ -22,8 +22,8 @@ PRESENT_SECONDS = 2.0
 # Timers are no finer than the least; a commit that was held up must not keep a line beyond its patience.
 LEAST_REST_SECONDS, LONGEST_REST_SECONDS = 0.001, 0.25
 PATIENCE_SECONDS = 5.0
-# A client that repeats at once what was refused would cost as much as one whose messages are taken. Refusals are held
-# for a second at least and for six at most, until as many are held as leave at 200 a second in the time between.
+# A client that repeats at once what was refused would cost as much as one whose messages are taken, so that refusals
+# are held for a second and 200 a second leave at most. The last of as many as are held waits for six seconds.
 PAUSE_SECONDS = 1.0
 PAUSED = 1024
 TICK_SECONDS, ANSWERED_PER_TICK = 0.01, 2
