@@ -118,6 +118,36 @@ def start_worker_again(system: System) -> None:
     system.start_part("worker", f"--processes={WORKER_PROCESSES}")
 
 
+def start_api_again(system: System) -> None:
+    """A new API in the place of the one that ends now."""
+    system.children.pop("api").stop()
+    port = urlsplit(system.url).port
+    system.start_part("api", f"--port={port}", f"--workers={API_PROCESSES}", "--drain-seconds=5")
+
+
+@contextmanager
+def changed(
+    lab: Lab, system: System, worker: Mapping[str, str], api: Mapping[str, str] | None = None
+) -> Iterator[None]:
+    """Runs the worker, and the API unless it stays as it is, with more in their environment; as before afterwards."""
+
+    def start(more_of_worker: Mapping[str, str], more_of_api: Mapping[str, str]) -> None:
+        usual = system.environment
+        system.environment = {**usual, **more_of_worker}
+        start_worker_again(system)
+        if api is not None:
+            system.environment = {**usual, **more_of_api}
+            start_api_again(system)
+        system.environment = usual
+        lab.make_whole(system)
+
+    start(worker, api or {})
+    try:
+        yield
+    finally:
+        start({}, {})
+
+
 @contextmanager
 def second_worker(system: System, folder: Path, environment: Mapping[str, str]) -> Iterator[Child]:
     """One more worker, of one process, with some of its environment changed."""

@@ -43,13 +43,17 @@ class Behaviour:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """One request as the log has it: `at` of time.monotonic, and the status that it was answered with, 0 for none."""
+    """One request as the log has it: `at` of time.monotonic, and the status that it was answered with, 0 for none.
+
+    `age` is how many seconds ago it was signed, by its own word.
+    """
 
     at: float
     path: str
     message_id: str
     digest: str
     status: int
+    age: float
 
 
 def digest_of(body: bytes) -> str:
@@ -82,7 +86,10 @@ class Receiver:
     def receipts(self, prefix: str) -> list[Receipt]:
         """What came to paths with this prefix, oldest first."""
         lines = (line.split(" ") for line in self._log.read_text().splitlines() if f" {prefix}" in line)
-        return [Receipt(float(at), path, name, digest, int(status)) for at, path, name, digest, status in lines]
+        return [
+            Receipt(float(at), path, name, digest, int(status), float(age))
+            for at, path, name, digest, status, age in lines
+        ]
 
     def _post(self, path: str, body: bytes) -> None:
         connection = HTTPConnection(self.host, self.port, timeout=10)
@@ -172,7 +179,8 @@ class _Connection(asyncio.Protocol):
             return
         now, behaviour = time.monotonic(), self._server.behaviour(path)
         status = 0 if behaviour.kill and behaviour.before else behaviour.status
-        line = f"{now:.6f} {path} {headers.get('webhook-id', '-')} {digest_of(body)} {status}\n"
+        age = time.time() - float(headers.get("webhook-timestamp", "nan"))
+        line = f"{now:.6f} {path} {headers.get('webhook-id', '-')} {digest_of(body)} {status} {age:.1f}\n"
         self._server.log.add(line.encode(), partial(self._act, behaviour))
 
     def _act(self, behaviour: Behaviour) -> None:
