@@ -24,19 +24,26 @@ def settings_or_exit() -> Settings:
 
 
 @contextmanager
-def transaction() -> Iterator[Session]:
-    """A session of the migrator, committed at the end of the block; one line when the database is away."""
+def in_one_line() -> Iterator[None]:
+    """Says in a line what is not set, and that the database is away."""
     try:
-        engine = make_engine(settings_or_exit().database.migrator(), pool_size=1, name="postrider-operator")
+        yield
     except ValueError as error:
         raise click.UsageError(str(error)) from error
-    try:
-        with make_sessions(engine).begin() as db:
-            yield db
     except OperationalError as error:
         raise click.ClickException(f"the database does not answer: {str(error.orig).splitlines()[0]}") from error
-    finally:
-        engine.dispose()
+
+
+@contextmanager
+def transaction() -> Iterator[Session]:
+    """A session of the migrator, committed at the end of the block; one line when the database is away."""
+    with in_one_line():
+        engine = make_engine(settings_or_exit().database.migrator(), pool_size=1, name="postrider-operator")
+        try:
+            with make_sessions(engine).begin() as db:
+                yield db
+        finally:
+            engine.dispose()
 
 
 class TypeId(click.ParamType[UUID]):

@@ -8,7 +8,7 @@ from typing import Never
 
 import click
 
-from app.cli.operator import settings_or_exit
+from app.cli.operator import in_one_line, settings_or_exit
 
 _CELERY = ["-m", "celery", "-A", "worker.celery_app"]
 
@@ -47,13 +47,14 @@ def beat(schedule: str | None) -> None:
 @click.option("--revision", default="head", show_default=True, help="The revision to reach.")
 def migrate(revision: str) -> None:
     """Bring the database's tables to a revision, as the migrator's role."""
-    settings_or_exit()
     from alembic import command  # noqa: PLC0415  # a second that the other commands spare
     from alembic.config import Config  # noqa: PLC0415
 
     config = Config()
     config.set_main_option("script_location", str(_folder_of("migrations")).replace("%", "%%"))
-    command.upgrade(config, revision)
+    with in_one_line():
+        settings_or_exit().database.migrator()
+        command.upgrade(config, revision)
 
 
 def _folder_of(package: str) -> Path:
@@ -65,5 +66,7 @@ def _folder_of(package: str) -> Path:
 
 
 def _become(*arguments: str) -> Never:
+    """Says in a line what the settings lack, which the process itself would say in a hundred."""
+    settings_or_exit()
     sys.stdout.flush()
     os.execv(sys.executable, [sys.executable, *arguments])  # noqa: S606  # a process, no shell

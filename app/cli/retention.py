@@ -1,9 +1,8 @@
 """`postrider retention`: what beat does each hour, done now."""
 
 import click
-from sqlalchemy.exc import OperationalError
 
-from app.cli.operator import settings_or_exit
+from app.cli.operator import in_one_line, settings_or_exit
 from app.features.retention.operations import Report, retain
 from app.kit.db import make_engine, make_sessions
 
@@ -11,16 +10,12 @@ from app.kit.db import make_engine, make_sessions
 @click.command()
 def retention() -> None:
     """Make the partitions of the next days, and delete what is older than its retention."""
-    try:
+    with in_one_line():
         engine = make_engine(settings_or_exit().database.worker(), pool_size=1, name="postrider-retention")
-    except ValueError as error:
-        raise click.UsageError(str(error)) from error
-    try:
-        _print(retain(make_sessions(engine)))
-    except OperationalError as error:
-        raise click.ClickException(f"the database does not answer: {str(error.orig).splitlines()[0]}") from error
-    finally:
-        engine.dispose()
+        try:
+            _print(retain(make_sessions(engine)))
+        finally:
+            engine.dispose()
 
 
 def _print(report: Report) -> None:

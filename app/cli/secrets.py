@@ -4,13 +4,11 @@ import base64
 import os
 
 import click
-from sqlalchemy.exc import OperationalError
 
-from app.cli.operator import settings_or_exit
+from app.cli.operator import in_one_line, settings_or_exit
 from app.features.endpoints.rotation import rotate as rotate_rows
 from app.kit.db import make_engine, make_sessions
-from app.kit.encryption import BadKeyRing, KeyRing, Undecryptable
-from app.settings import Settings
+from app.kit.encryption import Undecryptable
 
 KEY_BYTES = 32
 
@@ -34,22 +32,16 @@ def rotate() -> None:
     run this. Keep the old key for 28 days: portal links and stored answers made under it end with it.
     """
     settings = settings_or_exit()
-    try:
+    with in_one_line():
         engine = make_engine(settings.database.worker(), pool_size=1, name="postrider-secrets")
-        done = rotate_rows(make_sessions(engine), _ring(settings), _tell)
-    except (ValueError, Undecryptable) as error:
-        raise click.ClickException(str(error)) from error
-    except OperationalError as error:
-        raise click.ClickException(f"the database does not answer: {str(error.orig).splitlines()[0]}") from error
+        try:
+            done = rotate_rows(make_sessions(engine), settings.secrets.ring(), _tell)
+        except Undecryptable as error:
+            raise click.ClickException(str(error)) from error
+        finally:
+            engine.dispose()
     click.echo(f"{done} now lie under key {settings.secrets.active}; nothing lies under another one")
 
 
 def _tell(done: int) -> None:
     click.echo(f"{done} re-encrypted", err=True)
-
-
-def _ring(settings: Settings) -> KeyRing:
-    try:
-        return settings.secrets.ring()
-    except BadKeyRing as error:
-        raise click.UsageError(str(error)) from error

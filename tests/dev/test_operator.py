@@ -1,5 +1,6 @@
 """The operator's commands work on a real database, and say in a line what they lack."""
 
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 
@@ -94,6 +95,36 @@ def test_missing_settings_are_named_without_values(environment: Mapping[str, str
     assert refused.exit_code == 2
     assert "POSTRIDER_REDIS" in refused.output
     assert len(refused.output.strip().splitlines()) <= 4
+
+
+@pytest.mark.parametrize("words", ["api", "worker", "beat", "migrate", "retention", "secrets rotate", "orgs list"])
+def test_what_is_not_set_is_said_in_a_line(words: str) -> None:
+    lacking = dict.fromkeys(name for name in os.environ if name.startswith("POSTRIDER_"))
+    refused = CliRunner(env=lacking).invoke(main, words.split())
+    assert refused.exit_code == 2
+    assert "POSTRIDER_DATABASE: field required" in refused.output
+    assert len(refused.output.strip().splitlines()) <= 4
+
+
+@pytest.mark.parametrize("words", ["migrate", "retention", "secrets rotate", "orgs list"])
+def test_an_unreachable_database_is_one_line(environment: Mapping[str, str], words: str) -> None:
+    away = {
+        name: "postgresql://p@127.0.0.1:1/p" if "DATABASE" in name else value for name, value in environment.items()
+    }
+    refused = CliRunner(env=away).invoke(main, words.split())
+    assert (refused.exit_code, len(refused.output.splitlines())) == (1, 1), refused.output
+    assert refused.output.startswith("Error: the database does not answer: ")
+
+
+@pytest.mark.parametrize(
+    ("words", "url"),
+    [("migrate", "MIGRATOR"), ("orgs list", "MIGRATOR"), ("retention", "WORKER"), ("secrets rotate", "WORKER")],
+)
+def test_a_url_that_is_missing_is_named(environment: Mapping[str, str], words: str, url: str) -> None:
+    name = f"POSTRIDER_DATABASE__{url}_URL"
+    refused = CliRunner(env={**environment, name: None}).invoke(main, words.split())
+    assert refused.exit_code == 2
+    assert f"{name} is not set" in refused.output
 
 
 PROMISED = {"dev", "api", "worker", "beat", "migrate", "orgs", "keys", "retention", "secrets", "bench"}
