@@ -15,7 +15,7 @@ from tests.e2e.customer import Caller
 from tests.receiver import Receiver
 from tests.system import System
 
-RUNS, STEPS = {True: 60, False: 800}, {True: 50, False: 80}
+RUNS, STEPS = {True: 40, False: 300}, {True: 50, False: 80}
 # To make a failure smaller takes minutes.
 PHASES = {True: [Phase.generate], False: list(Phase)}
 Row = Mapping[str, Any]
