@@ -1,6 +1,7 @@
 """Clients as they should be: each message has an idempotency key, and is posted again until it is accepted."""
 
 import asyncio
+import io
 import itertools
 import json
 import random
@@ -8,7 +9,7 @@ import secrets
 import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
@@ -100,7 +101,8 @@ def quantile(values: Sequence[float], part: float) -> float:
 class Load:
     """Posts from a thread of its own while the block runs, `rate` messages a second or, with 0, as fast as it can.
 
-    It ends after `count` messages where that is given. `stop` posts no more new ones and lets those under way end.
+    It ends after `count` messages where that is given. `payload` makes one of its number. `stop` posts no
+    more new ones and lets those under way end.
     """
 
     def __init__(
@@ -113,12 +115,13 @@ class Load:
         connections: int = 16,
         pad: int = 200,
         retries: bool = True,
+        payload: Callable[[int], bytes] | None = None,
     ) -> None:
         self.book = Book()
         self._url, self._rate, self._connections = url, rate, connections
         self._targets = itertools.cycle(targets)
         self._numbers = itertools.count() if count is None else iter(range(count))
-        self._pad, self._retries = "x" * pad, retries
+        self._pad, self._retries, self._make = "x" * pad, retries, payload
         self._run_id = secrets.token_hex(6)
         self._next = 0.0
         self._stopping = threading.Event()
@@ -173,7 +176,7 @@ class Load:
             await asyncio.sleep(turn - time.monotonic())
 
     async def _deliver(self, http: aiohttp.ClientSession, target: Target, number: int) -> None:
-        payload = json.dumps({"run": self._run_id, "to": target.name, "n": number, "pad": self._pad}).encode()
+        payload = self._payload(target, number) if self._make is None else self._make(number)
         digest = digest_of(payload)
         self.book.offered[digest] = target.name
         body = b'{"eventType": "%b", "payload": %b}' % (EVENT_TYPE.encode(), payload)
@@ -187,6 +190,9 @@ class Load:
             await asyncio.sleep(random.uniform(0.1, 0.5))
         self.book.given_up += 1
 
+    def _payload(self, target: Target, number: int) -> bytes:
+        return json.dumps({"run": self._run_id, "to": target.name, "n": number, "pad": self._pad}).encode()
+
     async def _post(self, http: aiohttp.ClientSession, target: Target, body: bytes, key: str) -> tuple[int, str]:
         headers = {
             "authorization": f"Bearer {target.key}",
@@ -195,7 +201,9 @@ class Load:
         }
         began, status, proper, message_id = time.monotonic(), 0, False, ""
         try:
-            async with http.post(f"{self._url}/api/v1/app/{target.app}/msg", data=body, headers=headers) as answer:
+            async with http.post(
+                f"{self._url}/api/v1/app/{target.app}/msg", data=io.BytesIO(body), headers=headers
+            ) as answer:
                 values = json.loads(await answer.read())
                 status, proper = answer.status, answer.status not in _AGAIN or "retry-after" in answer.headers
                 message_id = values.get("id", "")
