@@ -123,9 +123,10 @@ async def served(app: ASGIApp) -> AsyncIterator[str]:
     # Only of a socket that says TCP does asyncio turn off the delay of small writes, 40 ms for each answer.
     listener = socket.socket(proto=socket.IPPROTO_TCP)
     listener.bind(("127.0.0.1", 0))
-    server = _Server(
-        uvicorn.Config(app, http=JsonHttp, lifespan="on", ws="none", log_level="warning", access_log=False)
-    )
+    config = uvicorn.Config(app, http=JsonHttp, lifespan="on", ws="none", log_level="warning", access_log=False)
+    # Client and server share a loop: after whatever blocks it for long, neither may find the other gone.
+    config.timeout_keep_alive = 300
+    server = _Server(config)
     running = asyncio.create_task(server.serve([listener]))
     try:
         while not server.started:
