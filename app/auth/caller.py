@@ -1,6 +1,5 @@
 """Who is calling: an organisation by its API key, or one application by a portal token."""
 
-from collections.abc import Collection
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -28,7 +27,3 @@ class Caller:
     def may(self, capability: str) -> bool:
         """Whether the credential was not narrowed to exclude this."""
         return self.capabilities is None or capability in self.capabilities
-
-    def sees(self, feature_flags: Collection[str] | None) -> bool:
-        """Whether what carries these feature flags is shown to the caller: any one of them suffices."""
-        return self.feature_flags is None or not feature_flags or not self.feature_flags.isdisjoint(feature_flags)

@@ -66,11 +66,7 @@ identify = Bearer()
 organisation_only = Bearer(lambda caller: caller.is_organisation)
 AnyCaller = Annotated[Caller, Depends(identify)]
 OrganisationCaller = Annotated[Caller, Depends(organisation_only)]
-CanManageEndpoints = Annotated[Caller, Depends(capable(Capability.manage_endpoint))]
-CanViewSecrets = Annotated[Caller, Depends(capable(Capability.view_endpoint_secret, writes=False))]
-CanManageSecrets = Annotated[Caller, Depends(capable(Capability.manage_endpoint_secret))]
 CanCreateAttempts = Annotated[Caller, Depends(capable(Capability.create_attempts))]
-CanManageTransformations = Annotated[Caller, Depends(capable(Capability.manage_transformations))]
 
 
 async def transaction(request: Request, caller: AnyCaller) -> AsyncIterator[AsyncSession]:

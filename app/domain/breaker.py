@@ -82,11 +82,6 @@ def should_disable(health: Health, now: datetime) -> bool:
     return health.fail_since is not None and now - health.fail_since >= DISABLE_AFTER
 
 
-def is_open(health: Health, now: datetime) -> bool:
-    """Tell whether the breaker lets nothing through."""
-    return _is_ahead(health.open_until, now)
-
-
 def is_half_open(health: Health, now: datetime) -> bool:
     """Tell whether the breaker lets one probe through."""
     return health.open_until is not None and health.open_until <= now

@@ -32,27 +32,6 @@ _SLOW_DOWN = frozenset({429, 502, 503, 504})
 
 
 @dataclass(frozen=True, slots=True)
-class Attempted:
-    """One attempt as the transport saw it.
-
-    `status` is None when no status line came; `body` is what was kept of the answer.
-    """
-
-    status: int | None
-    failure: Failure | None
-    duration_ms: int
-    retry_after: str | None = None
-    body: bytes = b""
-    reason: str = ""
-    address: str | None = None
-
-    @property
-    def verdict(self) -> "Verdict":
-        """What the attempt means."""
-        return judge(self.status, self.failure)
-
-
-@dataclass(frozen=True, slots=True)
 class Verdict:
     """What follows from an attempt; `blames` says whether the endpoint's health is affected."""
 

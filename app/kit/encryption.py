@@ -134,10 +134,6 @@ class KeyRing:
         """The id of the key that encrypted `blob`. Raises Undecryptable for other bytes."""
         return _split(blob)[0]
 
-    def needs_rotation(self, blob: bytes) -> bool:
-        """Whether `blob` is under another key than the active one."""
-        return _split(blob)[0] != self.active
-
     @property
     def header(self) -> bytes:
         """What everything begins with that the active key encrypted."""

@@ -159,7 +159,7 @@ class BreakerMachine(RuleBasedStateMachine):
     )
     def end(self, verdict: Verdict, dice: float, retry_after: float | None) -> None:
         self.in_flight -= 1
-        was_open = breaker.is_open(self.health, self.now)
+        was_open = self.health.open_until is not None and self.health.open_until > self.now
         was_half_open = breaker.is_half_open(self.health, self.now)
         before = self.health
         self.health = breaker.after(before, verdict, self.now, dice, retry_after)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.domain.outcome import Attempted, Failure, Verdict, judge
+from app.domain.outcome import Failure, Verdict, judge
 
 STATUSES = st.one_of(st.none(), st.integers(100, 599))
 
@@ -38,8 +38,3 @@ def test_a_failed_exchange_is_never_success(status: int | None, failure: Failure
 @pytest.mark.parametrize("failure", list(Failure))
 def test_our_own_faults_do_not_blame_the_endpoint(failure: Failure) -> None:
     assert judge(None, failure).blames == (failure not in {Failure.PROXY, Failure.LOCAL})
-
-
-def test_attempted_knows_its_verdict() -> None:
-    assert Attempted(status=204, failure=None, duration_ms=3).verdict.success
-    assert not Attempted(status=200, failure=Failure.TIMEOUT, duration_ms=15000).verdict.success
