@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
 from fastapi import FastAPI
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -154,10 +154,21 @@ def _waker(broker_url: str) -> Iterator[Waker]:
 async def _committer(app: FastAPI) -> AsyncIterator[Committer]:
     ingest = app.state.settings.ingest
     app.state.admission = Admission(ingest.batch)
-    committer = Committer(app.state.sessions, batch=ingest.batch, wake=app.state.waker.wake)
-    running = asyncio.create_task(committer.run(), name="committer")
+    async with _steady_sessions(app.state.settings.database) as sessions:
+        committer = Committer(sessions, batch=ingest.batch, wake=app.state.waker.wake)
+        running = asyncio.create_task(committer.run(), name="committer")
+        try:
+            yield committer
+        finally:
+            committer.close()
+            await running
+
+
+@asynccontextmanager
+async def _steady_sessions(database: Database) -> AsyncIterator[async_sessionmaker[AsyncSession]]:
+    url = database.url.get_secret_value()
+    engine = make_async_engine(url, pool_size=1, pooler=database.pooler, steady=True)
     try:
-        yield committer
+        yield make_async_sessions(engine)
     finally:
-        committer.close()
-        await running
+        await engine.dispose()

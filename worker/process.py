@@ -28,10 +28,11 @@ class Process:
 
     def __init__(self, settings: Settings, stopping: Stopping) -> None:
         self.settings = settings
-        self.database: Database = make_engine(settings.database.worker(), pool_size=3)
+        self.database: Database = make_engine(settings.database.worker(), pool_size=2)
         self.sessions: sessionmaker[Session] = make_sessions(self.database)
+        self._deliveries: Database = make_engine(settings.database.worker(), pool_size=1, steady=True)
         self.ring = settings.secrets.ring()
-        self.engine = _engine(settings, self.sessions, self.ring, stopping)
+        self.engine = _engine(settings, make_sessions(self._deliveries), self.ring, stopping)
         self._transport = _transport(settings, self.ring, self.engine.notice)
         self.sweeper = Sweeper(self.sessions, stopping)
 
@@ -50,6 +51,7 @@ class Process:
         self.engine.stop()
         self.sweeper.stop()
         self._transport.stop()
+        self._deliveries.dispose()
         self.database.dispose()
 
 

@@ -18,6 +18,9 @@ NAMING = {
     "pk": "pk_%(table_name)s",
 }
 TENANTS_SETTING = "app.organisations"
+# For the few statements of the hot paths: each is planned once, and by its indexes, for their tables grow faster than
+# what the planner knows of them.
+STEADY = {"plan_cache_mode": "force_generic_plan", "enable_seqscan": "off"}
 # Whoever is cut off in the middle of a transaction keeps its locks for so long; the server ends it then.
 IDLE_IN_TRANSACTION = "5s"
 # A peer that was dropped without a word is found out after 25 s instead of hours.
@@ -41,8 +44,10 @@ class NotDurableError(RuntimeError):
     """The server would lose what it has acknowledged."""
 
 
-def make_async_engine(url: str, *, pool_size: int, pooler: bool = False, name: str = "postrider-api") -> AsyncEngine:
-    """An engine over asyncpg for one event loop; call it inside the process that uses it."""
+def make_async_engine(
+    url: str, *, pool_size: int, pooler: bool = False, steady: bool = False, name: str = "postrider-api"
+) -> AsyncEngine:
+    """An engine over asyncpg for one event loop; call it inside the process that uses it. See STEADY."""
     connect: dict[str, Any] = {"timeout": 5, "command_timeout": 10}
     if pooler:
         connect |= {"statement_cache_size": 0, "prepared_statement_cache_size": 0}
@@ -50,8 +55,8 @@ def make_async_engine(url: str, *, pool_size: int, pooler: bool = False, name: s
         connect["server_settings"] = {
             "application_name": name,
             "jit": "off",
-            "plan_cache_mode": "force_custom_plan",
             "idle_in_transaction_session_timeout": IDLE_IN_TRANSACTION,
+            **(STEADY if steady else {"plan_cache_mode": "force_custom_plan"}),
         }
     return create_async_engine(
         make_url(url).set(drivername="postgresql+asyncpg"),
@@ -63,8 +68,13 @@ def make_async_engine(url: str, *, pool_size: int, pooler: bool = False, name: s
     )
 
 
-def make_engine(url: str, *, pool_size: int = 4, name: str = "postrider-worker") -> Engine:
-    """An engine over psycopg; never made before a fork."""
+def make_engine(url: str, *, pool_size: int = 4, steady: bool = False, name: str = "postrider-worker") -> Engine:
+    """An engine over psycopg; never made before a fork. See STEADY."""
+    session = {
+        "jit": "off",
+        "idle_in_transaction_session_timeout": IDLE_IN_TRANSACTION,
+        **(STEADY if steady else {}),
+    }
     return create_engine(
         make_url(url).set(drivername="postgresql+psycopg"),
         pool_size=pool_size,
@@ -74,8 +84,8 @@ def make_engine(url: str, *, pool_size: int = 4, name: str = "postrider-worker")
             "connect_timeout": 5,
             "application_name": name,
             "context": adapters(),
-            "prepare_threshold": None,
-            "options": f"-c jit=off -c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION}",
+            "prepare_threshold": 0 if steady else None,
+            "options": " ".join(f"-c {setting}={value}" for setting, value in session.items()),
             **KEEPALIVE,
         },
     )

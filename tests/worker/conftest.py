@@ -26,7 +26,7 @@ def settings(environment: dict[str, str]) -> Settings:
 @pytest.fixture(scope="module")
 def sessions(database: DatabaseUrls) -> Iterator[sessionmaker[Session]]:
     """Sessions of the worker's role, which sees every organisation."""
-    engine = make_engine(database.worker, pool_size=12, name="postrider-test")
+    engine = make_engine(database.worker, pool_size=12, steady=True, name="postrider-test")
     yield make_sessions(engine)
     engine.dispose()
 
@@ -34,7 +34,7 @@ def sessions(database: DatabaseUrls) -> Iterator[sessionmaker[Session]]:
 @pytest_asyncio.fixture(scope="module")
 async def api_sessions(database: DatabaseUrls) -> AsyncIterator[async_sessionmaker[AsyncSession]]:
     """Sessions of the API's role, which sees the organisations that a transaction names."""
-    engine = make_async_engine(database.api, pool_size=4)
+    engine = make_async_engine(database.api, pool_size=4, steady=True)
     yield make_async_sessions(engine)
     await engine.dispose()
 

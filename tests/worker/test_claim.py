@@ -260,8 +260,8 @@ class TestRates:
 
     def test_a_rate_is_spent_on_what_starts_and_nothing_else(self, house: House) -> None:
         app = house.app()
-        house.endpoint(app, throttle_rate=4)
-        for _ in range(4):
+        house.endpoint(app, throttle_rate=2)
+        for _ in range(2):
             house.send(app)
             assert len(house.claim().jobs) == 1
         house.send(app)

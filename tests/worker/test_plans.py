@@ -1,5 +1,6 @@
 """The plans of the claim and of every list, with a hundred thousand rows in a hundred partitions."""
 
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -8,8 +9,10 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import psycopg
 import pytest
-from sqlalchemy import Connection, Executable, Select, event, func, select, text
+from sqlalchemy import ClauseElement, Connection, Executable, Select, event, func, select, text
+from sqlalchemy.dialects.postgresql import asyncpg
 from sqlalchemy.orm import InstrumentedAttribute, Session, sessionmaker
 
 from app.cli.dev.roles import DatabaseUrls
@@ -17,10 +20,11 @@ from app.console import queries as console
 from app.domain.ids import lowest
 from app.features.applications import queries as applications
 from app.features.background_tasks import queries as background_tasks
-from app.features.deliveries import claim_queries, queries
+from app.features.deliveries import claim_queries, queries, record_queries
 from app.features.deliveries.queries import AttemptFilters
 from app.features.endpoints import queries as endpoints
 from app.features.event_types import queries as event_types
+from app.features.messages import ingest_queries
 from app.features.messages import queries as messages
 from app.features.messages.queries import NO_FILTERS, Filters
 from app.features.retention.queries import ensure_partitions
@@ -33,6 +37,7 @@ from app.models import Application, Attempt, BackgroundTask, Endpoint, EventType
 ROWS = 100_000
 DAYS = 100
 PAGE = 51
+GENERIC_PLANS_SINCE = 160_000
 BIG = (
     *("messages", "deliveries", "attempts", "payloads", "due_deliveries", "message_event_ids"),
     *("applications", "endpoints", "event_types", "background_tasks"),
@@ -264,6 +269,39 @@ def test_the_claim_reads_what_is_due(worker: Session) -> None:
         assert plan.whole_scans == []
         assert plan.rows_read <= 110
         assert plan.most_sorted == 0
+
+
+STEADY = [
+    claim_queries.ready,
+    claim_queries.held,
+    claim_queries.gates,
+    claim_queries.facts,
+    claim_queries.payloads,
+    claim_queries.take,
+    claim_queries.hold,
+    record_queries.conclude,
+    record_queries.release,
+    ingest_queries.targets,
+    ingest_queries.store,
+    ingest_queries.gates,
+    ingest_queries.insert_idempotency_keys,
+    ingest_queries.idempotency_keys,
+    ingest_queries.insert_event_ids,
+]
+
+
+@pytest.mark.parametrize("statement", STEADY, ids=lambda one: one.__name__)
+def test_a_plan_that_is_made_once_goes_by_indexes(worker: Session, statement: Callable[[], ClauseElement]) -> None:
+    server = worker.connection().connection.driver_connection
+    assert isinstance(server, psycopg.Connection)
+    if server.info.server_version < GENERIC_PLANS_SINCE:
+        pytest.skip("this server does not explain plans without values")
+    sql = str(statement().compile(dialect=asyncpg.dialect()))  # type: ignore[no-untyped-call] # it ships no types
+    found = server.pgconn.exec_(f"EXPLAIN (GENERIC_PLAN, FORMAT JSON) {sql}".encode()).get_value(0, 0)
+    assert found, server.pgconn.error_message
+    plan = Plan()
+    plan.add(json.loads(found)[0]["Plan"])
+    assert [one["Relation Name"] for one in plan.nodes if one["Node Type"] == "Seq Scan"] == []
 
 
 def test_a_payload_is_looked_for_in_the_partition_of_its_day_alone(worker: Session) -> None:
