@@ -1,7 +1,6 @@
 """Everything an operator sets, read from the environment (prefix POSTRIDER_, nested by two underscores)."""
 
 from enum import StrEnum
-from ipaddress import ip_network
 from typing import Annotated, Self
 
 from pydantic import BaseModel, Field, PositiveFloat, PositiveInt, SecretStr, field_validator, model_validator
@@ -129,7 +128,7 @@ class Settings(BaseSettings):
     def _production_is_closed(self) -> Self:
         if self.environment is Environment.production:
             for allowance in self.egress.allowances():
-                if ip_network(str(allowance.network)).is_loopback:
+                if allowance.covers_loopback:
                     msg = "POSTRIDER_EGRESS__ALLOW may not name loopback in production"
                     raise ValueError(msg)
         return self

@@ -58,6 +58,9 @@ _DENIED_V6 = tuple(
         "8000::/1",
     )
 )
+# Where a connection ends on this machine itself.
+_OWN_V4 = (IPv4Network("127.0.0.0/8"), IPv4Network("0.0.0.0/32"))
+_OWN_V6 = (IPv6Network("::/127"), IPv6Network("::ffff:127.0.0.0/104"), IPv6Network("::ffff:0.0.0.0/128"))
 _MAPPED = IPv6Network("::ffff:0:0/96")
 _NAT64 = IPv6Network("64:ff9b::/96")
 _6TO4 = IPv6Network("2002::/16")
@@ -98,8 +101,10 @@ class Allowance:
 
     @property
     def covers_loopback(self) -> bool:
-        """Whether the network lies within the loopback range."""
-        return self.network.is_loopback
+        """Whether any address of this machine's own lies in the network, by whatever name it goes there."""
+        if isinstance(self.network, IPv4Network):
+            return any(self.network.overlaps(one) for one in _OWN_V4)
+        return any(self.network.overlaps(one) for one in _OWN_V6)
 
 
 @dataclass(frozen=True, slots=True)
