@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.egress.peers import NXDOMAIN, name_server
+from tests.faults.hosts import running_hosts
 from tests.faults.installation import own_servers
 from tests.faults.lab import Lab, running_receiver, table
 from tests.servers import Servers, template_database
@@ -25,8 +27,10 @@ def lab(request: pytest.FixtureRequest, bounded: bool) -> Iterator[Lab]:  # noqa
             own_servers(folder) as (postgres, redis),
             template_database(Servers(postgres.url, redis.url)) as template,
             running_receiver(folder) as receiver,
+            running_hosts() as hosts,
         ):
-            made = request.config.stash[LAB] = Lab(postgres, redis, receiver, template, bounded)
+            names = hosts.enter(name_server(lambda _: NXDOMAIN))
+            made = request.config.stash[LAB] = Lab(postgres, redis, receiver, template, names, bounded)
             yield made
 
 

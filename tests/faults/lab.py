@@ -1,5 +1,6 @@
 """The laboratory: servers, a receiver and installations that rows break, and the scene that each row plays on."""
 
+import json
 import math
 import secrets
 import sys
@@ -19,6 +20,7 @@ from app.cli.dev.roles import database_of
 from app.domain import ids
 from app.kit.db import make_engine, make_sessions
 from tests.api.client import new_tenant
+from tests.egress.peers import NameServer
 from tests.faults.client import Book, Load, Target
 from tests.faults.installation import Postgres, Redis
 from tests.faults.ledger import State, Verdict, judge
@@ -47,6 +49,15 @@ class Row:
     note: str = ""
 
 
+@dataclass(frozen=True)
+class Fate:
+    """What an attempt at an endpoint came to: why there was no whole answer, if so, and how long it took."""
+
+    endpoint: str
+    failure: str | None
+    seconds: float
+
+
 @dataclass
 class Lab:
     """What all rows share."""
@@ -55,6 +66,7 @@ class Lab:
     redis: Redis
     receiver: Receiver
     template: str
+    names: NameServer
     bounded: bool
     rows: list[Row] = field(default_factory=list)
     systems: list[System] = field(default_factory=list)
@@ -73,6 +85,7 @@ class Lab:
                 "POSTRIDER_DELIVERY__LEASE_SECONDS": str(LEASE_SECONDS),
                 "POSTRIDER_EGRESS__TIMEOUT_SECONDS": str(TIMEOUT_SECONDS),
                 "POSTRIDER_DELIVERY__DRAIN_SECONDS": "5",
+                "POSTRIDER_EGRESS__NAMESERVERS": json.dumps([self.names.address]),
             }
             with prepared_system({**base, **values, **environment}) as system:
                 self.systems.append(system)
@@ -258,6 +271,19 @@ class Scene:
             "WHERE organisation_id = ANY(%s)"
         )
         self.lab.postgres.query(statement, ago, self._organisations, database=self.database)
+
+    def is_disabled(self, target: Target, name: str) -> bool:
+        """Whether an endpoint is disabled."""
+        endpoint = self._endpoints[self.path(target, name)]
+        found: bool = self.api(target).call("GET", f"/app/{target.app}/endpoint/{endpoint}")["disabled"]
+        return found
+
+    def fates(self, endpoints: Collection[str]) -> list[Fate]:
+        """The attempts that are on record of endpoints, by their ids."""
+        statement = "SELECT endpoint_id, failure, duration_ms FROM attempts WHERE endpoint_id = ANY(%s)"
+        wanted = [ids.decode("ep", one) for one in endpoints]
+        rows = self.lab.postgres.query(statement, wanted, database=self.database)
+        return [Fate(ids.encode("ep", row[0]), row[1], row[2] / 1000) for row in rows]
 
     def written_twice(self) -> int:
         """How many deliveries have more than one successful attempt on record."""

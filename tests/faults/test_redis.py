@@ -13,7 +13,7 @@ from tests.faults.processes import wait_for
 from tests.system import System
 
 pytestmark = pytest.mark.timeout(900)
-RATE = 150.0
+BOUNDED_RATE, RATE = 150.0, 300.0
 LONGEST_REQUEST = 1.0
 SWEEP_SECONDS = 2.0
 Fault = Callable[[], AbstractContextManager[None]]
@@ -22,7 +22,7 @@ Fault = Callable[[], AbstractContextManager[None]]
 def _play(lab: Lab, system: System, name: str, fault: Fault, seconds: float) -> tuple[Scene, Book, float, float]:
     """A scene with a fault of some seconds between as long a calm before it and a short one after it."""
     scene = Scene(lab, system, name, tenants=4)
-    with scene.load(rate=RATE) as load:
+    with scene.load(rate=BOUNDED_RATE if lab.bounded else RATE) as load:
         time.sleep(1)
         calm = time.monotonic()
         time.sleep(min(seconds, 10))
@@ -31,7 +31,7 @@ def _play(lab: Lab, system: System, name: str, fault: Fault, seconds: float) -> 
             time.sleep(seconds)
             ended = time.monotonic()
         healed = time.monotonic()
-        time.sleep(3)
+        time.sleep(2)
         book = load.stop()
     scene.settle(30)
     before, during = book.seconds(calm, began), book.seconds(began, ended)
@@ -57,7 +57,7 @@ def _assert_delivered_meanwhile(scene: Scene, book: Book, began: float, ended: f
 
 
 def test_f06_redis_absent(lab: Lab, installation: System) -> None:
-    _play(lab, installation, "F06 Redis killed, absent", lab.redis.absent, 8 if lab.bounded else 120)
+    _play(lab, installation, "F06 Redis killed, absent", lab.redis.absent, 5 if lab.bounded else 60)
 
 
 def test_f07_redis_flushed(lab: Lab, installation: System) -> None:
@@ -68,16 +68,16 @@ def test_f07_redis_flushed(lab: Lab, installation: System) -> None:
             time.sleep(0.1)
         yield
 
-    _play(lab, installation, "F07 Redis FLUSHALL under load", flushed, 3 if lab.bounded else 120)
+    _play(lab, installation, "F07 Redis FLUSHALL under load", flushed, 3 if lab.bounded else 60)
 
 
 def test_f08_redis_frozen(lab: Lab, installation: System) -> None:
-    _play(lab, installation, "F08 Redis SIGSTOP", lab.redis.frozen, 10 if lab.bounded else 120)
+    _play(lab, installation, "F08 Redis SIGSTOP", lab.redis.frozen, 5 if lab.bounded else 60)
 
 
 @pytest.mark.parametrize("name", ["memory", "read-only", "loading"])
 def test_f09_redis_refuses(lab: Lab, installation: System, name: str) -> None:
-    seconds = 4 if lab.bounded else 60
+    seconds = 3 if lab.bounded else 60
     faults: dict[str, Fault] = {
         "memory": lambda: _full(lab),
         "read-only": lambda: _read_only(lab),

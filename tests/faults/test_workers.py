@@ -29,7 +29,7 @@ def test_f01_killed_workers(lab: Lab, installation: System) -> None:
     scene = Scene(lab, installation, "F01 workers killed", tenants=8)
     scene.behave(Behaviour(after=0.2))
     dice = random.Random(1)
-    seconds, rate = (20.0, 100.0) if lab.bounded else (300.0, 100.0)
+    seconds, rate = (14.0, 100.0) if lab.bounded else (300.0, 100.0)
     with scene.load(rate=rate) as load:
         until = time.monotonic() + seconds
         while time.monotonic() < until:
