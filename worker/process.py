@@ -15,7 +15,7 @@ from app.kit.instance import marker
 from app.kit.interpreter import settle, share_among_threads
 from app.settings import Settings
 from worker.delivery.claim import Claimer
-from worker.delivery.engine import Engine, Limits
+from worker.delivery.engine import ASK_AGAIN_SECONDS, Engine, Limits
 from worker.delivery.transport import Transport
 from worker.stopping import Stopping
 from worker.sweeps import Sweeper
@@ -71,7 +71,8 @@ def refuse_unsafe_database(settings: Settings) -> None:
 
 def _engine(settings: Settings, sessions: sessionmaker[Session], ring: KeyRing, stopping: Stopping) -> Engine:
     delivery = settings.delivery
-    claimer = Claimer(ring, cap=delivery.concurrency_per_endpoint, lease=timedelta(seconds=delivery.lease_seconds))
+    lease = timedelta(seconds=delivery.lease_seconds)
+    claimer = Claimer(ring, cap=delivery.concurrency_per_endpoint, lease=lease, calm_seconds=ASK_AGAIN_SECONDS)
     limits = Limits(delivery.in_flight, delivery.sweep_seconds, delivery.drain_seconds)
     return Engine(sessions, claimer, limits, stopping)
 

@@ -30,6 +30,7 @@ class RequestIds:
             await self._app(scope, receive, send)
             return
         request_id = name_request(scope)
+        logs.about(request_id)
 
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -98,10 +99,9 @@ class BodyGuard:
 
 
 def name_request(scope: Scope) -> str:
-    """Gives the request its id, under which errors and log lines speak of it."""
+    """Gives the request its id, under which errors speak of it."""
     request_id = _request_id(scope)
     scope[REQUEST_ID_KEY] = request_id
-    logs.about(request_id)
     return request_id
 
 

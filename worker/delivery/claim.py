@@ -68,10 +68,13 @@ class _Turn:
 class Claimer:
     """Claims for one process."""
 
-    def __init__(self, ring: KeyRing, *, cap: int, lease: timedelta) -> None:
+    def __init__(self, ring: KeyRing, *, cap: int, lease: timedelta, calm_seconds: float = 0.0) -> None:
         self._cap = cap
         self._lease = lease
         self._destinations = Destinations(ring)
+        # Where no gate was found there is rarely one a moment later; every look costs as much as a claim of ten.
+        self._calm_seconds = calm_seconds
+        self._calm_until = 0.0
 
     def claim(self, db: Session, demand: Demand) -> Claimed:
         """Leases what may go now. The jobs are ours when the transaction commits."""
@@ -79,13 +82,23 @@ class Claimer:
         if not room:
             return Claimed(busy=set(demand.endpoints))
         turn = _Turn(db, room, dict(room), demand.share, Counter(demand.in_flight), frozenset(demand.endpoints))
-        looked = gates.to_look_at(db, list(room), demand.endpoints)
+        looked = self._look(turn)
         turn.more = len({one.endpoint_id for one in looked}) >= gates.AT_ONCE
         self._round(turn, looked)
         for _ in range(ROUNDS):
             if turn.depth:
                 self._round(turn)
         return Claimed(self._jobs(turn), turn.busy, turn.more or bool(turn.depth))
+
+    def _look(self, turn: _Turn) -> Sequence[Any]:
+        """The gates to look at; none while it is calm, when whoever asked must ask again."""
+        if time.monotonic() < self._calm_until:
+            turn.busy |= turn.asked
+            return ()
+        looked = gates.to_look_at(turn.db, list(turn.room), turn.asked)
+        if not looked:
+            self._calm_until = time.monotonic() + self._calm_seconds
+        return looked
 
     def _round(self, turn: _Turn, looked: Sequence[Any] = ()) -> None:
         rows = _ready(turn)
@@ -116,6 +129,8 @@ class Claimer:
         self._take(turn.db, served + granted)
         _hold(turn.db, excess)
         waiting |= {gate_of(row): row.application_id for row in excess}
+        if waiting:
+            self._calm_until = 0.0
         gates.move(turn.db, waiting, lambda one: admission.next_look(one, self._lease))
         _remove_emptied(turn.db, {gate: owner for gate, owner in emptied.items() if gate not in waiting}, admission.now)
         _store_rates(turn.db, admission, facts)

@@ -18,7 +18,10 @@ from worker.delivery.record import record, release
 from worker.delivery.transport import Transport
 from worker.stopping import Stopping
 
-GATHER_SECONDS = 0.004
+# What comes within so long is handled in one transaction; more, up to a bound, when transactions take longer.
+GATHER_SECONDS = 0.002
+MOST_GATHERED_SECONDS = 0.012
+ASK_AGAIN_SECONDS = 0.05
 FAILURE_PAUSE_SECONDS = 0.5
 LANES_IN_FLIGHT = {Lane.first: 1.0, Lane.retry: 0.5, Lane.replay: 0.25}
 logger = logging.getLogger(__name__)
@@ -50,6 +53,7 @@ class Engine:
         self._unrecorded: list[Sent] = []
         self._pokes: set[EndpointKey] = set()
         self._looked = 0.0
+        self._took = 0.0
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
 
     def start(self, transport: Transport) -> None:
@@ -86,7 +90,7 @@ class Engine:
             self._signal.wait(wait)
             self._signal.clear()
         if self._flying or self._more:
-            time.sleep(GATHER_SECONDS)
+            time.sleep(min(max(GATHER_SECONDS, self._took), MOST_GATHERED_SECONDS))
 
     def _pause(self) -> float:
         """Seconds to sleep unless somebody calls; results are all that is waited for once the end has begun."""
@@ -94,7 +98,11 @@ class Engine:
             return self._limits.sweep_seconds
         if self._asked or self._more:
             return 0.0
-        return self._limits.sweep_seconds - (time.monotonic() - self._looked)
+        return self._interval() - (time.monotonic() - self._looked)
+
+    def _interval(self) -> float:
+        """How long nothing is looked at unless somebody calls; those who are to ask again do so soon."""
+        return ASK_AGAIN_SECONDS if self._pokes else self._limits.sweep_seconds
 
     def _step(self, *, claiming: bool) -> None:
         self._gather()
@@ -125,7 +133,7 @@ class Engine:
                 self._settle([one], self._pokes | {one.job.key.endpoint})
 
     def _sweep_is_due(self) -> bool:
-        return time.monotonic() - self._looked >= self._limits.sweep_seconds
+        return time.monotonic() - self._looked >= self._interval()
 
     def _gather(self) -> None:
         results = self._transport.results
@@ -137,6 +145,7 @@ class Engine:
         ended = {one.job.key for one in results}
         pokes = self._pokes | {key.endpoint for key in ended}
         self._asked, asked = False, self._asked
+        began = time.monotonic()
         try:
             with self._sessions.begin() as db:
                 recorded = record(db, results)
@@ -145,6 +154,7 @@ class Engine:
             self._asked = asked
             raise
         self._settle(results, claimed.busy)
+        self._took = time.monotonic() - began
         if claiming:
             self._looked = time.monotonic()
             self._more = claimed.more

@@ -11,6 +11,7 @@ from app.features.messages.admission import Admission
 from app.features.messages.committer import Committer
 from app.features.messages.ingest_router import refuse_own
 from app.features.messages.posting import JSON, Post, read
+from app.kit import logs
 from app.kit.errors import forbidden
 from app.kit.errors_http import REQUEST_ID, refused
 from app.kit.instance import HEADER
@@ -67,6 +68,7 @@ class IngestLane:
         except Gone:
             return
         except Exception as error:  # noqa: BLE001 nobody else stands here to answer it
+            logs.about(request_id)
             response = await refused(Request(scope), error)
             await response(scope, receive, send)
             return
