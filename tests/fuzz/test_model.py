@@ -453,7 +453,7 @@ def assert_same(row: Row, shown: Row) -> None:
     assert {name: shown[name] for name in both} == both
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1500)
 def test_the_api_shows_what_the_model_says(system: System, receiver: Receiver, bounded: bool) -> None:  # noqa: FBT001  # a fixture
     class Here(Model):
         def __init__(self) -> None:
