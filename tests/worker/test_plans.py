@@ -47,6 +47,11 @@ NOW = datetime.now(UTC)
 EVERYTHING = AttemptFilters(NO_FILTERS)
 Build = Callable[[Cut[UUID]], Select[*tuple[Any, ...]]]
 
+# An older planner takes the list of organisations, which row-level security asks for, for ten look-ups into an index:
+# what has fewer rows than those would cost, such as a day that has just begun, it reads from end to end.
+LISTS_ARE_CHEAP_SINCE = 170_000
+A_DAY = ROWS // DAYS
+
 HISTORY = Path(__file__).with_name("history.sql")
 
 
@@ -102,7 +107,15 @@ def explained(db: Session, statement: Executable, parameters: dict[str, Any] | N
         db.execute(statement, parameters)
     finally:
         event.remove(connection, "before_cursor_execute", explain)
+    driver = connection.connection.driver_connection
+    assert isinstance(driver, psycopg.Connection)
+    if driver.info.server_version < LISTS_ARE_CHEAP_SINCE:
+        plan.nodes = [one for one in plan.nodes if not _is_small_scan(one)]
     return plan
+
+
+def _is_small_scan(node: dict[str, Any]) -> bool:
+    return bool(node["Node Type"] == "Seq Scan" and _rows(node) <= A_DAY * node["Actual Loops"])
 
 
 @pytest.fixture(scope="module")
