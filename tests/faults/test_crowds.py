@@ -15,6 +15,8 @@ pytestmark = pytest.mark.timeout(900)
 TOO_MANY = 429
 # Twice as slow is allowed; below this, twice very little is noise on a machine that others use.
 FLOOR_SECONDS = 0.5
+# Behind the backlog a fresh event would wait for as long as it takes to work it off.
+FRESH_SECONDS = 2.0
 
 
 def test_f22_one_tenant_floods(lab: Lab, installation: System) -> None:
@@ -45,7 +47,7 @@ def test_f22_one_endpoint_hangs(lab: Lab, installation: System) -> None:
     lab.receiver.tell(scene.path(stuck), Behaviour(after=10 * TIMEOUT_SECONDS))
     waiting = 1000 if lab.bounded else 10_000
     with scene.load(targets=others, rate=50 if lab.bounded else 250, connections=8) as load:
-        load.wait_accepted(100 if lab.bounded else 5000, 60)
+        load.wait_accepted(100 if lab.bounded else 10_000, 60)
         began = time.monotonic()
         with scene.load(targets=[stuck], count=waiting) as backlog:
             held = backlog.join()
@@ -84,7 +86,7 @@ def test_f29_retries_come_due_at_once(lab: Lab, installation: System) -> None:
     scene.settle(30)
     latencies = scene.latencies(fresh)
     scene.conclude(old | fresh, recovery=recovery, note=f"p99 of fresh events: {_p99(latencies)} ms")
-    assert quantile(latencies, 0.99) <= FLOOR_SECONDS + 10 * takes
+    assert quantile(latencies, 0.99) <= FRESH_SECONDS
     by_path = defaultdict(list)
     for one in scene.receipts():
         by_path[one.path].append(one.at)
