@@ -71,7 +71,7 @@ def _doubles(receipts: Iterable[Receipt]) -> dict[tuple[str, str], int]:
     counts: dict[tuple[str, str], int] = defaultdict(lambda: -1)
     for one in receipts:
         key = (one.path, one.message_id)
-        counts[key] += one.status == 0 or one.status in _SUCCESS
+        counts[key] += one.status in _SUCCESS
     return {key: count for key, count in counts.items() if count > 0}
 
 

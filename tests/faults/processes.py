@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-_LISTENING, _ESTABLISHED = "0A", "01"
+_ESTABLISHED = "01"
 
 
 def wait_for(condition: Callable[[], bool], seconds: float, what: str) -> float:
@@ -72,12 +72,6 @@ def resident_mib(pids: Iterable[int]) -> float:
         with suppress(OSError):
             pages += int(Path(f"/proc/{pid}/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGESIZE") / 2**20
-
-
-def owner_of(port: int, among: Iterable[int]) -> int | None:
-    """The process that holds the connected socket with this local port."""
-    inodes = {line[9] for line in _sockets() if _port(line[1]) == port and line[3] != _LISTENING}
-    return next((pid for pid in among if inodes & _inodes(pid)), None)
 
 
 def connected_to(port: int, among: Iterable[int]) -> list[int]:

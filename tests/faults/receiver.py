@@ -18,8 +18,6 @@ from typing import cast
 
 import uvloop
 
-from tests.faults import processes
-
 _HEAD_END = b"\r\n\r\n"
 _CONTROL = "/control"
 DIGEST_CHARACTERS = 24
@@ -29,21 +27,18 @@ DIGEST_CHARACTERS = 24
 class Behaviour:
     """What a path does: answers `status` after `after` seconds, at most `times` times (0: always).
 
-    `retry_after` is sent when given. `kill` is the root of the processes of which the one that sent the request gets
-    SIGKILL: `before` it is answered, or right after. After that the path answers as ever.
+    `retry_after` is sent when given. After that the path answers as ever.
     """
 
     status: int = 204
     after: float = 0.0
     times: int = 0
     retry_after: int = 0
-    kill: int = 0
-    before: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """One request as the log has it: `at` of time.monotonic, and the status that it was answered with, 0 for none.
+    """One request as the log has it: `at` of time.monotonic, and the status that it is answered with.
 
     `age` is how many seconds ago it was signed, by its own word.
     """
@@ -178,16 +173,12 @@ class _Connection(asyncio.Protocol):
             self._answer(Behaviour())
             return
         now, behaviour = time.monotonic(), self._server.behaviour(path)
-        status = 0 if behaviour.kill and behaviour.before else behaviour.status
         age = time.time() - float(headers.get("webhook-timestamp", "nan"))
-        line = f"{now:.6f} {path} {headers.get('webhook-id', '-')} {digest_of(body)} {status} {age:.1f}\n"
+        line = f"{now:.6f} {path} {headers.get('webhook-id', '-')} {digest_of(body)} {behaviour.status} {age:.1f}\n"
         self._server.log.add(line.encode(), partial(self._act, behaviour))
 
     def _act(self, behaviour: Behaviour) -> None:
-        if behaviour.kill and behaviour.before:
-            self._kill_sender(behaviour.kill)
-            self._transport.close()
-        elif behaviour.after:
+        if behaviour.after:
             asyncio.get_running_loop().call_later(behaviour.after, self._answer, behaviour)
         else:
             self._answer(behaviour)
@@ -197,14 +188,6 @@ class _Connection(asyncio.Protocol):
             more = f"retry-after: {behaviour.retry_after}\r\n" if behaviour.retry_after else ""
             length = "" if behaviour.status == 204 else "content-length: 0\r\n"
             self._transport.write(f"HTTP/1.1 {behaviour.status} X\r\n{length}{more}\r\n".encode())
-            if behaviour.kill:
-                self._kill_sender(behaviour.kill)
-
-    def _kill_sender(self, root: int) -> None:
-        port = self._transport.get_extra_info("peername")[1]
-        sender = processes.owner_of(port, processes.descendants(root))
-        if sender is not None:
-            processes.kill(sender)
 
 
 async def _serve(host: str, port: int, log: Path) -> None:
