@@ -21,10 +21,17 @@ def unnest(**columns: TypeEngine[Any]) -> TableValuedAlias:
 
 
 def transpose(rows: Sequence[tuple[Any, ...]], *names: str) -> dict[str, list[Any]]:
-    """Rows as the parameters of `unnest`: each name with the list of its values."""
+    """Rows as the parameters of `unnest`: each name with the list of its values.
+
+    A column in which every value is None is an empty list: PostgreSQL fills up what is shorter than the others.
+    """
     if not rows:
         return {_parameter(name): [] for name in names}
-    return {_parameter(name): list(values) for name, values in zip(names, zip(*rows, strict=True), strict=True)}
+    return {_parameter(name): _values(values) for name, values in zip(names, zip(*rows, strict=True), strict=True)}
+
+
+def _values(column: tuple[Any, ...]) -> list[Any]:
+    return [] if column.count(None) == len(column) else list(column)
 
 
 def _parameter(name: str) -> str:

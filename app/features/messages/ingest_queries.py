@@ -56,6 +56,7 @@ MOMENT = DateTime(timezone=True)
 KEYS_KEPT = timedelta(hours=24)
 
 
+APPS, ENDPOINTS, GATES = table_of(Application), table_of(Endpoint), table_of(EndpointGate)
 BY_ID = ("organisation_id", "id")
 BY_UID = ("owner_id", "uid")
 
@@ -70,23 +71,23 @@ def targets() -> Select[*tuple[Any, ...]]:
     by_id = unnest(organisation_id=Uuid(), id=Uuid())
     by_uid = unnest(owner_id=Uuid(), uid=Text())
     named = union_all(
-        _applications(by_id, Application.organisation_id == by_id.c.organisation_id, Application.id == by_id.c.id),
-        _applications(by_uid, Application.organisation_id == by_uid.c.owner_id, Application.uid == by_uid.c.uid),
+        _applications(by_id, APPS.c.organisation_id == by_id.c.organisation_id, APPS.c.id == by_id.c.id),
+        _applications(by_uid, APPS.c.organisation_id == by_uid.c.owner_id, APPS.c.uid == by_uid.c.uid),
     ).subquery("named")
     endpoint = _looked_up(
         select(
-            Endpoint.id.label("endpoint_id"),
-            Endpoint.event_types,
-            Endpoint.channels,
-            Endpoint.feature_flags,
-            Endpoint.retry_schedule[1].label("first_delay"),
-            func.coalesce(Endpoint.throttle_rate, named.c.throttle_rate).is_not(None).label("is_limited"),
+            ENDPOINTS.c.id.label("endpoint_id"),
+            ENDPOINTS.c.event_types,
+            ENDPOINTS.c.channels,
+            ENDPOINTS.c.feature_flags,
+            ENDPOINTS.c.retry_schedule[1].label("first_delay"),
+            func.coalesce(ENDPOINTS.c.throttle_rate, named.c.throttle_rate).is_not(None).label("is_limited"),
             _has_gate().label("has_gate"),
         ).where(
-            Endpoint.organisation_id == named.c.organisation_id,
-            Endpoint.application_id == named.c.id,
-            Endpoint.disabled.is_(False),
-            Endpoint.deleted_at.is_(None),
+            ENDPOINTS.c.organisation_id == named.c.organisation_id,
+            ENDPOINTS.c.application_id == named.c.id,
+            ENDPOINTS.c.disabled.is_(False),
+            ENDPOINTS.c.deleted_at.is_(None),
         ),
         "endpoint",
     )
@@ -95,13 +96,13 @@ def targets() -> Select[*tuple[Any, ...]]:
 
 def _applications(given: TableValuedAlias, *is_named: ColumnElement[bool]) -> Select[*tuple[Any, ...]]:
     columns = (
-        Application.organisation_id,
-        Application.id,
-        Application.uid,
-        Application.kind,
-        Application.throttle_rate,
+        APPS.c.organisation_id,
+        APPS.c.id,
+        APPS.c.uid,
+        APPS.c.kind,
+        APPS.c.throttle_rate,
     )
-    found = _looked_up(select(*columns).where(*is_named, Application.deleted_at.is_(None)), "application")
+    found = _looked_up(select(*columns).where(*is_named, APPS.c.deleted_at.is_(None)), "application")
     return select(*found.c).select_from(given).join(found, true())
 
 
@@ -113,11 +114,11 @@ def _looked_up(statement: Select[*tuple[Any, ...]], name: str) -> FromClause:
 
 def _has_gate() -> ColumnElement[bool]:
     is_its = and_(
-        EndpointGate.organisation_id == Endpoint.organisation_id,
-        EndpointGate.endpoint_id == Endpoint.id,
-        EndpointGate.lane == Lane.first,
+        GATES.c.organisation_id == ENDPOINTS.c.organisation_id,
+        GATES.c.endpoint_id == ENDPOINTS.c.id,
+        GATES.c.lane == Lane.first,
     )
-    return select(EndpointGate.lane).where(is_its).exists()
+    return select(GATES.c.lane).where(is_its).exists()
 
 
 @cache
