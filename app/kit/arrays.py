@@ -31,7 +31,8 @@ def transpose(rows: Sequence[tuple[Any, ...]], *names: str) -> dict[str, list[An
 
 
 def _values(column: tuple[Any, ...]) -> list[Any]:
-    return [] if column.count(None) == len(column) else list(column)
+    is_empty = column[0] is None and all(value is None for value in column)
+    return [] if is_empty else list(column)
 
 
 def _parameter(name: str) -> str:

@@ -24,7 +24,7 @@ class ArrayDumper(ListDumper):
     def dump(self, obj: list[Any]) -> Buffer | None:
         """The array's text."""
         write = _WRITERS.get(type(obj[0])) if obj else None
-        if write is None or None in obj:
+        if write is None or any(one is None for one in obj):
             return super().dump(obj)
         return write(obj).encode()
 
