@@ -23,7 +23,7 @@ from app.features.deliveries.router import router as deliveries
 from app.features.endpoints.router import router as endpoints
 from app.features.event_types.router import router as event_types
 from app.features.health.router import router as health
-from app.features.messages.admission import Admission
+from app.features.messages.admission import PRESENT_SECONDS, Admission
 from app.features.messages.committer import Committer
 from app.features.messages.ingest_lane import IngestLane
 from app.features.messages.ingest_router import router as ingest
@@ -37,6 +37,7 @@ from app.kit.interpreter import settle
 from app.kit.methods import HeadAsGet
 from app.kit.middleware import BodyGuard, PlainPaths, RequestIds
 from app.kit.openapi import ERRORS, Documented, operation_id
+from app.kit.presence import Presence
 from app.kit.queue import Waker
 from app.settings import Database, Egress, Settings, read_settings
 
@@ -153,7 +154,7 @@ def _waker(broker_url: str) -> Iterator[Waker]:
 @asynccontextmanager
 async def _committer(app: FastAPI) -> AsyncIterator[Committer]:
     ingest = app.state.settings.ingest
-    app.state.admission = Admission(ingest.batch)
+    app.state.admission = Admission(ingest.batch, Presence(PRESENT_SECONDS))
     async with _steady_sessions(app.state.settings.database) as sessions:
         committer = Committer(sessions, batch=ingest.batch, wake=app.state.waker.wake)
         running = asyncio.create_task(committer.run(), name="committer")
@@ -169,6 +170,9 @@ async def _steady_sessions(database: Database) -> AsyncIterator[async_sessionmak
     url = database.url.get_secret_value()
     engine = make_async_engine(url, pool_size=1, pooler=database.pooler, steady=True)
     try:
+        # The first message must not wait for a connection, nor find that there is none.
+        async with engine.connect():
+            pass
         yield make_async_sessions(engine)
     finally:
         await engine.dispose()

@@ -33,6 +33,8 @@ class FairQueue(Generic[K, T]):
     were inside for each round that waits in its line, at most `longest_rest`, so that most of the time is left to the
     others. Several greedy ones do not rest, they divide half of the room. Whoever came within the last `period` is
     there. Times are in seconds, of any clock that does not go back.
+
+    `has_company` says that others are there whom this queue does not see.
     """
 
     def __init__(self, room: int, *, share: int, period: float, longest_rest: float) -> None:
@@ -40,6 +42,7 @@ class FairQueue(Generic[K, T]):
         self._least = share
         self._period = period
         self._longest_rest = longest_rest
+        self.has_company = False
         self._look_at = 0.0
         self._inside = 0
         self._greedy = 0
@@ -118,7 +121,7 @@ class FairQueue(Generic[K, T]):
 
     @property
     def _is_lonely(self) -> bool:
-        return len(self._parties) <= 1
+        return len(self._parties) <= 1 and not self.has_company
 
     def _wants(self, one: _Party[T], places: int) -> bool:
         return one.inside + len(one.line) == places

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn_worker import UvicornWorker
 
+import app.kit.presence  # noqa: F401 gunicorn loads this before it forks, and with it the memory that all share
 from app.kit.errors_http import described
 
 MAX_HEAD = 64 * 1024

@@ -1,6 +1,7 @@
 """Admission to the ingest: a flood is refused after a pause, others are let in, and nobody's place is lost."""
 
 import asyncio
+import mmap
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from app.features.messages import admission
 from app.features.messages.admission import Admission
 from app.kit.clock import new_id
 from app.kit.errors import Kind, Problem
+from app.kit.presence import Presence
 from tests.api.client import Api, Reply
 
 A, B = new_id(), new_id()
@@ -26,6 +28,11 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pauses of almost nothing, and little patience in line."""
     monkeypatch.setattr(admission, "PAUSE_SECONDS", 0.01)
     monkeypatch.setattr(admission, "PATIENCE_SECONDS", 0.2)
+
+
+def new_hall(batch: int) -> Admission:
+    """One of a process that has no siblings."""
+    return Admission(batch, Presence(admission.PRESENT_SECONDS, mmap.mmap(-1, mmap.PAGESIZE)))
 
 
 async def arrivals(hall: Admission, organisation_id: UUID, number: int) -> list[asyncio.Task[None]]:
@@ -41,7 +48,7 @@ def inside(tasks: list[asyncio.Task[None]]) -> int:
 
 class TestAdmission:
     async def test_those_in_line_get_in_as_others_leave(self) -> None:
-        hall = Admission(ROOM // 2)
+        hall = new_hall(ROOM // 2)
         tasks = await arrivals(hall, A, ROOM + 2)
         assert inside(tasks) == ROOM
         hall.leave(A)
@@ -51,7 +58,7 @@ class TestAdmission:
         await asyncio.gather(*tasks)
 
     async def test_a_line_goes_on_after_its_rest(self) -> None:
-        hall = Admission(ROOM // 2)
+        hall = new_hall(ROOM // 2)
         await hall.enter(B)
         tasks = await arrivals(hall, A, 3 * SHARE)
         assert inside(tasks) == SHARE
@@ -62,7 +69,7 @@ class TestAdmission:
         assert inside(tasks) == 3 * SHARE
 
     async def test_a_client_that_goes_away_in_line_takes_no_place(self) -> None:
-        hall = Admission(1)
+        hall = new_hall(1)
         *_, gone, stays = await arrivals(hall, A, 4)
         gone.cancel()
         await asyncio.sleep(0)
@@ -70,7 +77,7 @@ class TestAdmission:
         await asyncio.wait_for(stays, 1)
 
     async def test_one_that_is_cancelled_as_it_is_called_gives_its_place_to_the_next(self) -> None:
-        hall = Admission(1)
+        hall = new_hall(1)
         *_, gone, stays = await arrivals(hall, A, 4)
         hall.leave(A)
         gone.cancel()
@@ -79,7 +86,7 @@ class TestAdmission:
 
     @pytest.mark.usefixtures("impatient")
     async def test_who_stands_in_line_too_long_is_told_so(self) -> None:
-        hall = Admission(1)
+        hall = new_hall(1)
         *_, waits = await arrivals(hall, A, 3)
         with pytest.raises(Problem) as late:
             await waits
@@ -89,7 +96,7 @@ class TestAdmission:
 
     @pytest.mark.usefixtures("impatient")
     async def test_beyond_the_line_all_are_refused(self) -> None:
-        hall = Admission(ROOM // 2)
+        hall = new_hall(ROOM // 2)
         await hall.check(A)
         await hall.enter(B)
         tasks = await arrivals(hall, A, SHARE + LINE)

@@ -13,6 +13,7 @@ from uuid import UUID
 from app.domain.fair_queue import FairQueue
 from app.features.messages.operations import too_many
 from app.kit.errors import Kind, Problem
+from app.kit.presence import Presence
 
 # Two batches have room: one is committed while the next is read.
 BATCHES = 2
@@ -34,11 +35,13 @@ Ticket = tuple[UUID, asyncio.Future[None]]
 class Admission:
     """One for each process, of one event loop. Whoever has entered must leave."""
 
-    def __init__(self, batch: int) -> None:
+    def __init__(self, batch: int, presence: Presence) -> None:
         room = BATCHES * batch
         self._queue: FairQueue[UUID, Ticket] = FairQueue(
             room, share=min(SHARE, room), period=PRESENT_SECONDS, longest_rest=LONGEST_REST_SECONDS
         )
+        # One organisation may come to this process and a flood to its neighbours, on the same cores and database.
+        self._presence = presence
         self._alarm: asyncio.TimerHandle | None = None
         self._pauses = Pauses()
 
@@ -49,7 +52,9 @@ class Admission:
 
     async def enter(self, organisation_id: UUID) -> None:
         """Returns when a message of the organisation may be read; raises what `check` does."""
-        if not self._queue.enter(organisation_id, time.monotonic()):
+        now = time.monotonic()
+        self._queue.has_company = self._presence.is_company(organisation_id, now)
+        if not self._queue.enter(organisation_id, now):
             await self._line_up(organisation_id)
 
     def leave(self, organisation_id: UUID) -> None:
