@@ -96,10 +96,11 @@ BEGIN
     IF parent NOT IN ('messages', 'deliveries', 'attempts', 'payloads') THEN
         RAISE EXCEPTION 'not a table with partitions by day: %', parent;
     END IF;
+    SET LOCAL lock_timeout = '2s';
+    PERFORM pg_advisory_xact_lock(1886352244, 2); -- who drops the same one at the same time comes first or later
     IF to_regclass('{schema}.' || quote_ident(child)) IS NULL THEN
         RETURN false;
     END IF;
-    SET LOCAL lock_timeout = '2s';
     EXECUTE format('DROP TABLE {schema}.%I', child);
     RETURN true;
 END

@@ -3,6 +3,7 @@
 import logging
 import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, time, timedelta
 from unittest import mock
 from uuid import UUID, uuid4
@@ -185,6 +186,23 @@ def test_a_partition_in_use_waits_for_the_next_run(
     assert name("messages", old) in partitions(sessions, "messages")
     retain(sessions)
     assert name("messages", old) not in partitions(sessions, "messages")
+
+
+def test_of_two_who_drop_a_partition_at_once_one_does(sessions: sessionmaker[Session], today: date) -> None:
+    old = today - 100 * DAY
+    make(sessions, days=(old,))
+
+    def drop() -> bool:
+        with sessions.begin() as db:
+            return db.execute(queries.drop_partition("attempts", old)).scalar_one()
+
+    with ThreadPoolExecutor() as pool, sessions.begin() as first:
+        assert first.execute(queries.drop_partition("attempts", old)).scalar_one()
+        second = pool.submit(drop)
+        with pytest.raises(TimeoutError):
+            second.result(0.2)
+        first.commit()
+        assert second.result(10) is False
 
 
 def test_old_keys_and_acts_are_purged_in_small_batches(
