@@ -216,6 +216,13 @@ class TestApplication:
             assert all(isinstance(result, Accepted) for result in house.accept(*part))
         assert house.one(Application, organisation_id=organisation).uid == "customer-2"
 
+    def test_an_application_that_is_named_by_its_id_and_by_its_uid_is_one(self, house: House) -> None:
+        app = house.app(uid="customer-1")
+        house.endpoint(app)
+        same = NewApplication("customer-1", "Another name", None, {})
+        batch = [app.incoming(), app.incoming(application="customer-1"), app.incoming(new_application=same)]
+        assert house.accept(*batch) == [Accepted(one.message_id, 1) for one in batch]
+
     def test_one_that_exists_is_left_as_it_is(self, house: House) -> None:
         app = house.app(uid="customer-1")
         house.accept(app.incoming(new_application=NewApplication("customer-1", "Another name", 9, {})))

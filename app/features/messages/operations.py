@@ -91,10 +91,10 @@ Result = Accepted | Replayed | Problem
 
 @dataclass(frozen=True, slots=True)
 class _Target:
-    """An application, and what fan-out must know of its endpoints: rows of queries.targets."""
+    """An application, and what fan-out must know of its endpoints, by id: rows of queries.targets."""
 
     id: UUID
-    endpoints: list[tuple[Any, Subscription]] = field(default_factory=list)
+    endpoints: dict[UUID, tuple[Any, Subscription]] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -193,7 +193,8 @@ def _read_targets(db: Session, by_id: Pairs, by_uid: Pairs) -> Found:
         target = found.setdefault((row.organisation_id, row.kind, row.id), _Target(row.id))
         found[row.organisation_id, row.kind, row.uid] = target
         if row.endpoint_id is not None:
-            target.endpoints.append((row, _subscription(row)))
+            # Once, also where one message of the batch names the application by its id and another by its uid.
+            target.endpoints[row.endpoint_id] = (row, _subscription(row))
     return found
 
 
@@ -276,7 +277,7 @@ def _target(entry: _Entry) -> _Target:
 def _fan_out(db: Session, organisations: list[UUID], entries: Sequence[_Entry]) -> None:
     flags = _flags(db, organisations, entries)
     for entry in entries:
-        candidates = _target(entry).endpoints
+        candidates = _target(entry).endpoints.values()
         entry.owed = [row for row, subscription in candidates if _is_owed(entry.incoming, row, subscription, flags)]
 
 
@@ -300,7 +301,7 @@ def _is_owed(incoming: Incoming, row: Any, subscription: Subscription, flags: Fl
 
 
 def _flags(db: Session, organisations: list[UUID], entries: Sequence[_Entry]) -> Flags:
-    if not any(one.feature_flags is not None for entry in entries for _, one in _target(entry).endpoints):
+    if not any(one.feature_flags is not None for entry in entries for _, one in _target(entry).endpoints.values()):
         return {}
     names = list({entry.incoming.event_type for entry in entries})
     rows = db.execute(queries.event_type_flags(), {"organisations": organisations, "names": names})

@@ -1,7 +1,7 @@
 """One request and its answer on a connection of aiohttp, written at once and parsed by aiohttp's parser.
 
-aiohttp's session does more than a webhook needs (cookies, redirects, chunks, a task that writes). Without it a request
-costs half the time.
+aiohttp's session does more than a webhook needs (cookies, redirects, chunks, a task that writes), which costs as much
+again as the rest of a request.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
