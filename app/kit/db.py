@@ -1,10 +1,23 @@
 """Engines, sessions and the declarative base: async for the API, sync for the workers."""
 
 from collections.abc import Iterable
+from functools import cache
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Engine, MetaData, Table, create_engine, func, make_url, select, text
+from sqlalchemy import (
+    Connection,
+    Engine,
+    MetaData,
+    Select,
+    Table,
+    bindparam,
+    create_engine,
+    func,
+    make_url,
+    select,
+    text,
+)
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
 
@@ -103,8 +116,12 @@ def make_sessions(engine: Engine) -> sessionmaker[Session]:
 
 def enter_tenants(db: Session | Connection, organisation_ids: Iterable[UUID]) -> None:
     """Lets the transaction see these organisations and no other, until it ends."""
-    value = ",".join(str(one) for one in organisation_ids)
-    db.execute(select(func.set_config(TENANTS_SETTING, value, True)))  # noqa: FBT003 the SQL function's own flag
+    db.execute(_set_tenants(), {"tenants": ",".join([one.hex for one in organisation_ids])})
+
+
+@cache
+def _set_tenants() -> Select[str]:
+    return select(func.set_config(TENANTS_SETTING, bindparam("tenants"), True))  # noqa: FBT003 the SQL function's own flag
 
 
 def assert_durable(connection: Connection) -> None:

@@ -218,7 +218,6 @@ MESSAGE = (
     "created_at",
     "payload_expires_at",
     "fan_out",
-    "expires_on",
     "content_type",
     "body",
 )
@@ -231,26 +230,25 @@ def store() -> Insert:
 
     Lists come as JSON text, the fan-out as an array's text. `of` is the place of the message that is owed.
     """
-    given = select(
-        unnest(
-            place=Integer(),
-            organisation_id=Uuid(),
-            id=Uuid(),
-            application_id=Uuid(),
-            event_type=Text(),
-            event_id=Text(),
-            channels=Text(),
-            tags=Text(),
-            deliver_at=MOMENT,
-            created_at=MOMENT,
-            payload_expires_at=MOMENT,
-            fan_out=Text(),
-            expires_on=Date(),
-            content_type=Text(),
-            body=LargeBinary(),
-        )
-    ).cte("message")
-    return _owe(given).add_cte(_insert_messages(given).cte("stored"), _insert_payloads(given).cte("kept"))
+    given = unnest(
+        place=Integer(),
+        organisation_id=Uuid(),
+        id=Uuid(),
+        application_id=Uuid(),
+        event_type=Text(),
+        event_id=Text(),
+        channels=Text(),
+        tags=Text(),
+        deliver_at=MOMENT,
+        created_at=MOMENT,
+        payload_expires_at=MOMENT,
+        fan_out=Text(),
+        content_type=Text(),
+        body=LargeBinary(),
+    )
+    expires_on = cast(func.timezone("UTC", given.c.payload_expires_at), Date).label("expires_on")
+    message = select(given, expires_on).cte("message")
+    return _owe(message).add_cte(_insert_messages(message).cte("stored"), _insert_payloads(message).cte("kept"))
 
 
 def _insert_messages(given: CTE) -> Insert:

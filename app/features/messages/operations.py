@@ -5,7 +5,8 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 from uuid import UUID
 from weakref import WeakKeyDictionary
 
@@ -22,6 +23,9 @@ from app.kit.errors import Kind, Problem, conflict, not_found
 from app.kit.wakes import Wake, ask
 from app.models import ApplicationKind, DueState
 
+_EVERYTHING = Subscription()
+_NONE: frozenset[str] = frozenset()
+_HELD, _READY = int(DueState.held), int(DueState.ready)
 _known_partitions: WeakKeyDictionary[Engine, set[tuple[str, date]]] = WeakKeyDictionary()
 
 
@@ -89,12 +93,25 @@ class Replayed:
 Result = Accepted | Replayed | Problem
 
 
-@dataclass(frozen=True, slots=True)
-class _Target:
-    """An application, and what fan-out must know of its endpoints, by id: rows of queries.targets."""
+class _Endpoint(NamedTuple):
+    """What fan-out must know of an endpoint. `waits` says that its deliveries stand behind a gate at this moment."""
 
     id: UUID
-    endpoints: dict[UUID, tuple[Any, Subscription]] = field(default_factory=dict)
+    subscription: Subscription
+    first_delay: int | None
+    is_limited: bool
+    waits: bool
+
+
+@dataclass(slots=True)
+class _Target:
+    """An application with its endpoints by id, as found by queries.targets."""
+
+    organisation_id: UUID
+    id: UUID
+    kind: str
+    endpoints: dict[UUID, _Endpoint] = field(default_factory=dict)
+    has_flags: bool = False
 
 
 @dataclass(slots=True)
@@ -106,7 +123,7 @@ class _Entry:
 
     incoming: Incoming
     target: _Target | None = None
-    owed: list[Any] = field(default_factory=list)
+    owed: Sequence[_Endpoint] = ()
     result: Result | None = None
     twin: "_Entry | None" = None
 
@@ -160,42 +177,69 @@ def _make_applications(db: Session, entries: Sequence[_Entry]) -> None:
         db.execute(queries.insert_application(), values)
 
 
-Pairs = set[tuple[UUID, Any]]
-"""Organisations, each with an id or a uid of one of its applications."""
-
-
 def _match_targets(db: Session, entries: Sequence[_Entry]) -> None:
     """By id, or by uid; by uid also where a name looks like an id and is none."""
-    names = {(one.incoming.organisation_id, ref) for one in entries for ref in _refs(one.incoming)}
-    by_id = {(owner, ref): (owner, app_id) for owner, ref in names if (app_id := ids.decode("app", ref))}
-    _resolve(entries, _read_targets(db, set(by_id.values()), names - by_id.keys()))
+    by_id, by_uid = set[tuple[UUID, UUID]](), set[tuple[UUID, str]]()
+    for entry in entries:
+        owner = entry.incoming.organisation_id
+        for ref in _refs(entry.incoming):
+            if application_id := _application_id(ref):
+                by_id.add((owner, application_id))
+            else:
+                by_uid.add((owner, ref))
+    _resolve(entries, _read_targets(db, by_id, by_uid))
     lost = [entry for entry in entries if entry.target is None]
-    unclear = {(one.incoming.organisation_id, ref) for one in lost for ref in _refs(one.incoming)} & by_id.keys()
+    unclear = {(one.incoming.organisation_id, ref) for one in lost for ref in _refs(one.incoming)} - by_uid
     if unclear:
         _resolve(lost, _read_targets(db, set(), unclear))
 
 
-Found = Mapping[tuple[UUID, str, UUID | str | None], _Target]
-"""Targets by organisation, kind, and id or uid."""
+Found = Mapping[tuple[UUID, UUID | str | None], _Target]
+"""Targets by organisation, and id or uid."""
 
 
 def _resolve(entries: Iterable[_Entry], found: Found) -> None:
     for entry in entries:
-        owner = (entry.incoming.organisation_id, entry.incoming.kind)
-        names = [name for ref in _refs(entry.incoming) for name in (ids.decode("app", ref), ref)]
-        entry.target = next((found[*owner, name] for name in names if name and (*owner, name) in found), None)
+        one = entry.incoming
+        for ref in _refs(one):
+            target = found.get((one.organisation_id, _application_id(ref) or ref)) or found.get(
+                (one.organisation_id, ref)
+            )
+            if target and target.kind == one.kind:
+                entry.target = target
+                break
 
 
-def _read_targets(db: Session, by_id: Pairs, by_uid: Pairs) -> Found:
-    found: dict[tuple[UUID, str, UUID | str | None], _Target] = {}
+@lru_cache(4096)
+def _application_id(ref: str) -> UUID | None:
+    return ids.decode("app", ref)
+
+
+def _read_targets(db: Session, by_id: Iterable[tuple[UUID, UUID]], by_uid: Iterable[tuple[UUID, str]]) -> Found:
+    found: dict[tuple[UUID, UUID | str | None], _Target] = {}
     parameters = transpose(list(by_id), *queries.BY_ID) | transpose(list(by_uid), *queries.BY_UID)
     for row in db.execute(queries.targets(), parameters):
-        target = found.setdefault((row.organisation_id, row.kind, row.id), _Target(row.id))
-        found[row.organisation_id, row.kind, row.uid] = target
-        if row.endpoint_id is not None:
+        owner, application_id, uid, kind, _, endpoint_id, event_types, channels, flags, delay, is_limited, has_gate = (
+            row
+        )
+        target = found.get((owner, application_id))
+        if target is None:
+            found[owner, application_id] = found[owner, uid] = target = _Target(owner, application_id, kind)
+        if endpoint_id is not None:
             # Once, also where one message of the batch names the application by its id and another by its uid.
-            target.endpoints[row.endpoint_id] = (row, _subscription(row))
+            subscription = _subscription(event_types, channels, flags)
+            target.endpoints[endpoint_id] = _Endpoint(
+                endpoint_id, subscription, delay, is_limited, is_limited or has_gate
+            )
+            target.has_flags = target.has_flags or flags is not None
     return found
+
+
+def _subscription(*filters: Sequence[str] | None) -> Subscription:
+    if filters == (None, None, None):
+        return _EVERYTHING
+    event_types, channels, flags = (None if one is None else frozenset(one) for one in filters)
+    return Subscription(event_types, channels, feature_flags=flags)
 
 
 def _refs(incoming: Incoming) -> tuple[str, ...]:
@@ -277,31 +321,25 @@ def _target(entry: _Entry) -> _Target:
 def _fan_out(db: Session, organisations: list[UUID], entries: Sequence[_Entry]) -> None:
     flags = _flags(db, organisations, entries)
     for entry in entries:
-        candidates = _target(entry).endpoints.values()
-        entry.owed = [row for row, subscription in candidates if _is_owed(entry.incoming, row, subscription, flags)]
-
-
-def _subscription(row: Any) -> Subscription:  # noqa: ANN401 a row of queries.targets
-    return Subscription(_set(row.event_types), _set(row.channels), feature_flags=_set(row.feature_flags))
-
-
-def _set(values: Sequence[str] | None) -> frozenset[str] | None:
-    return None if values is None else frozenset(values)
+        one = entry.incoming
+        endpoints = _target(entry).endpoints
+        if one.endpoint_id is not None:
+            entry.owed = [endpoints[one.endpoint_id]] if one.endpoint_id in endpoints else []
+            continue
+        channels = frozenset(one.channels or ())
+        open_to = flags.get((one.organisation_id, one.event_type), _NONE) if flags else _NONE
+        entry.owed = [
+            endpoint
+            for endpoint in endpoints.values()
+            if matches(endpoint.subscription, one.event_type, channels, open_to)
+        ]
 
 
 Flags = Mapping[tuple[UUID, str], frozenset[str]]
 
 
-def _is_owed(incoming: Incoming, row: Any, subscription: Subscription, flags: Flags) -> bool:  # noqa: ANN401 see above
-    if incoming.endpoint_id is not None:
-        return bool(row.endpoint_id == incoming.endpoint_id)
-    channels = frozenset(incoming.channels or ())
-    event_flags = flags.get((incoming.organisation_id, incoming.event_type), frozenset())
-    return matches(subscription, incoming.event_type, channels, event_flags)
-
-
 def _flags(db: Session, organisations: list[UUID], entries: Sequence[_Entry]) -> Flags:
-    if not any(one.feature_flags is not None for entry in entries for _, one in _target(entry).endpoints.values()):
+    if not any(_target(entry).has_flags for entry in entries):
         return {}
     names = list({entry.incoming.event_type for entry in entries})
     rows = db.execute(queries.event_type_flags(), {"organisations": organisations, "names": names})
@@ -311,24 +349,25 @@ def _flags(db: Session, organisations: list[UUID], entries: Sequence[_Entry]) ->
 def _store(db: Session, entries: Sequence[_Entry]) -> None:
     if not entries:
         return
+    created = [ids.timestamp(entry.incoming.message_id) for entry in entries]
     ensure_partitions(
-        db,
-        {ids.timestamp(one.incoming.message_id).date() for one in entries},
-        {one.incoming.expires_at.date() for one in entries},
+        db, {moment.date() for moment in created}, {entry.incoming.expires_at.date() for entry in entries}
     )
     gated = _gated(db, entries)
-    messages = [_message_row(place, entry) for place, entry in enumerate(entries)]
+    messages = [
+        _message_row(entry, place, moment) for place, (entry, moment) in enumerate(zip(entries, created, strict=True))
+    ]
     owed = [
-        (place, row.endpoint_id, int(DueState.held if row.endpoint_id in gated else DueState.ready), row.first_delay)
+        (place, one.id, _HELD if one.waits and one.id in gated else _READY, one.first_delay)
         for place, entry in enumerate(entries)
-        for row in entry.owed
+        for one in entry.owed
     ]
     db.execute(queries.store(), transpose(messages, *queries.MESSAGE) | transpose(owed, *queries.OWED))
     if owed:
         ask(db, Wake.delivery)
 
 
-def _message_row(place: int, entry: _Entry) -> tuple[Any, ...]:
+def _message_row(entry: _Entry, place: int, created_at: datetime) -> tuple[Any, ...]:
     one = entry.incoming
     return (
         place,
@@ -340,10 +379,9 @@ def _message_row(place: int, entry: _Entry) -> tuple[Any, ...]:
         _json(one.channels),
         _json(one.tags),
         one.deliver_at,
-        ids.timestamp(one.message_id),
+        created_at,
         one.expires_at,
-        "{" + ",".join([row.endpoint_id.hex for row in entry.owed]) + "}",
-        one.expires_at.date(),
+        "{" + ",".join([endpoint.id.hex for endpoint in entry.owed]) + "}",
         one.content_type,
         one.body,
     )
@@ -355,17 +393,19 @@ def _json(values: tuple[str, ...] | None) -> str | None:
 
 def _gated(db: Session, entries: Sequence[_Entry]) -> set[UUID]:
     """The endpoints whose deliveries wait behind a gate: those that are congested, and those with a rate."""
-    owed = {row.endpoint_id: row for entry in entries for row in entry.owed}
-    limited = [row for row in owed.values() if row.is_limited]
+    behind = {
+        one.id: (_target(entry).organisation_id, one.id, _target(entry).id, one.is_limited)
+        for entry in entries
+        for one in entry.owed
+        if one.waits
+    }
+    limited = [row[:3] for row in behind.values() if row[3]]
     if limited:
-        rows = [(row.organisation_id, row.endpoint_id, row.id) for row in limited]
-        db.execute(queries.open_gates(), transpose(rows, "organisation_id", "endpoint_id", "application_id"))
-    behind = [row for row in owed.values() if row.is_limited or row.has_gate]
+        db.execute(queries.open_gates(), transpose(limited, "organisation_id", "endpoint_id", "application_id"))
     if not behind:
         return set()
-    organisations = list({row.organisation_id for row in behind})
-    parameters = {"organisations": organisations, "endpoints": [row.endpoint_id for row in behind]}
-    return set(db.scalars(queries.gates(), parameters))
+    organisations = list({row[0] for row in behind.values()})
+    return set(db.scalars(queries.gates(), {"organisations": organisations, "endpoints": list(behind)}))
 
 
 def ensure_partitions(db: Session, days: Iterable[date], expiries: Iterable[date] = ()) -> None:
