@@ -6,6 +6,7 @@ a message that cannot be stored fails its own request only, and a client that go
 
 import asyncio
 import logging
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 
@@ -25,6 +26,11 @@ OUTAGE = ("08", "25006", "53", "57", "58")
 REPEATED = ("40", "23514")
 RETRIES = 3
 PATIENCE_SECONDS = 10.0
+LOOK_SECONDS = 1.0
+# A commit of many takes hardly longer than a commit of few. Where messages came during the last one, more are waited
+# for: half as long as that took, so that a message waits little longer than it would have for its turn.
+GATHERING = 0.5
+LONGEST_GATHERING_SECONDS = 0.025
 logger = logging.getLogger(__name__)
 
 
@@ -40,6 +46,8 @@ class Committer:
     ) -> None:
         self._sessions = sessions
         self._queue: deque[Waiting] = deque()
+        self._unanswered: deque[tuple[float, asyncio.Future[Outcome]]] = deque()
+        self._alarm: asyncio.TimerHandle | None = None
         self._batch = batch
         self._wake = wake
         self._filled = asyncio.Event()
@@ -51,23 +59,34 @@ class Committer:
         result: asyncio.Future[Outcome] = loop.create_future()
         self._queue.append((incoming, result))
         self._filled.set()
-        patience = loop.call_later(PATIENCE_SECONDS, _give_up, result)
-        try:
-            # A request that is cancelled takes the future with it, never the message.
-            outcome = await result
-        finally:
-            patience.cancel()
+        self._unanswered.append((loop.time() + PATIENCE_SECONDS, result))
+        if self._alarm is None:
+            self._alarm = loop.call_later(LOOK_SECONDS, self._look)
+        # A request that is cancelled takes the future with it, never the message.
+        outcome = await result
         if isinstance(outcome, Exception):
             raise outcome
         return outcome
 
     async def run(self) -> None:
         """Commits batch after batch until `close`, and what is left then."""
+        took = 0.0
         while not self._closing or self._queue:
             if not self._queue:
                 self._filled.clear()
                 await self._filled.wait()
+            elif len(self._queue) < self._batch and not self._closing:
+                await asyncio.sleep(min(took * GATHERING, LONGEST_GATHERING_SECONDS))
+            began = time.monotonic()
             await self._commit([self._queue.popleft() for _ in range(min(self._batch, len(self._queue)))])
+            took = time.monotonic() - began
+
+    def _look(self) -> None:
+        """Gives up on those who have waited too long; a timer for each would cost more than the waiting."""
+        loop = asyncio.get_running_loop()
+        while self._unanswered and (self._unanswered[0][1].done() or self._unanswered[0][0] <= loop.time()):
+            _tell(self._unanswered.popleft()[1], _late())
+        self._alarm = loop.call_later(LOOK_SECONDS, self._look) if self._unanswered else None
 
     def close(self) -> None:
         """Lets `run` end once the queue is empty."""
@@ -134,10 +153,6 @@ def is_outage(error: Exception) -> bool:
 def sqlstate(error: DBAPIError) -> str:
     """PostgreSQL's five characters for what went wrong; empty when the server did not say."""
     return str(getattr(error.orig, "sqlstate", "") or "")
-
-
-def _give_up(waiting: asyncio.Future[Outcome]) -> None:
-    _tell(waiting, _late())
 
 
 def _late() -> Problem:
