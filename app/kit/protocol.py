@@ -1,5 +1,6 @@
 """HTTP as uvicorn speaks it, whose refusals are JSON too, and which reads no head without end."""
 
+import asyncio
 import json
 from http import HTTPStatus
 from typing import Any, ClassVar
@@ -14,6 +15,10 @@ MAX_HEAD = 64 * 1024
 """Bytes of a request's line and headers; what came in one read with the last of them may be more."""
 
 
+MUCH = 64 * 1024
+"""Bytes that are not kept until the end of a turn."""
+
+
 def _refusal(status: HTTPStatus, code: str, detail: str) -> bytes:
     body = json.dumps(described(status, code, detail, "", None)).encode()
     head = f"HTTP/1.1 {status.value} {status.phrase}\r\ncontent-type: application/json\r\nconnection: close\r\n"
@@ -26,10 +31,46 @@ TOO_LONG = _refusal(
 )
 
 
+class OneWrite:
+    """A transport that sends together what is written in one turn of the loop: the head of an answer with its body."""
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._waiting: list[bytes] = []
+        self._size = 0
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 everything else a transport has
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        """Sends it at the end of the turn, or at once when it is much, so that flow control sees it."""
+        if not self._waiting:
+            self._loop.call_soon(self._send)
+        self._waiting.append(data)
+        self._size += len(data)
+        if self._size > MUCH:
+            self._send()
+
+    def close(self) -> None:
+        """Sends what waits, and closes."""
+        self._send()
+        self._transport.close()
+
+    def _send(self) -> None:
+        waiting, self._waiting, self._size = self._waiting, [], 0
+        if waiting and not self._transport.is_closing():
+            self._transport.write(b"".join(waiting))
+
+
 class JsonHttp(HttpToolsProtocol):
     """Answers what reaches no app: what is no HTTP at all, and heads that are too long."""
 
     _head = 0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # what it really gets
+        """Begins."""
+        super().connection_made(OneWrite(transport, self.loop))  # type: ignore[arg-type] # as good as one
 
     def data_received(self, data: bytes) -> None:
         """Takes what came, and hangs up when a head does not end: it is kept in memory until it does."""
@@ -52,4 +93,5 @@ class JsonHttp(HttpToolsProtocol):
 class Worker(UvicornWorker):  # type: ignore[misc] # it ships no types
     """A process of gunicorn's that speaks it."""
 
-    CONFIG_KWARGS: ClassVar[dict[str, Any]] = {**UvicornWorker.CONFIG_KWARGS, "http": JsonHttp}
+    # Nothing here asks for a client's address; whoever does has to say which proxies are believed.
+    CONFIG_KWARGS: ClassVar[dict[str, Any]] = {**UvicornWorker.CONFIG_KWARGS, "http": JsonHttp, "proxy_headers": False}
