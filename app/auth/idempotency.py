@@ -40,7 +40,7 @@ DOCUMENTED = {
 def request_key(caller: Caller, method: str, path: str, key: str) -> bytes:
     """The 32 bytes that stand for an idempotency key of this caller on this route."""
     parts = (str(caller.organisation_id), caller.subject, method, path, key)
-    return sha256(b"".join(b"%d:%b" % (len(part.encode()), part.encode()) for part in parts)).digest()
+    return sha256(b"".join([b"%d:%b" % (len(part), part) for part in map(str.encode, parts)])).digest()
 
 
 def key_conflict() -> Problem:

@@ -202,13 +202,7 @@ def _scan(decoder: json.JSONDecoder, text: str, position: int, key: str | None =
 
 
 def _check(text: str, position: int, key: str) -> tuple[bytes, int]:
-    objects: list[list[tuple[str, Any]]] = []
-    # Objects are collected instead of made, and numbers stay text, so that none is too large.
-    checking = _decoder(str, str, objects.append)
-    _, end = _scan(checking, text, position, key)
-    if sum(map(len, map(dict, objects))) != sum(map(len, objects)):
-        # Read once more, slowly, to name the member.
-        _scan(_decoder(str, str, _unique), text, position, key)
+    _, end = _scan(_CHECKING, text, position, key)
     return text[position:end].encode(), end
 
 
@@ -231,6 +225,11 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
                 _duplicate(key)
             seen.add(key)
     return members
+
+
+def _no_object(pairs: list[tuple[str, Any]]) -> None:
+    if len(dict(pairs)) != len(pairs):
+        _unique(pairs)
 
 
 def _constant(name: str) -> NoReturn:
@@ -261,3 +260,5 @@ def _decoder(
 
 
 _VALUES = _decoder(_integer, _float, _unique)
+# Objects are not kept, and numbers stay text, so that none is too large.
+_CHECKING = _decoder(str, str, _no_object)

@@ -1,7 +1,7 @@
 """Around every request: an id that names it, a path without a trailing slash, a body that is JSON and not too long."""
 
+import os
 import re
-from uuid import uuid4
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
@@ -109,7 +109,7 @@ def _request_id(scope: Scope) -> str:
     for name, value in scope["headers"]:
         if name == b"x-request-id" and WELL_FORMED.fullmatch(text := value.decode("latin-1")):
             return str(text)
-    return str(uuid4())
+    return os.urandom(16).hex()
 
 
 def _is_json(headers: Headers) -> bool:
