@@ -21,6 +21,7 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
 
+from app.kit.direct import fetch
 from app.kit.dumpers import adapters
 
 NAMING = {
@@ -116,7 +117,7 @@ def make_sessions(engine: Engine) -> sessionmaker[Session]:
 
 def enter_tenants(db: Session | Connection, organisation_ids: Iterable[UUID]) -> None:
     """Lets the transaction see these organisations and no other, until it ends."""
-    db.execute(_set_tenants(), {"tenants": ",".join([one.hex for one in organisation_ids])})
+    fetch(db, _set_tenants(), {"tenants": ",".join([one.hex for one in organisation_ids])})
 
 
 @cache

@@ -19,26 +19,53 @@ def adapters() -> AdaptersMap:
 
 
 class ArrayDumper(ListDumper):
-    """Writes lists of ids, integers and moments in one go: one element after the other takes five times as long."""
+    """Writes lists of values in one go: one element after the other takes five times as long."""
 
     def dump(self, obj: list[Any]) -> Buffer | None:
         """The array's text."""
-        write = _WRITERS.get(type(obj[0])) if obj else None
-        if write is None or any(one is None for one in obj):
+        kinds = set(map(type, obj))
+        kinds.discard(_NONE)
+        write = _WRITERS.get(kinds.pop()) if len(kinds) == 1 else None
+        if write is None:
             return super().dump(obj)
-        return write(obj).encode()
+        if None in obj:
+            return _array(["NULL" if one is None else write([one])[0] for one in obj])
+        return _array(write(obj))
 
 
-def _ids(values: list[UUID]) -> str:
-    return "{" + ",".join([one.hex for one in values]) + "}"
+def _array(elements: list[str]) -> bytes:
+    return f"{{{','.join(elements)}}}".encode()
 
 
-def _integers(values: list[int]) -> str:
-    return "{" + ",".join(map(str, values)) + "}"
+def _ids(values: list[UUID]) -> list[str]:
+    return [one.hex for one in values]
 
 
-def _moments(values: list[datetime]) -> str:
-    return '{"' + '","'.join(map(str, values)) + '"}'
+def _texts(values: list[str]) -> list[str]:
+    together = "".join(values)
+    if "\\" in together or '"' in together:
+        values = [one.replace("\\", "\\\\").replace('"', '\\"') for one in values]
+    return [f'"{one}"' for one in values]
 
 
-_WRITERS: Mapping[type, Callable[[list[Any]], str]] = {UUID: _ids, int: _integers, datetime: _moments}
+def _bytes(values: list[bytes]) -> list[str]:
+    return [f'"\\\\x{one.hex()}"' for one in values]
+
+
+def _flags(values: list[bool]) -> list[str]:
+    return ["t" if one else "f" for one in values]
+
+
+def _moments(values: list[Any]) -> list[str]:
+    return [f'"{one}"' for one in values]
+
+
+_NONE = type(None)
+_WRITERS: Mapping[type, Callable[[list[Any]], list[str]]] = {
+    UUID: _ids,
+    int: lambda values: list(map(str, values)),
+    str: _texts,
+    bytes: _bytes,
+    bool: _flags,
+    datetime: _moments,
+}

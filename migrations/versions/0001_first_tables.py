@@ -245,7 +245,7 @@ def _tables() -> None:
         "due_deliveries",
         ["lane", "due_at"],
         unique=False,
-        postgresql_where="state <> 2",
+        postgresql_where="state + 0 <> 2",
     )
     op.create_index(
         "ix_due_deliveries_held",
@@ -254,7 +254,12 @@ def _tables() -> None:
         unique=False,
         postgresql_where="state = 2",
     )
-    op.create_index("ix_due_deliveries_message", "due_deliveries", ["organisation_id", "message_id"], unique=False)
+    op.create_index(
+        "ix_due_deliveries_message",
+        "due_deliveries",
+        ["organisation_id", "message_id", "endpoint_id"],
+        unique=False,
+    )
     op.create_index(
         "ix_due_deliveries_sending",
         "due_deliveries",

@@ -4,13 +4,14 @@ import json
 import threading
 from collections import Counter
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import date, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 import pytest
-from sqlalchemy import func, select, text
+from sqlalchemy import func, select, text, update
 
 from app.domain.outcome import Failure
 from app.kit.clock import new_id
@@ -179,6 +180,18 @@ class TestFence:
         assert house.record(sent(zombie, 500), sent(current)) == Recorded(1, 1)
         (tried,) = house.attempts(app)
         assert (tried.number, tried.status) == (2, Status.success)
+
+    def test_a_result_counts_also_where_its_row_is_changed_at_that_moment(self, house: House, app: App) -> None:
+        house.send(app)
+        job = house.claim_one()
+        with house.sessions() as other, ThreadPoolExecutor(1) as pool:
+            other.execute(update(DueDelivery).values(expires_on=DueDelivery.expires_on + 1))
+            recording = pool.submit(house.finish, job)
+            with pytest.raises(TimeoutError):
+                recording.result(timeout=0.3)
+            other.commit()
+            assert recording.result(timeout=5) == Recorded(1, 0)
+        assert house.due() == []
 
     def test_a_late_result_counts_while_nobody_else_has_taken_over(self, house: House, app: App) -> None:
         house.send(app)

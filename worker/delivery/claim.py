@@ -15,6 +15,7 @@ from app.domain.breaker import Health
 from app.features.deliveries import claim_queries as queries
 from app.features.deliveries import operations
 from app.kit.arrays import transpose
+from app.kit.direct import fetch
 from app.kit.encryption import KeyRing
 from app.models import ApplicationKind, Trigger
 from worker.delivery import gates
@@ -172,7 +173,7 @@ class Claimer:
 
     def _take(self, db: Session, rows: Sequence[Any]) -> None:
         if rows:
-            db.execute(queries.take(), {"tids": [row.tid for row in rows], "lease": self._lease})
+            fetch(db, queries.take(), {"tids": [row.tid for row in rows], "lease": self._lease})
 
     def _jobs(self, turn: _Turn) -> list[Job]:
         rows, facts = turn.taken, turn.facts
@@ -192,7 +193,7 @@ class Claimer:
 def _ready(turn: _Turn) -> Sequence[Any]:
     if not turn.depth:
         return ()
-    return turn.db.execute(queries.ready(), transpose(list(turn.depth.items()), "lane", "most")).all()
+    return fetch(turn.db, queries.ready(), transpose(list(turn.depth.items()), "lane", "most"))
 
 
 def _next_depth(turn: _Turn, rows: Iterable[Any], moved: Iterable[Any]) -> dict[int, int]:
@@ -220,7 +221,7 @@ def _lock(turn: _Turn, rows: Iterable[Any], looked: Iterable[Any]) -> list[Endpo
 
 def _open_facts(db: Session, endpoints: Sequence[EndpointKey]) -> dict[UUID, Any]:
     """What is known of those of the endpoints that are neither disabled nor deleted."""
-    rows = db.execute(queries.facts(), transpose(endpoints, *queries.ENDPOINT_KEY))
+    rows = fetch(db, queries.facts(), transpose(endpoints, *queries.ENDPOINT_KEY))
     return {row.id: row for row in rows if not row.is_closed}
 
 
@@ -309,7 +310,7 @@ def _payloads(db: Session, rows: Iterable[Any]) -> dict[UUID, Any]:
     found = {}
     for day, pairs in days.items():
         parameters = {**transpose(list(pairs), "organisation_id", "message_id"), "day": day}
-        found.update({row.message_id: row for row in db.execute(queries.payloads(), parameters)})
+        found.update({row.message_id: row for row in fetch(db, queries.payloads(), parameters)})
     return found
 
 

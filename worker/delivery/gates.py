@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from app.features.deliveries import claim_queries as queries
 from app.kit.arrays import transpose
+from app.kit.direct import fetch
 from worker.delivery.job import EndpointKey
 
 AT_ONCE = 64
@@ -31,7 +32,7 @@ def gate_of(row: Any) -> Gate:  # noqa: ANN401 a row of a gate, or of a delivery
 def to_look_at(db: Session, lanes: Sequence[int], asked: Collection[EndpointKey]) -> Sequence[Any]:
     """The gates of endpoints of which one in these lanes may be looked at, and of those asked for, by lane."""
     parameters = transpose(sorted(asked), *queries.ENDPOINT_KEY)
-    return db.execute(queries.gates(), {**parameters, "lanes": lanes, "most": AT_ONCE}).all()
+    return fetch(db, queries.gates(), {**parameters, "lanes": lanes, "most": AT_ONCE})
 
 
 def read_held(db: Session, wanted: Iterable[tuple[Gate, int]]) -> Mapping[Gate, list[Any]]:

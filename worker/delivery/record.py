@@ -16,6 +16,7 @@ from app.features.deliveries import claim_queries, operations
 from app.features.deliveries import record_queries as queries
 from app.features.messages.operations import ensure_partitions
 from app.kit.arrays import transpose
+from app.kit.direct import fetch
 from app.models import Status, Trigger
 from worker.delivery.job import EndpointKey, Job, Sent
 from worker.delivery.tell import Disabled, tell
@@ -107,8 +108,15 @@ def _store(db: Session, decisions: Sequence[Decision]) -> list[Decision]:
         return []
     ensure_partitions(db, {ids.timestamp(one.sent.attempt_id).date() for one in decisions})
     rows = [_row(place, one) for place, one in enumerate(decisions)]
-    lost = set(db.scalars(queries.conclude(), transpose(rows, *queries.RESULT)))
+    lost = _lost(db, rows)
+    if lost:
+        # What somebody else has just changed lies elsewhere now; what is really gone is not found again.
+        lost = _lost(db, [row for row in rows if row[0] in lost])
     return [one for place, one in enumerate(decisions) if place not in lost]
+
+
+def _lost(db: Session, rows: Sequence[tuple[Any, ...]]) -> set[int]:
+    return {row.place for row in fetch(db, queries.conclude(), transpose(rows, *queries.RESULT))}
 
 
 def _row(place: int, one: Decision) -> tuple[Any, ...]:

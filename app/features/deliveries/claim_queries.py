@@ -58,7 +58,7 @@ ENDPOINT_KEY = ("organisation_id", "endpoint_id")
 DUE_KEY = (*ENDPOINT_KEY, "message_id", "trigger")
 GATE_KEY = (*ENDPOINT_KEY, "lane")
 # Literals, so that the planner sees that the partial indexes serve.
-NOT_HELD = DUE.c.state != literal_column(str(int(DueState.held)))
+NOT_HELD = DUE.c.state + literal_column("0") != literal_column(str(int(DueState.held)))
 HELD = DUE.c.state == literal_column(str(int(DueState.held)))
 SENDING = DUE.c.state == literal_column(str(int(DueState.sending)))
 
@@ -73,14 +73,15 @@ class Tid(UserDefinedType[str]):
         return "TID"
 
 
-def _tid() -> ColumnElement[str]:
+def tid() -> ColumnElement[str]:
+    """Where a due delivery lies."""
     return literal_column("due_deliveries.ctid", type_=Tid())
 
 
 DUE_ROW = (
     *(DUE.c[name] for name in ("organisation_id", "endpoint_id", "message_id", "trigger", "application_id")),
     *(DUE.c[name] for name in ("lane", "attempt", "failures", "event_type", "expires_on")),
-    _tid().label("tid"),
+    tid().label("tid"),
 )
 
 
@@ -252,7 +253,7 @@ def hold() -> Update:
 
 
 def _is_one_of() -> ColumnElement[bool]:
-    return _tid() == func.any(bindparam("tids", type_=ARRAY(Tid())))
+    return tid() == func.any(bindparam("tids", type_=ARRAY(Tid())))
 
 
 @cache
@@ -346,18 +347,18 @@ def payloads() -> Select[*tuple[Any, ...]]:
     """The bytes of messages whose payload expires on `day`, one partition at a time."""
     given = unnest(organisation_id=Uuid(), message_id=Uuid())
     table = table_of(Payload)
-    return (
-        select(table.c.message_id, table.c.content_type, table.c.body)
-        .select_from(given)
-        .join(
-            table,
-            and_(
-                table.c.organisation_id == given.c.organisation_id,
-                table.c.message_id == given.c.message_id,
-                table.c.expires_on == bindparam("day", type_=Date),
-            ),
+    found = (
+        select(table.c.content_type, table.c.body)
+        .where(
+            table.c.organisation_id == given.c.organisation_id,
+            table.c.message_id == given.c.message_id,
+            table.c.expires_on == bindparam("day", type_=Date),
         )
+        # Looked up one by one: a day begins empty, and is planned for as if it stayed so.
+        .offset(literal_column("0"))
+        .lateral("found")
     )
+    return select(given.c.message_id, *found.c).join(found, true())
 
 
 @cache

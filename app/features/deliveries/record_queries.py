@@ -25,13 +25,14 @@ from sqlalchemy import (
     func,
     literal_column,
     select,
+    true,
     union_all,
     update,
 )
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.sql.dml import ReturningDelete
 
-from app.features.deliveries.claim_queries import DUE, DUE_KEY, HEALTH, SENDING
+from app.features.deliveries.claim_queries import DUE, DUE_KEY, HEALTH, tid
 from app.kit.arrays import unnest
 from app.kit.db import table_of
 from app.models import (
@@ -50,6 +51,9 @@ from app.models import (
 
 MOMENT = DateTime(timezone=True)
 FENCED = (*DUE_KEY, "attempt")
+# A parameter, so that no index is thought to serve which knows the state and not the delivery.
+IS_SENDING = DUE.c.state == int(DueState.sending)
+_OWN = [*(DUE.c[name] for name in DUE_KEY), DUE.c.attempt.label("number")]
 PAIR = ("organisation_id", "endpoint_id", "message_id")
 DELIVERY = (*PAIR, "application_id", "status")
 
@@ -66,7 +70,7 @@ def _fenced(**more: Any) -> Any:  # noqa: ANN401 a table of arrays
 
 
 def _is(given: Any) -> Any:  # noqa: ANN401 a condition on the due row that the arrays name
-    return and_(*(DUE.c[name] == given.c[name] for name in FENCED), SENDING)
+    return and_(*(DUE.c[name] == given.c[name] for name in FENCED), IS_SENDING)
 
 
 @cache
@@ -120,13 +124,36 @@ def conclude() -> Select[int]:
     which nothing is stored. No delivery is in it twice.
     """
     given = select(_results()).cte("given")
-    ended = delete(DUE).where(_is_of(given), given.c.delay.is_(None)).returning(given.c.place).cte("ended")
-    again = _reschedule(given).returning(given.c.place).cte("again")
-    alive = union_all(select(ended.c.place), select(again.c.place)).cte("alive")
-    stored = _store_attempts(given, alive).cte("stored")
-    finished = _finish(given, ended).cte("finished")
+    ours = _find(given).cte("ours")
+    ended = delete(DUE).where(_is_among(ours, ours.c.delay.is_(None))).returning(*_OWN).cte("ended")
+    again = _reschedule(ours).returning(*_OWN).cte("again")
+    moved = union_all(select(ended), select(again)).cte("moved")
+    is_its = and_(*(given.c[one.key] == one for one in moved.c))
+    alive = select(given).join(moved, is_its).cte("alive")
+    stored = _store_attempts(alive).cte("stored")
+    finished = _finish(alive).cte("finished")
     lost = select(given.c.place).where(given.c.place.not_in(select(alive.c.place)))
     return lost.add_cte(stored, finished)
+
+
+def _find(given: CTE) -> Select[*tuple[Any, ...]]:
+    """Locks the rows that are ours to move, and says where they lie.
+
+    Each is looked up by its whole key, and is then moved by where it lies: joined where the planner likes, the whole
+    table would be read for each batch for as long as the planner believes that it is empty.
+    """
+    found = (
+        select(tid().label("tid"))
+        .where(*(given.c[one.key] == one for one in _OWN), IS_SENDING)
+        .with_for_update()
+        .offset(literal_column("0"))
+        .lateral("found")
+    )
+    return select(given.c.delay, found.c.tid).join(found, true())
+
+
+def _is_among(ours: CTE, which: ColumnElement[bool]) -> ColumnElement[bool]:
+    return tid() == func.any(func.array(select(ours.c.tid).where(which).scalar_subquery()))
 
 
 def _results() -> TableValuedAlias:
@@ -154,40 +181,34 @@ def _results() -> TableValuedAlias:
     )
 
 
-def _is_of(given: CTE) -> ColumnElement[bool]:
-    return and_(*(DUE.c[name] == given.c[name] for name in DUE_KEY), DUE.c.attempt == given.c.number, SENDING)
-
-
 def _after(delay: ColumnElement[float]) -> ColumnElement[datetime]:
     return func.now() + delay * literal_column("interval '1 second'")
 
 
-def _reschedule(given: CTE) -> Update:
+def _reschedule(ours: CTE) -> Update:
     """Those of a replay stay behind the others."""
+    delay = select(ours.c.delay).where(ours.c.tid == tid()).scalar_subquery()
     return (
         update(DUE)
-        .where(_is_of(given), given.c.delay.is_not(None))
+        .where(_is_among(ours, ours.c.delay.is_not(None)))
         .values(
             state=cast(int(DueState.ready), SmallInteger),
             lane=func.greatest(DUE.c.lane, cast(int(Lane.retry), SmallInteger)),
-            due_at=_after(given.c.delay),
+            due_at=_after(delay),
             failures=DUE.c.failures + 1,
         )
     )
 
 
-def _store_attempts(given: CTE, alive: CTE) -> Insert:
+def _store_attempts(alive: CTE) -> Insert:
     table = table_of(Attempt)
-    stored = [given.c[one.key] for one in table.c if one.key in given.c]
-    rows = select(*stored, _after(given.c.delay)).join(alive, alive.c.place == given.c.place)
-    return insert(table).from_select([*(one.key for one in stored), "next_at"], rows)
+    stored = [alive.c[one.key] for one in table.c if one.key in alive.c]
+    return insert(table).from_select([*(one.key for one in stored), "next_at"], select(*stored, _after(alive.c.delay)))
 
 
-def _finish(given: CTE, ended: CTE) -> Insert:
-    rows = (
-        select(*(given.c[name] for name in DELIVERY), given.c.failures + 1, func.now())
-        .join(ended, ended.c.place == given.c.place)
-        .where(given.c.finishes)
+def _finish(alive: CTE) -> Insert:
+    rows = select(*(alive.c[name] for name in DELIVERY), alive.c.failures + 1, func.now()).where(
+        alive.c.delay.is_(None), alive.c.finishes
     )
     made = insert(table_of(Delivery)).from_select([*DELIVERY, "attempts", "finished_at"], rows)
     return made.on_conflict_do_update(

@@ -19,6 +19,7 @@ from app.features.messages import ingest_queries as queries
 from app.kit.arrays import transpose
 from app.kit.clock import new_id
 from app.kit.db import enter_tenants
+from app.kit.direct import fetch
 from app.kit.errors import Kind, Problem, conflict, not_found
 from app.kit.wakes import Wake, ask
 from app.models import ApplicationKind, DueState
@@ -218,7 +219,7 @@ def _application_id(ref: str) -> UUID | None:
 def _read_targets(db: Session, by_id: Iterable[tuple[UUID, UUID]], by_uid: Iterable[tuple[UUID, str]]) -> Found:
     found: dict[tuple[UUID, UUID | str | None], _Target] = {}
     parameters = transpose(list(by_id), *queries.BY_ID) | transpose(list(by_uid), *queries.BY_UID)
-    for row in db.execute(queries.targets(), parameters):
+    for row in fetch(db, queries.targets(), parameters):
         owner, application_id, uid, kind, _, endpoint_id, event_types, channels, flags, delay, is_limited, has_gate = (
             row
         )
@@ -256,7 +257,7 @@ def _take_idempotency_keys(db: Session, organisations: list[UUID], entries: Iter
         return
     rows = [_key_row(same[0].incoming) for same in asked.values()]
     names = ("organisation_id", "key", "body_digest", "status", "response")
-    taken = set(db.scalars(queries.insert_idempotency_keys(), transpose(rows, *names)))
+    taken = {row.key for row in fetch(db, queries.insert_idempotency_keys(), transpose(rows, *names))}
     if len(taken) < len(asked):
         held = {
             row.key: row
@@ -362,7 +363,7 @@ def _store(db: Session, entries: Sequence[_Entry]) -> None:
         for place, entry in enumerate(entries)
         for one in entry.owed
     ]
-    db.execute(queries.store(), transpose(messages, *queries.MESSAGE) | transpose(owed, *queries.OWED))
+    fetch(db, queries.store(), transpose(messages, *queries.MESSAGE) | transpose(owed, *queries.OWED))
     if owed:
         ask(db, Wake.delivery)
 

@@ -1,0 +1,69 @@
+"""What is planned while nothing is due must serve once much is: the plans of steady connections are made once."""
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import psycopg
+import pytest
+from sqlalchemy import ClauseElement, text
+from sqlalchemy.dialects.postgresql import asyncpg
+from sqlalchemy.orm import Session, sessionmaker
+
+from app.cli.dev.roles import DatabaseUrls
+from app.features.deliveries import claim_queries, record_queries
+from app.kit.db import make_engine
+
+GENERIC_PLANS_SINCE = 160_000
+BIG = ("due_deliveries", "pk_due_deliveries", "ix_due_deliveries", "payloads")
+BY_NAME = {"Index Scan", "Bitmap Heap Scan", "Bitmap Index Scan", "Tid Scan", "ModifyTable"}
+STATEMENTS = [
+    claim_queries.ready,
+    claim_queries.held,
+    claim_queries.facts,
+    claim_queries.payloads,
+    claim_queries.take,
+    claim_queries.hold,
+    record_queries.conclude,
+]
+
+
+@pytest.fixture(scope="module")
+def empty(database: DatabaseUrls) -> None:
+    """The module's database, of which the planner knows that nothing is due."""
+    owner = make_engine(database.migrator)
+    with owner.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(text("VACUUM ANALYZE"))
+    owner.dispose()
+
+
+@pytest.fixture
+def worker(empty: None, sessions: sessionmaker[Session]) -> Iterator[Session]:
+    """A transaction as workers have it."""
+    with sessions() as db:
+        yield db
+
+
+def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """A plan's node and those below it."""
+    yield plan
+    for child in plan.get("Plans", ()):
+        yield from nodes(child)
+
+
+@pytest.mark.parametrize("statement", STATEMENTS, ids=lambda one: one.__name__)
+def test_each_delivery_is_looked_up_by_what_names_it(worker: Session, statement: Callable[[], ClauseElement]) -> None:
+    server = worker.connection().connection.driver_connection
+    assert isinstance(server, psycopg.Connection)
+    if server.info.server_version < GENERIC_PLANS_SINCE:
+        pytest.skip("this server does not explain plans without values")
+    sql = str(statement().compile(dialect=asyncpg.dialect()))  # type: ignore[no-untyped-call] # it ships no types
+    found = server.pgconn.exec_(f"EXPLAIN (GENERIC_PLAN, FORMAT JSON) {sql}".encode()).get_value(0, 0)
+    assert found, server.pgconn.error_message
+    plan = list(nodes(json.loads(found)[0]["Plan"]))
+    scans = [one for one in plan if one.get("Relation Name", one.get("Index Name", "")).startswith(BIG)]
+    assert scans
+    assert {one["Node Type"] for one in scans} <= BY_NAME
+    assert [one for one in scans if "Index Name" in one and "Index Cond" not in one] == []
+    if statement is not claim_queries.ready:
+        assert "ix_due_deliveries_claim" not in {one.get("Index Name") for one in scans}
