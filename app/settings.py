@@ -92,7 +92,7 @@ class Delivery(BaseModel):
 
     lease_seconds: PositiveFloat = 30.0
     concurrency_per_endpoint: PositiveInt = 8
-    in_flight: PositiveInt = 256
+    in_flight: PositiveInt = 512
     sweep_seconds: PositiveFloat = Field(default=1.0, le=2.0)
     drain_seconds: PositiveFloat = 20.0
 

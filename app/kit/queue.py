@@ -13,7 +13,7 @@ RETENTION_TASK = "retention.run"
 WAKE_QUEUE = "wake"
 MAINTENANCE_QUEUE = "maintenance"
 QUEUES = {Wake.delivery: WAKE_QUEUE, Wake.background: MAINTENANCE_QUEUE}
-PAUSE_SECONDS = 0.02
+PAUSE_SECONDS = 0.1
 EXPIRES_SECONDS = 5
 logger = logging.getLogger(__name__)
 
@@ -22,7 +22,10 @@ TRANSPORT = {"socket_timeout": 0.2, "socket_connect_timeout": 0.2, "retry_on_tim
 
 
 class Waker:
-    """Sends wake-ups from one thread: at once when idle, at most one each 20 ms under load."""
+    """Sends wake-ups from one thread: at once when idle, at most one each 100 ms under load.
+
+    Workers that have something to do look for more by themselves.
+    """
 
     def __init__(self, broker_url: str) -> None:
         self._app = Celery(broker=broker_url, set_as_current=False)
