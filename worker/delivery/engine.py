@@ -20,7 +20,7 @@ from worker.stopping import Stopping
 
 # What comes within so long is handled in one transaction; more, up to a bound, when transactions take longer.
 GATHER_SECONDS = 0.002
-MOST_GATHERED_SECONDS = 0.012
+MOST_GATHERED_SECONDS = 0.03
 ASK_AGAIN_SECONDS = 0.05
 # Where there was something to deliver there soon is more: looking again costs a quarter of what being called does.
 WARM_SECONDS, LOOK_AGAIN_SECONDS = 0.2, 0.015
@@ -92,7 +92,8 @@ class Engine:
         if wait > 0:
             self._signal.wait(wait)
             self._signal.clear()
-        if self._flying or self._more:
+        is_much = len(self._transport.results) >= self._limits.in_flight // 4
+        if (self._flying or self._more) and not is_much:
             time.sleep(min(max(GATHER_SECONDS, self._took), MOST_GATHERED_SECONDS))
 
     def _pause(self) -> float:

@@ -4,7 +4,7 @@ from app.cli.bench.bench import Bench
 from app.cli.bench.numbers import percentile
 from app.cli.dev.errors import DevError
 
-_CONNECTIONS = 64
+_CONNECTIONS = 256
 _WARMUP_SECONDS = 1.0
 _PATIENCE_SECONDS = 10.0
 

@@ -28,9 +28,8 @@ RETRIES = 3
 PATIENCE_SECONDS = 10.0
 LOOK_SECONDS = 1.0
 # A commit of many takes hardly longer than a commit of few. Where messages came during the last one, more are waited
-# for: half as long as that took, so that a message waits little longer than it would have for its turn.
-GATHERING = 0.5
-LONGEST_GATHERING_SECONDS = 0.025
+# for, as long as that took, within a bound.
+LONGEST_GATHERING_SECONDS = 0.04
 logger = logging.getLogger(__name__)
 
 
@@ -76,7 +75,7 @@ class Committer:
                 self._filled.clear()
                 await self._filled.wait()
             elif len(self._queue) < self._batch and not self._closing:
-                await asyncio.sleep(min(took * GATHERING, LONGEST_GATHERING_SECONDS))
+                await asyncio.sleep(min(took, LONGEST_GATHERING_SECONDS))
             began = time.monotonic()
             await self._commit([self._queue.popleft() for _ in range(min(self._batch, len(self._queue)))])
             took = time.monotonic() - began
