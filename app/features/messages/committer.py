@@ -27,8 +27,9 @@ REPEATED = ("40", "23514")
 RETRIES = 3
 PATIENCE_SECONDS = 10.0
 LOOK_SECONDS = 1.0
-# A commit of many takes hardly longer than a commit of few. Where messages came during the last one, more are waited
-# for, as long as that took, within a bound.
+# A commit of many takes hardly longer than a commit of few. Where many messages came during the last one, more are
+# waited for, as long as that took, within a bound. A flood of one organisation is never as many: see admission.SHARE.
+MANY = 16
 LONGEST_GATHERING_SECONDS = 0.04
 logger = logging.getLogger(__name__)
 
@@ -74,7 +75,7 @@ class Committer:
             if not self._queue:
                 self._filled.clear()
                 await self._filled.wait()
-            elif len(self._queue) < self._batch and not self._closing:
+            elif MANY <= len(self._queue) < self._batch and not self._closing:
                 await asyncio.sleep(min(took, LONGEST_GATHERING_SECONDS))
             began = time.monotonic()
             await self._commit([self._queue.popleft() for _ in range(min(self._batch, len(self._queue)))])
