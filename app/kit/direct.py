@@ -56,6 +56,11 @@ def fetch(db: Session | Connection, statement: Executable, parameters: Mapping[s
         raise DBAPIError.instance(
             compiled.text, None, error, dialect.loaded_dbapi.Error, connection_invalidated=is_lost, dialect=dialect
         ) from error
+    except BaseException as error:
+        # The driver was interrupted, by a time limit for one, in the middle of a statement: the server may still be
+        # carrying it out, and whatever came next on this connection would be of a transaction that nobody ends.
+        connection.invalidate(error)
+        raise
     finally:
         cursor.close()
 

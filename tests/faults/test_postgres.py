@@ -88,7 +88,7 @@ def _recover(scene: Scene, book: Book) -> float:
 
 
 def _delivered_since(scene: Scene, book: Book, moment: float) -> bool:
-    fresh = {name for name, sent in list(book.accepted.items()) if sent.at > moment}
+    fresh = {name for name, sent in book.accepted.copy().items() if sent.at > moment}
     return any(one.at > moment and one.message_id in fresh for one in scene.receipts())
 
 
