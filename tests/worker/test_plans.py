@@ -1,6 +1,5 @@
 """The plans of the claim and of every list, with a hundred thousand rows in a hundred partitions."""
 
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -12,7 +11,6 @@ from uuid import UUID
 import psycopg
 import pytest
 from sqlalchemy import ClauseElement, Connection, Executable, Select, event, func, select, text
-from sqlalchemy.dialects.postgresql import asyncpg
 from sqlalchemy.orm import InstrumentedAttribute, Session, sessionmaker
 
 from app.cli.dev.roles import DatabaseUrls
@@ -33,11 +31,11 @@ from app.kit.clock import new_id
 from app.kit.cuts import Cut
 from app.kit.db import enter_tenants, make_engine, make_sessions
 from app.models import Application, Attempt, BackgroundTask, Endpoint, EventType, Message, Status
+from tests.worker.steady import steady_plan
 
 ROWS = 100_000
 DAYS = 100
 PAGE = 51
-GENERIC_PLANS_SINCE = 160_000
 BIG = (
     *("messages", "deliveries", "attempts", "payloads", "due_deliveries", "message_event_ids"),
     *("applications", "endpoints", "event_types", "background_tasks"),
@@ -305,15 +303,8 @@ STEADY = [
 
 @pytest.mark.parametrize("statement", STEADY, ids=lambda one: one.__name__)
 def test_a_plan_that_is_made_once_goes_by_indexes(worker: Session, statement: Callable[[], ClauseElement]) -> None:
-    server = worker.connection().connection.driver_connection
-    assert isinstance(server, psycopg.Connection)
-    if server.info.server_version < GENERIC_PLANS_SINCE:
-        pytest.skip("this server does not explain plans without values")
-    sql = str(statement().compile(dialect=asyncpg.dialect()))  # type: ignore[no-untyped-call] # it ships no types
-    found = server.pgconn.exec_(f"EXPLAIN (GENERIC_PLAN, FORMAT JSON) {sql}".encode()).get_value(0, 0)
-    assert found, server.pgconn.error_message
     plan = Plan()
-    plan.add(json.loads(found)[0]["Plan"])
+    plan.add(steady_plan(worker, statement))
     assert [one["Relation Name"] for one in plan.nodes if one["Node Type"] == "Seq Scan"] == []
 
 

@@ -1,20 +1,17 @@
 """What is planned while nothing is due must serve once much is: the plans of steady connections are made once."""
 
-import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import psycopg
 import pytest
 from sqlalchemy import ClauseElement, text
-from sqlalchemy.dialects.postgresql import asyncpg
 from sqlalchemy.orm import Session, sessionmaker
 
 from app.cli.dev.roles import DatabaseUrls
 from app.features.deliveries import claim_queries, record_queries
 from app.kit.db import make_engine
+from tests.worker.steady import steady_plan
 
-GENERIC_PLANS_SINCE = 160_000
 BIG = ("due_deliveries", "pk_due_deliveries", "ix_due_deliveries", "payloads")
 BY_NAME = {"Index Scan", "Bitmap Heap Scan", "Bitmap Index Scan", "Tid Scan", "ModifyTable"}
 STATEMENTS = [
@@ -53,14 +50,7 @@ def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 @pytest.mark.parametrize("statement", STATEMENTS, ids=lambda one: one.__name__)
 def test_each_delivery_is_looked_up_by_what_names_it(worker: Session, statement: Callable[[], ClauseElement]) -> None:
-    server = worker.connection().connection.driver_connection
-    assert isinstance(server, psycopg.Connection)
-    if server.info.server_version < GENERIC_PLANS_SINCE:
-        pytest.skip("this server does not explain plans without values")
-    sql = str(statement().compile(dialect=asyncpg.dialect()))  # type: ignore[no-untyped-call] # it ships no types
-    found = server.pgconn.exec_(f"EXPLAIN (GENERIC_PLAN, FORMAT JSON) {sql}".encode()).get_value(0, 0)
-    assert found, server.pgconn.error_message
-    plan = list(nodes(json.loads(found)[0]["Plan"]))
+    plan = list(nodes(steady_plan(worker, statement)))
     scans = [one for one in plan if one.get("Relation Name", one.get("Index Name", "")).startswith(BIG)]
     assert scans
     assert {one["Node Type"] for one in scans} <= BY_NAME
