@@ -22,7 +22,6 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
 
 from app.kit.direct import fetch
-from app.kit.dumpers import adapters
 
 NAMING = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -97,7 +96,6 @@ def make_engine(url: str, *, pool_size: int = 4, steady: bool = False, name: str
         connect_args={
             "connect_timeout": 5,
             "application_name": name,
-            "context": adapters(),
             "prepare_threshold": 0 if steady else None,
             "options": " ".join(f"-c {setting}={value}" for setting, value in session.items()),
             **KEEPALIVE,

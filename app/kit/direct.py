@@ -9,28 +9,38 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
-from sqlalchemy import Connection, Dialect, Executable, ReturnsRows
+import psycopg
+from psycopg import RawCursor
+from sqlalchemy import ARRAY, Connection, Dialect, Executable, PoolProxiedConnection, ReturnsRows
+from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.engine.interfaces import DBAPICursor
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, SessionTransaction
+from sqlalchemy.types import TypeEngine
+
+from app.kit.array_text import Write, elements_of, write
+
+_INFO = "connection of the transaction"
+_NUMBERED: Dialect = PGDialect_psycopg(paramstyle="numeric_dollar")  # type: ignore[no-untyped-call]
 
 
 @dataclass(frozen=True, slots=True)
 class _Compiled:
     """A statement as a driver takes it.
 
-    `order` is of the parameters, where they go by order; `fixed` are those it has of its own; `row` makes a row.
+    `order` is of the parameters, each with how its arrays are written where the driver does not know; `fixed` are those
+    that the statement has of its own; `row` makes a row.
     """
 
     text: str
-    order: Sequence[str] | None
+    order: Sequence[tuple[str, Write | None]]
     fixed: Mapping[str, Any]
     row: Callable[[Any], Any] | None
 
-    def arguments(self, given: Mapping[str, Any]) -> Any:  # noqa: ANN401 what the driver takes
+    def arguments(self, given: Mapping[str, Any]) -> list[Any]:
         """All parameters."""
-        every = {**self.fixed, **given}
-        return every if self.order is None else [every[name] for name in self.order]
+        every = {**self.fixed, **given} if self.fixed else given
+        return [every[name] if elements is None else write(every[name], elements) for name, elements in self.order]
 
 
 _compiled: dict[tuple[Executable, str], _Compiled] = {}
@@ -41,11 +51,11 @@ def fetch(db: Session | Connection, statement: Executable, parameters: Mapping[s
 
     Values come and go as the driver has them. Raises what SQLAlchemy raises, and tells those who listen to its cursors.
     """
-    connection = db.connection() if isinstance(db, Session) else db
+    connection = _connection(db) if isinstance(db, Session) else db
     dialect = connection.dialect
     compiled = _compiled.get((statement, dialect.driver)) or _compile(statement, dialect)
     raw = connection.connection
-    cursor = raw.cursor()
+    cursor = _cursor(raw)
     try:
         _execute(connection, cursor, compiled.text, compiled.arguments(parameters))
         return [] if compiled.row is None else list(map(compiled.row, cursor.fetchall()))
@@ -65,6 +75,23 @@ def fetch(db: Session | Connection, statement: Executable, parameters: Mapping[s
         cursor.close()
 
 
+def _connection(db: Session) -> Connection:
+    """The session's, remembered for as long as its transaction lasts: asking for it costs as much as a statement."""
+    known: tuple[SessionTransaction, Connection] | None = db.info.get(_INFO)
+    transaction = db.get_transaction()
+    if known is not None and known[0] is transaction and not known[1].closed:
+        return known[1]
+    connection = db.connection()
+    if (begun := db.get_transaction()) is not None:
+        db.info[_INFO] = begun, connection
+    return connection
+
+
+def _cursor(raw: PoolProxiedConnection) -> Any:  # noqa: ANN401 a cursor of either driver
+    # Psycopg's usual one translates each statement anew, and looks at every element of every array.
+    return RawCursor(raw.driver_connection) if isinstance(raw.driver_connection, psycopg.Connection) else raw.cursor()
+
+
 def _execute(connection: Connection, cursor: DBAPICursor, text: str, arguments: Any) -> None:  # noqa: ANN401 as above
     dispatch, context = connection.dispatch, SimpleNamespace()
     for told in dispatch.before_cursor_execute:
@@ -75,10 +102,18 @@ def _execute(connection: Connection, cursor: DBAPICursor, text: str, arguments: 
 
 
 def _compile(statement: Executable, dialect: Dialect) -> _Compiled:
-    compiled: Any = statement.compile(dialect=dialect)  # type: ignore[attr-defined] # every one that is executed can
-    made = _Compiled(compiled.string, compiled.positiontup, compiled.params, _row_of(statement))
+    is_psycopg = dialect.driver == "psycopg"
+    compiled: Any = statement.compile(dialect=_NUMBERED if is_psycopg else dialect)  # type: ignore[attr-defined] # every one that is executed can
+    kinds = {name: one.type for name, one in compiled.binds.items()}
+    order = [(name, _elements(kinds[name]) if is_psycopg else None) for name in compiled.positiontup]
+    fixed = {name: value for name, value in compiled.params.items() if not compiled.binds[name].required}
+    made = _Compiled(compiled.string, order, fixed, _row_of(statement))
     _compiled[statement, dialect.driver] = made
     return made
+
+
+def _elements(kind: TypeEngine[Any]) -> Write | None:
+    return elements_of(kind.item_type) if isinstance(kind, ARRAY) else None
 
 
 def _row_of(statement: Executable) -> Callable[[Any], Any] | None:

@@ -3,6 +3,7 @@
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, Text, Uuid, cast, func, literal_column
+from sqlalchemy.types import UserDefinedType
 
 # The milliseconds of the server's clock over the first six of sixteen random bytes, then the version: 7 where the
 # random id says 4. A uuid7() of its own came only with PostgreSQL 18.
@@ -21,3 +22,13 @@ def uuid7() -> ColumnElement[UUID]:
 def clock() -> ColumnElement[object]:
     """The server's time as the row is made, not as its transaction began."""
     return func.clock_timestamp()
+
+
+class Tid(UserDefinedType[str]):
+    """Where a version of a row lies: the shortest way back to a row that this transaction has locked."""
+
+    cache_ok = True
+
+    def get_col_spec(self, **_: object) -> str:
+        """The name of the type."""
+        return "TID"

@@ -34,10 +34,10 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.sql.dml import ReturningDelete
-from sqlalchemy.types import UserDefinedType
 
 from app.kit.arrays import unnest
 from app.kit.db import table_of
+from app.kit.sql import Tid
 from app.models import (
     Application,
     ApplicationRate,
@@ -61,16 +61,6 @@ GATE_KEY = (*ENDPOINT_KEY, "lane")
 NOT_HELD = DUE.c.state + literal_column("0") != literal_column(str(int(DueState.held)))
 HELD = DUE.c.state == literal_column(str(int(DueState.held)))
 SENDING = DUE.c.state == literal_column(str(int(DueState.sending)))
-
-
-class Tid(UserDefinedType[str]):
-    """Where a version of a row lies: the shortest way back to a row that this transaction has locked."""
-
-    cache_ok = True
-
-    def get_col_spec(self, **_: object) -> str:
-        """The name of the type."""
-        return "TID"
 
 
 def tid() -> ColumnElement[str]:
