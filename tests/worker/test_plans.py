@@ -295,9 +295,7 @@ STEADY = [
     ingest_queries.targets,
     ingest_queries.store,
     ingest_queries.gates,
-    ingest_queries.insert_idempotency_keys,
     ingest_queries.idempotency_keys,
-    ingest_queries.insert_event_ids,
 ]
 
 

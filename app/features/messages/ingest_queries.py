@@ -158,24 +158,6 @@ def event_type_flags() -> Select[*tuple[Any, ...]]:
 
 
 @cache
-def insert_idempotency_keys() -> Insert:
-    """Takes the keys that nobody holds, or held a day ago, in order; waits for whoever is taking the same one."""
-    given = unnest(
-        organisation_id=Uuid(),
-        key=LargeBinary(),
-        body_digest=LargeBinary(),
-        status=SmallInteger(),
-        response=LargeBinary(),
-    )
-    table = table_of(IdempotencyKey)
-    new = insert(table).from_select([name.key for name in given.c], select(given).order_by(given.c.key))
-    fresh = {name: new.excluded[name] for name in ("body_digest", "status", "response", "created_at")}
-    return new.on_conflict_do_update(
-        index_elements=["organisation_id", "key"], set_=fresh, where=table.c.created_at < func.now() - KEYS_KEPT
-    ).returning(table.c.key)
-
-
-@cache
 def idempotency_keys() -> Select[*tuple[Any, ...]]:
     """What was answered to `keys`."""
     return select(IdempotencyKey.key, IdempotencyKey.body_digest, IdempotencyKey.status, IdempotencyKey.response).where(
@@ -190,18 +172,6 @@ def release_idempotency_keys() -> Delete:
     given = unnest(organisation_id=Uuid(), key=LargeBinary())
     return delete(table_of(IdempotencyKey)).where(
         IdempotencyKey.organisation_id == given.c.organisation_id, IdempotencyKey.key == given.c.key
-    )
-
-
-@cache
-def insert_event_ids() -> Insert:
-    """Takes the event ids that are free in their application, in order."""
-    given = unnest(organisation_id=Uuid(), application_id=Uuid(), event_id=Text(), message_id=Uuid())
-    return (
-        insert(table_of(MessageEventId))
-        .from_select([name.key for name in given.c], select(given).order_by(given.c.application_id, given.c.event_id))
-        .on_conflict_do_nothing()
-        .returning(table_of(MessageEventId).c.message_id)
     )
 
 
@@ -220,15 +190,21 @@ MESSAGE = (
     "fan_out",
     "content_type",
     "body",
+    "key",
+    "body_digest",
+    "status",
+    "response",
 )
 OWED = ("of", "endpoint_id", "state", "first_delay")
 
 
 @cache
-def store() -> Insert:
+def store() -> Select[int, bool]:
     """Stores messages with the bytes to be sent, and owes them to endpoints, in one statement.
 
-    Lists come as JSON text, the fan-out as an array's text. `of` is the place of the message that is owed.
+    A message whose idempotency key somebody holds, or whose event id its application has, is refused: returns the
+    places of these, and whether it was for the event id. No key is in it twice. Lists come as JSON text, the fan-out
+    as an array's text; `of` is the place of the message that is owed.
     """
     given = unnest(
         place=Integer(),
@@ -245,10 +221,49 @@ def store() -> Insert:
         fan_out=Text(),
         content_type=Text(),
         body=LargeBinary(),
+        key=LargeBinary(),
+        body_digest=LargeBinary(),
+        status=SmallInteger(),
+        response=LargeBinary(),
     )
     expires_on = cast(func.timezone("UTC", given.c.payload_expires_at), Date).label("expires_on")
-    message = select(given, expires_on).cte("message")
-    return _owe(message).add_cte(_insert_messages(message).cte("stored"), _insert_payloads(message).cte("kept"))
+    asked = select(given, expires_on).cte("asked")
+    keys = _take_keys(asked).cte("keys")
+    fresh = select(asked).where(or_(asked.c.key.is_(None), asked.c.key.in_(select(keys.c.key)))).cte("fresh")
+    names = _take_event_ids(fresh).cte("names")
+    message = (
+        select(fresh).where(or_(fresh.c.event_id.is_(None), fresh.c.id.in_(select(names.c.message_id)))).cte("message")
+    )
+    refused = select(asked.c.place, asked.c.place.in_(select(fresh.c.place)).label("is_for_event_id")).where(
+        asked.c.place.not_in(select(message.c.place))
+    )
+    made = (_insert_messages(message), _insert_payloads(message), _owe(message))
+    return refused.add_cte(*(one.cte(name) for one, name in zip(made, ("stored", "kept", "owed"), strict=True)))
+
+
+def _take_keys(asked: CTE) -> Insert:
+    """Takes the keys that nobody holds, or held a day ago, in order; waits for whoever is taking the same one."""
+    table = table_of(IdempotencyKey)
+    names = ("organisation_id", "key", "body_digest", "status", "response")
+    given = select(*(asked.c[name] for name in names)).where(asked.c.key.is_not(None)).order_by(asked.c.key)
+    new = insert(table).from_select(names, given)
+    fresh = {name: new.excluded[name] for name in ("body_digest", "status", "response", "created_at")}
+    return new.on_conflict_do_update(
+        index_elements=["organisation_id", "key"], set_=fresh, where=table.c.created_at < func.now() - KEYS_KEPT
+    ).returning(table.c.key)
+
+
+def _take_event_ids(fresh: CTE) -> Insert:
+    """Takes the event ids that are free in their application, in order."""
+    table = table_of(MessageEventId)
+    names = ("organisation_id", "application_id", "event_id")
+    given = (
+        select(*(fresh.c[name] for name in names), fresh.c.id)
+        .where(fresh.c.event_id.is_not(None))
+        .order_by(fresh.c.application_id, fresh.c.event_id)
+    )
+    made = insert(table).from_select([*names, "message_id"], given).on_conflict_do_nothing()
+    return made.returning(table.c.message_id)
 
 
 def _insert_messages(given: CTE) -> Insert:

@@ -1,8 +1,7 @@
 """The one way in: a batch of messages with all that they owe becomes rows, in the caller's transaction."""
 
 import json
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from functools import lru_cache
@@ -26,6 +25,7 @@ from app.models import ApplicationKind, DueState
 
 _EVERYTHING = Subscription()
 _NONE: frozenset[str] = frozenset()
+_NO_KEY = (None, None, None, None)
 _HELD, _READY = int(DueState.held), int(DueState.ready)
 _known_partitions: WeakKeyDictionary[Engine, set[tuple[str, date]]] = WeakKeyDictionary()
 
@@ -115,17 +115,26 @@ class _Target:
     has_flags: bool = False
 
 
+class _Held(NamedTuple):
+    """What an idempotency key stands for: a digest of the request's body, and what was answered."""
+
+    body_digest: bytes
+    status: int
+    response: bytes
+
+
 @dataclass(slots=True)
 class _Entry:
     """A message of the batch on its way: its target once found, its fan-out, and what came of it.
 
-    `twin` is the same request, earlier in the batch; what refuses that one refuses this one.
+    `held` is what its idempotency key stood for before; `twin` is the same request, earlier in the batch.
     """
 
     incoming: Incoming
     target: _Target | None = None
     owed: Sequence[_Endpoint] = ()
     result: Result | None = None
+    held: _Held | None = None
     twin: "_Entry | None" = None
 
 
@@ -135,21 +144,31 @@ def accept(db: Session, batch: Sequence[Incoming]) -> list[Result]:
     organisations = sorted({one.organisation_id for one in batch})
     enter_tenants(db, organisations)
     _find_targets(db, entries)
-    _take_idempotency_keys(db, organisations, _open(entries))
-    _take_event_ids(db, _open(entries))
-    _fan_out(db, organisations, list(_open(entries)))
-    _store(db, list(_open(entries)))
+    firsts = _without_twins([entry for entry in entries if entry.result is None])
+    _fan_out(db, organisations, firsts)
+    refused = _store(db, firsts)
+    if refused:
+        _explain(db, organisations, refused)
     return [_conclude(entry) for entry in entries]
 
 
-def _open(entries: Iterable[_Entry]) -> Iterator[_Entry]:
-    return (entry for entry in entries if entry.result is None)
+def _without_twins(entries: Iterable[_Entry]) -> list[_Entry]:
+    """The first of those that have the same idempotency key, which the others repeat."""
+    firsts: dict[bytes, _Entry] = {}
+    for entry in entries:
+        if once := entry.incoming.once:
+            first = firsts.setdefault(once.key, entry)
+            entry.twin = None if first is entry else first
+    return [entry for entry in entries if entry.twin is None]
 
 
 def _conclude(entry: _Entry) -> Result:
-    if entry.twin is not None and isinstance(entry.twin.result, Problem):
-        return entry.twin.result
-    return entry.result or Accepted(entry.incoming.message_id, len(entry.owed))
+    twin = entry.twin
+    if twin is None:
+        return entry.result or Accepted(entry.incoming.message_id, len(entry.owed))
+    if twin.held is None and isinstance(twin.result, Problem):
+        return twin.result
+    return _replay(entry.incoming, twin.held or _answer(twin.incoming))
 
 
 def _find_targets(db: Session, entries: Sequence[_Entry]) -> None:
@@ -248,33 +267,23 @@ def _refs(incoming: Incoming) -> tuple[str, ...]:
     return (incoming.application,) if asked is None else (incoming.application, asked.uid)
 
 
-def _take_idempotency_keys(db: Session, organisations: list[UUID], entries: Iterable[_Entry]) -> None:
-    asked: dict[bytes, list[_Entry]] = defaultdict(list)
-    for entry in entries:
-        if entry.incoming.once:
-            asked[entry.incoming.once.key].append(entry)
-    if not asked:
-        return
-    rows = [_key_row(same[0].incoming) for same in asked.values()]
-    names = ("organisation_id", "key", "body_digest", "status", "response")
-    taken = {row.key for row in fetch(db, queries.insert_idempotency_keys(), transpose(rows, *names))}
-    if len(taken) < len(asked):
-        held = {
-            row.key: row
-            for row in db.execute(
-                queries.idempotency_keys(),
-                {"organisations": organisations, "keys": list(asked.keys() - taken)},
-            )
-        }
-        for key, row in held.items():
-            for entry in asked[key]:
-                entry.result = _replay(entry.incoming, row.body_digest, row.status, row.response)
-    for key in taken:
-        first, *others = asked[key]
-        for entry in others:
-            once = _once(first.incoming)
-            entry.result = _replay(entry.incoming, once.body_digest, once.status, first.incoming.response)
-            entry.twin = first
+def _explain(db: Session, organisations: list[UUID], refused: Sequence[tuple[_Entry, bool]]) -> None:
+    """Says what refused messages that were not stored: an event id that is taken, or a key that is held."""
+    named = [entry for entry, is_for_event_id in refused if is_for_event_id]
+    for entry in named:
+        entry.result = conflict("A message with this eventId exists in the application")
+    # This transaction took them, for requests that are refused after all.
+    keys = [(one.incoming.organisation_id, one.incoming.once.key) for one in named if one.incoming.once]
+    if keys:
+        db.execute(queries.release_idempotency_keys(), transpose(keys, "organisation_id", "key"))
+    repeated = {_once(entry.incoming).key: entry for entry, is_for_event_id in refused if not is_for_event_id}
+    if repeated:
+        rows = db.execute(queries.idempotency_keys(), {"organisations": organisations, "keys": list(repeated)})
+        known = {key: _Held(*held) for key, *held in rows}
+        for key, entry in repeated.items():
+            # It is there: whoever finds a key taken holds its lock until the commit.
+            entry.held = known[key]
+            entry.result = _replay(entry.incoming, entry.held)
 
 
 def _once(incoming: Incoming) -> Once:
@@ -282,36 +291,15 @@ def _once(incoming: Incoming) -> Once:
     return incoming.once
 
 
-def _key_row(incoming: Incoming) -> tuple[Any, ...]:
+def _answer(incoming: Incoming) -> _Held:
     once = _once(incoming)
-    return incoming.organisation_id, once.key, once.body_digest, once.status, incoming.response
+    return _Held(once.body_digest, once.status, incoming.response)
 
 
-def _replay(incoming: Incoming, body_digest: bytes, status: int, response: bytes) -> Result:
-    if _once(incoming).body_digest != body_digest:
+def _replay(incoming: Incoming, held: _Held) -> Result:
+    if _once(incoming).body_digest != held.body_digest:
         return conflict("The idempotency key was used with another body; take a new key", "idempotency_conflict")
-    return Replayed(status, response)
-
-
-def _take_event_ids(db: Session, entries: Iterable[_Entry]) -> None:
-    asked = [entry for entry in entries if entry.incoming.event_id is not None]
-    if not asked:
-        return
-    rows = [
-        (one.incoming.organisation_id, _target(one).id, one.incoming.event_id, one.incoming.message_id) for one in asked
-    ]
-    names = ("organisation_id", "application_id", "event_id", "message_id")
-    taken = set(db.scalars(queries.insert_event_ids(), transpose(rows, *names)))
-    refused = [entry for entry in asked if entry.incoming.message_id not in taken]
-    for entry in refused:
-        entry.result = conflict("A message with this eventId exists in the application")
-    _release_keys(db, refused)
-
-
-def _release_keys(db: Session, refused: Sequence[_Entry]) -> None:
-    rows = [(one.incoming.organisation_id, one.incoming.once.key) for one in refused if one.incoming.once]
-    if rows:
-        db.execute(queries.release_idempotency_keys(), transpose(rows, "organisation_id", "key"))
+    return Replayed(held.status, held.response)
 
 
 def _target(entry: _Entry) -> _Target:
@@ -347,9 +335,10 @@ def _flags(db: Session, organisations: list[UUID], entries: Sequence[_Entry]) ->
     return {(row.organisation_id, row.name): frozenset(row.feature_flags) for row in rows}
 
 
-def _store(db: Session, entries: Sequence[_Entry]) -> None:
+def _store(db: Session, entries: Sequence[_Entry]) -> list[tuple[_Entry, bool]]:
+    """Returns those that were refused, and whether it was for their event id."""
     if not entries:
-        return
+        return []
     created = [ids.timestamp(entry.incoming.message_id) for entry in entries]
     ensure_partitions(
         db, {moment.date() for moment in created}, {entry.incoming.expires_at.date() for entry in entries}
@@ -363,9 +352,10 @@ def _store(db: Session, entries: Sequence[_Entry]) -> None:
         for place, entry in enumerate(entries)
         for one in entry.owed
     ]
-    fetch(db, queries.store(), transpose(messages, *queries.MESSAGE) | transpose(owed, *queries.OWED))
+    refused = fetch(db, queries.store(), transpose(messages, *queries.MESSAGE) | transpose(owed, *queries.OWED))
     if owed:
         ask(db, Wake.delivery)
+    return [(entries[row.place], row.is_for_event_id) for row in refused]
 
 
 def _message_row(entry: _Entry, place: int, created_at: datetime) -> tuple[Any, ...]:
@@ -385,6 +375,7 @@ def _message_row(entry: _Entry, place: int, created_at: datetime) -> tuple[Any, 
         "{" + ",".join([endpoint.id.hex for endpoint in entry.owed]) + "}",
         one.content_type,
         one.body,
+        *(_NO_KEY if one.once is None else (one.once.key, one.once.body_digest, one.once.status, one.response)),
     )
 
 
