@@ -18,6 +18,7 @@ from sqlalchemy import (
     select,
     text,
 )
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
 
@@ -76,7 +77,8 @@ def make_async_engine(
         pool_size=pool_size,
         max_overflow=0,
         pool_timeout=5,
-        pool_pre_ping=False,
+        # Whoever comes after a restart of the server is not told of it. The hot paths meet one and try again.
+        pool_pre_ping=not steady,
         connect_args=connect,
     )
 
@@ -93,6 +95,7 @@ def make_engine(url: str, *, pool_size: int = 4, steady: bool = False, name: str
         pool_size=pool_size,
         max_overflow=2,
         pool_timeout=5,
+        pool_pre_ping=not steady,
         connect_args={
             "connect_timeout": 5,
             "application_name": name,
@@ -101,6 +104,16 @@ def make_engine(url: str, *, pool_size: int = 4, steady: bool = False, name: str
             **KEEPALIVE,
         },
     )
+
+
+def sqlstate(error: DBAPIError) -> str:
+    """PostgreSQL's five characters for what went wrong; empty when the server did not say."""
+    return str(getattr(error.orig, "sqlstate", "") or "")
+
+
+def is_conflict(error: Exception) -> bool:
+    """Whether the server gave the transaction up for another's sake: repeated, it is likely to succeed."""
+    return isinstance(error, DBAPIError) and sqlstate(error).startswith("40")
 
 
 def make_async_sessions(engine: AsyncEngine) -> async_sessionmaker[AsyncSession]:

@@ -62,6 +62,8 @@ def fetch(db: Session | Connection, statement: Executable, parameters: Mapping[s
     except dialect.loaded_dbapi.Error as error:
         is_lost = dialect.is_disconnect(error, raw.dbapi_connection, cursor)
         if is_lost:
+            # As SQLAlchemy does: what else waits in the pool is as old, and nobody else is to find out.
+            connection.engine.pool._invalidate(raw, error)  # noqa: SLF001 there is no other way
             connection.invalidate(error)
         raise DBAPIError.instance(
             compiled.text, None, error, dialect.loaded_dbapi.Error, connection_invalidated=is_lost, dialect=dialect

@@ -14,6 +14,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
+from app.kit.db import sqlstate
 from app.kit.errors import Fault, Kind, Problem
 from app.kit.methods import allowed
 
@@ -151,11 +152,7 @@ async def _gone(request: Request, _error: Exception) -> JSONResponse:
 
 
 def _is_outage(error: DBAPIError) -> bool:
-    return error.connection_invalidated or isinstance(error, OperationalError) or _sqlstate(error)[:2] in OUTAGE_CLASSES
-
-
-def _sqlstate(error: DBAPIError) -> str:
-    return str(getattr(error.orig, "sqlstate", "") or "")
+    return error.connection_invalidated or isinstance(error, OperationalError) or sqlstate(error)[:2] in OUTAGE_CLASSES
 
 
 async def _unexpected(request: Request, error: Exception) -> JSONResponse:

@@ -29,7 +29,7 @@ def test_f16_clocks_two_hours_off(lab: Lab, installation: System) -> None:
     with _clocks() as (api, worker), changed(lab, installation, _reading(worker), _reading(api)):
         scene.add_endpoint(failing, "failing", retrySchedule=[0, int(RETRY_SECONDS)])
         lab.receiver.tell(scene.path(failing, "failing"), Behaviour(status=500, times=1))
-        with scene.load(rate=150 if lab.bounded else 500, count=2 * count) as load:
+        with scene.load(rate=150 if lab.bounded else 300, count=2 * count) as load:
             load.wait_accepted(count, 60)
             api.write_text(BEHIND)
             worker.write_text(AHEAD)

@@ -62,7 +62,7 @@ def test_f10_postgres_restarted(lab: Lab, installation: System, restart: Callabl
     """Answers are 202 or 503 with Retry-After; both sides are connected again within 5 s; no 202 is lost."""
     scene = Scene(lab, installation, f"F10 PostgreSQL restart,{restart.__name__.replace('_', ' ')}")
     recoveries = []
-    with scene.load(rate=0 if not lab.bounded else 200) as load:
+    with scene.load(rate=200 if lab.bounded else 300) as load:
         for _ in _rounds(lab, load):
             scene.bound += CAP * len(scene.targets)
             restart(lab.postgres)
@@ -136,7 +136,7 @@ def test_f12_connections_run_out(lab: Lab, installation: System, part: str) -> N
     """Whoever gets no connection is told 503; as soon as there are connections again, everything goes on."""
     scene = Scene(lab, installation, f"F12 no connections left, {part.removeprefix('postrider_')}")
     count = 200 if lab.bounded else 10_000
-    with scene.load(rate=200 if lab.bounded else 0) as load:
+    with scene.load(rate=200 if lab.bounded else 300) as load:
         load.wait_accepted(count, 60)
         scene.bound += CAP * len(scene.targets)
         with _crowded(lab.postgres, installation.environment["POSTRIDER_DATABASE__URL"]):
@@ -145,7 +145,7 @@ def test_f12_connections_run_out(lab: Lab, installation: System, part: str) -> N
                 wait_for(lambda: load.book.statuses[UNAVAILABLE] > 0, 30, "a 503")
             time.sleep(1 if lab.bounded else 10)
         recovery = _recover(scene, load.book)
-        load.wait_accepted(2 * count, 60)
+        load.wait_accepted(2 * count, 120)
         book = load.stop()
     scene.settle(30)
     scene.conclude(book, recovery=recovery, note=f"{book.statuses[UNAVAILABLE]} times 503")

@@ -74,7 +74,7 @@ def test_f03_killed_between_the_answer_and_the_commit(lab: Lab, installation: Sy
     recoveries = []
     with (
         Failpoint(lab.postgres, scene.database, "attempts") as point,
-        scene.load(rate=100 if lab.bounded else 300) as load,
+        scene.load(rate=100 if lab.bounded else 150) as load,
     ):
         for number in range(1 if lab.bounded else 20):
             load.wait_accepted((number + 1) * (200 if lab.bounded else 1000), 60)

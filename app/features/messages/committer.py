@@ -16,20 +16,20 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from app.features.messages.operations import Accepted, Incoming, Replayed, Result, accept, forget_partitions
+from app.kit.db import is_conflict, sqlstate
 from app.kit.errors import Kind, Problem
 
 Outcome = Result | Exception
 Waiting = tuple[Incoming, asyncio.Future[Outcome]]
 # Connections, a server that is a replica now, resources, operators, the server's own disk.
 OUTAGE = ("08", "25006", "53", "57", "58")
-# Deadlocks and conflicts, and a partition that is gone.
-REPEATED = ("40", "23514")
-RETRIES = 3
+PARTITION_GONE = "23514"
+RETRIES = 8
 PATIENCE_SECONDS = 10.0
 LOOK_SECONDS = 1.0
 # A commit of many takes hardly longer than a commit of few. Where many messages came during the last one, more are
 # waited for, as long as that took, within a bound. A flood of one organisation is never as many: see admission.SHARE.
-MANY = 16
+MANY = 64
 LONGEST_GATHERING_SECONDS = 0.04
 logger = logging.getLogger(__name__)
 
@@ -110,7 +110,7 @@ class Committer:
             try:
                 return await self._transact(batch)
             except DBAPIError as error:
-                if not sqlstate(error).startswith(REPEATED):
+                if not is_conflict(error) and sqlstate(error) != PARTITION_GONE:
                     raise
                 forget_partitions()
         return await self._transact(batch)
@@ -125,7 +125,7 @@ class Committer:
             for one in batch:
                 await self._commit([one])
             return
-        if not is_outage(error):
+        if not is_outage(error) and not is_conflict(error):
             logger.error("a message could not be stored", exc_info=error)
         for _, waiting in batch:
             _tell(waiting, _refusal(error))
@@ -137,7 +137,7 @@ def _tell(waiting: asyncio.Future[Outcome], result: Outcome) -> None:
 
 
 def _refusal(error: Exception) -> Problem | Exception:
-    if is_outage(error):
+    if is_outage(error) or is_conflict(error):
         return Problem(Kind.unavailable, "unavailable", "The message was not stored; try again", retry_after=1)
     return error
 
@@ -148,11 +148,6 @@ def is_outage(error: Exception) -> bool:
         state = sqlstate(error)
         return error.connection_invalidated or not state or state.startswith(OUTAGE)
     return isinstance(error, OSError | PoolTimeoutError | asyncpg.PostgresError | asyncpg.InterfaceError)
-
-
-def sqlstate(error: DBAPIError) -> str:
-    """PostgreSQL's five characters for what went wrong; empty when the server did not say."""
-    return str(getattr(error.orig, "sqlstate", "") or "")
 
 
 def _late() -> Problem:
