@@ -40,11 +40,15 @@ class Demand:
 
 @dataclass(slots=True)
 class Claimed:
-    """The jobs, which of the asked endpoints must be asked for again, and whether there is more to claim at once."""
+    """The jobs, which of the asked endpoints must be asked for again, and whether there is more to claim at once.
+
+    Where it is `crowded`, deliveries wait for the end of others.
+    """
 
     jobs: list[Job] = field(default_factory=list)
     busy: set[EndpointKey] = field(default_factory=set)
     more: bool = False
+    crowded: bool = False
 
 
 @dataclass(slots=True)
@@ -64,6 +68,7 @@ class _Turn:
     facts: dict[UUID, Any] = field(default_factory=dict)
     busy: set[EndpointKey] = field(default_factory=set)
     more: bool = False
+    crowded: bool = False
 
 
 class Claimer:
@@ -81,15 +86,17 @@ class Claimer:
         """Leases what may go now. The jobs are ours when the transaction commits."""
         room = {lane: free for lane, free in demand.room.items() if free}
         if not room:
-            return Claimed(busy=set(demand.endpoints))
+            return Claimed(busy=set(demand.endpoints), crowded=True)
         turn = _Turn(db, room, dict(room), demand.share, Counter(demand.in_flight), frozenset(demand.endpoints))
         looked = self._look(turn)
         turn.more = len({one.endpoint_id for one in looked}) >= gates.AT_ONCE
+        turn.crowded = bool(looked)
         self._round(turn, looked)
         for _ in range(ROUNDS):
             if turn.depth:
                 self._round(turn)
-        return Claimed(self._jobs(turn), turn.busy, turn.more or bool(turn.depth))
+        crowded = turn.crowded or not all(turn.room.values())
+        return Claimed(self._jobs(turn), turn.busy, turn.more or bool(turn.depth), crowded)
 
     def _look(self, turn: _Turn) -> Sequence[Any]:
         """The gates to look at; none while it is calm, when whoever asked must ask again."""
@@ -132,6 +139,7 @@ class Claimer:
         waiting |= {gate_of(row): row.application_id for row in excess}
         if waiting:
             self._calm_until = 0.0
+            turn.crowded = True
         gates.move(turn.db, waiting, lambda one: admission.next_look(one, self._lease))
         _remove_emptied(turn.db, {gate: owner for gate, owner in emptied.items() if gate not in waiting}, admission.now)
         _store_rates(turn.db, admission, facts)

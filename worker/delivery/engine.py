@@ -7,10 +7,11 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
 from app.features.messages.operations import forget_partitions
+from app.kit.db import is_conflict
 from app.models import Lane
 from worker.delivery.claim import Claimed, Claimer, Demand
 from worker.delivery.job import DueKey, EndpointKey, Job, Sent
@@ -18,13 +19,15 @@ from worker.delivery.record import record, release
 from worker.delivery.transport import Transport
 from worker.stopping import Stopping
 
-# What comes within so long is handled in one transaction; more, up to a bound, when transactions take longer.
-GATHER_SECONDS = 0.002
-MOST_GATHERED_SECONDS = 0.03
+# While there is work a cycle begins so long after the one before, or half as long as that took, within a bound.
+PACE_SECONDS, LONGEST_PACE_SECONDS = 0.003, 0.03
+# Nobody waits for a result to be recorded, unless deliveries wait for the room that it takes.
+RECORD_SECONDS = 0.02
 ASK_AGAIN_SECONDS = 0.05
 # Where there was something to deliver there soon is more: looking again costs a quarter of what being called does.
 WARM_SECONDS, LOOK_AGAIN_SECONDS = 0.2, 0.015
 FAILURE_PAUSE_SECONDS = 0.5
+REPEATS = 3
 LANES_IN_FLIGHT = {Lane.first: 1.0, Lane.retry: 0.5, Lane.replay: 0.25}
 logger = logging.getLogger(__name__)
 
@@ -54,6 +57,8 @@ class Engine:
         self._flying: dict[DueKey, Job] = {}
         self._unrecorded: list[Sent] = []
         self._pokes: set[EndpointKey] = set()
+        self._waiting_since = 0.0
+        self._crowded = False
         self._looked = 0.0
         self._found = 0.0
         self._took = 0.0
@@ -87,36 +92,42 @@ class Engine:
         self._drain()
 
     def _rest(self) -> None:
-        """Sleeps until there is something to do; gathers what comes close together into one transaction."""
-        wait = self._pause()
-        if wait > 0:
+        """Sleeps until there is something to do; while there is, for as long as what comes is worth a transaction."""
+        if self._is_warm() and not self._stopping.is_set():
+            if not self._is_much(len(self._transport.results)):
+                time.sleep(min(max(PACE_SECONDS, self._took / 2), LONGEST_PACE_SECONDS))
+        elif (wait := self._pause()) > 0:
             self._signal.wait(wait)
             self._signal.clear()
-        is_much = len(self._transport.results) >= self._limits.in_flight // 4
-        if (self._flying or self._more) and not is_much:
-            time.sleep(min(max(GATHER_SECONDS, self._took), MOST_GATHERED_SECONDS))
+
+    def _is_warm(self) -> bool:
+        return self._more or time.monotonic() - self._found < WARM_SECONDS
+
+    def _is_much(self, results: int) -> bool:
+        return results >= self._limits.in_flight // 4
 
     def _pause(self) -> float:
         """Seconds to sleep unless somebody calls; results are all that is waited for once the end has begun."""
         if self._stopping.is_set():
             return self._limits.sweep_seconds
-        if self._asked or self._more:
-            return 0.0
-        return self._interval() - (time.monotonic() - self._looked)
+        return 0.0 if self._asked else self._interval() - (time.monotonic() - self._looked)
 
     def _interval(self) -> float:
         """How long nothing is looked at unless somebody calls; those who are to ask again do so soon."""
-        if time.monotonic() - self._found < WARM_SECONDS:
+        if self._more or self._found >= self._looked:
+            return 0.0
+        if self._is_warm():
             return LOOK_AGAIN_SECONDS
         return ASK_AGAIN_SECONDS if self._pokes else self._limits.sweep_seconds
 
     def _step(self, *, claiming: bool) -> None:
         self._gather()
-        wants = claiming and (self._asked or self._more or bool(self._unrecorded) or self._sweep_is_due())
-        if not wants and not self._unrecorded:
+        results = list(self._unrecorded) if not claiming or self._must_record() else []
+        wants = claiming and (self._asked or bool(results) or self._look_is_due())
+        if not wants and not results:
             return
         try:
-            claimed = self._transact(list(self._unrecorded), claiming=wants)
+            claimed = self._transact(results, claiming=wants)
         except Exception:
             # Nothing is lost: results stay here until they are recorded, leases run out by themselves.
             logger.exception("a cycle failed; the next one tries again")
@@ -138,15 +149,34 @@ class Engine:
                 logger.exception("the result of an attempt could not be recorded")
                 self._settle([one], self._pokes | {one.job.key.endpoint})
 
-    def _sweep_is_due(self) -> bool:
+    def _must_record(self) -> bool:
+        """Whether results are many, have waited long enough, or keep others from being delivered."""
+        if not self._unrecorded:
+            return False
+        is_late = time.monotonic() - self._waiting_since >= RECORD_SECONDS
+        in_the_way = self._crowded or self._is_much(len(self._unrecorded))
+        return is_late or in_the_way or not self._is_warm()
+
+    def _look_is_due(self) -> bool:
         return time.monotonic() - self._looked >= self._interval()
 
     def _gather(self) -> None:
         results = self._transport.results
+        if results and not self._unrecorded:
+            self._waiting_since = time.monotonic()
         while results:
             self._unrecorded.append(results.popleft())
 
     def _transact(self, results: Sequence[Sent], *, claiming: bool) -> Claimed:
+        for _ in range(REPEATS):
+            try:
+                return self._transact_once(results, claiming=claiming)
+            except DBAPIError as error:
+                if not is_conflict(error):
+                    raise
+        return self._transact_once(results, claiming=claiming)
+
+    def _transact_once(self, results: Sequence[Sent], *, claiming: bool) -> Claimed:
         """Records and claims in one transaction, so that a cycle costs one commit."""
         ended = {one.job.key for one in results}
         pokes = self._pokes | {key.endpoint for key in ended}
@@ -164,6 +194,7 @@ class Engine:
         if claiming:
             self._looked = time.monotonic()
             self._more = claimed.more
+            self._crowded = claimed.crowded
         if recorded.zombies:
             logger.warning("results came after their lease ended: %d", recorded.zombies)
         return claimed
