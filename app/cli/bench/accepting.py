@@ -4,7 +4,6 @@ import os
 from typing import Any
 
 from app.cli.bench.bench import Bench
-from app.cli.bench.machine import PROCESSES
 from app.cli.bench.tools import run_together
 from app.cli.bench.world import DATABASE_VARIABLE, TENANTS_VARIABLE
 from app.cli.dev.errors import DevError
@@ -62,8 +61,9 @@ def _refuse_failures(url: str, result: Any) -> None:  # noqa: ANN401 JSON
 
 
 def _feed(bench: Bench) -> list[Any]:
-    words = [f"--producers={_CONNECTIONS // PROCESSES}", f"--seconds={bench.plan.feed_seconds}"]
-    return run_together([["app.cli.bench.group_commit", *words]] * PROCESSES, {**os.environ, **_environment(bench)})
+    processes = bench.machine.processes
+    words = [f"--producers={_CONNECTIONS // processes}", f"--seconds={bench.plan.feed_seconds}"]
+    return run_together([["app.cli.bench.group_commit", *words]] * processes, {**os.environ, **_environment(bench)})
 
 
 def _environment(bench: Bench) -> dict[str, str]:

@@ -45,9 +45,8 @@ class Bench:
 def prepare(machine: Machine, plan: Plan, receiver: Receiver, say: Callable[[str], None]) -> Bench:
     """Makes the main database and its tenants."""
     urls = machine.database(DATABASE)
-    bench = Bench(
-        machine, plan, Figures(plan), receiver, urls, make_tenants(urls.migrator, machine.ring, receiver.url), say
-    )
+    tenants = make_tenants(urls.migrator, machine.ring, receiver.url)
+    bench = Bench(machine, plan, Figures(plan, machine.processes), receiver, urls, tenants, say)
     write_tenants(bench.tenants_file, bench.tenants)
     write_callers(_callers_file(machine), [one.caller() for one in bench.tenants])
     return bench

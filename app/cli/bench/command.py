@@ -26,20 +26,30 @@ _PHASES = ("accept", "deliver", "latency", "scale")
 @click.group(invoke_without_command=True)
 @click.option("--short", is_flag=True, help="Fewer and smaller rounds, about 90 seconds.")
 @click.option("--floors/--no-floors", default=True, help="Whether a missed floor makes the exit status 1.")
+@click.option(
+    "--processes",
+    default=1,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="Of the API, the workers and each reference.",
+)
 @click.option("--only", multiple=True, type=click.Choice(_PHASES), help="Measure this alone; latency needs accept.")
 @click.option("--data", default=".postrider", show_default=True, type=click.Path(path_type=Path), help="The folder.")
 @click.pass_context
-def bench(context: click.Context, *, short: bool, floors: bool, only: tuple[str, ...], data: Path) -> None:
+def bench(
+    context: click.Context, *, short: bool, floors: bool, processes: int, only: tuple[str, ...], data: Path
+) -> None:
     """Measure the speed beside plain references, on servers of its own.
 
-    The table is also written to bench.json in the folder. Use a machine that does nothing else.
+    The table is also written to bench.json in the folder. Use a machine that does nothing else. One process of each is
+    right for two cores: database, broker, generator and receiver are at work beside it.
     """
     if context.invoked_subcommand is not None:
         return
     interrupts = Interrupts()
     interrupts.install()
     try:
-        figures = _run(Folder(data), SHORT if short else FULL, only or _PHASES)
+        figures = _run(Folder(data), SHORT if short else FULL, only or _PHASES, processes)
     except DevError as error:
         click.echo(f"postrider: {error}", err=True)
         sys.exit(error.exit_code)
@@ -52,12 +62,12 @@ def bench(context: click.Context, *, short: bool, floors: bool, only: tuple[str,
 bench.add_command(accept)
 
 
-def _run(data: Folder, plan: Plan, phases: tuple[str, ...]) -> Figures:
+def _run(data: Folder, plan: Plan, phases: tuple[str, ...], processes: int) -> Figures:
     folder = Folder(data.path / "bench")
     say = _clocked()
     with folder.locked(), ExitStack() as stack:
         say("starting PostgreSQL and Redis")
-        here = stack.enter_context(machine(folder.path))
+        here = stack.enter_context(machine(folder.path, processes))
         receiver = Receiver(any_free())
         stack.enter_context(here.running("receiver", "app.cli.bench.receiver", f"--port={receiver.port}"))
         made = prepare(here, plan, receiver, say)

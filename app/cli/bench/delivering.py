@@ -1,7 +1,7 @@
 """Messages delivered a second from a backlog, beside bare aiohttp to the same receiver."""
 
 from app.cli.bench.bench import DATABASE, Bench
-from app.cli.bench.machine import PROCESSES, Reading
+from app.cli.bench.machine import Reading
 from app.cli.bench.seed import add_backlog
 from app.cli.bench.tools import Receipts, run_together
 from app.cli.dev.errors import DevError
@@ -61,7 +61,7 @@ def _add_costs(bench: Bench, spent: Reading, delivered: int) -> None:
 
 def _send(bench: Bench) -> tuple[Receipts, float]:
     words = [f"--url={bench.receiver.url}", f"--in-flight={_IN_FLIGHT}", f"--seconds={bench.plan.reference_seconds}"]
-    results = run_together([["app.cli.bench.sender", *words]] * PROCESSES)
+    results = run_together([["app.cli.bench.sender", *words]] * bench.machine.processes)
     return bench.receiver.reset(), sum(one["cpu_seconds"] for one in results)
 
 

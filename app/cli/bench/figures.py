@@ -18,8 +18,9 @@ _WIDTHS = (36, 12, 9, 9)
 class Figures:
     """Values of each round by name; a figure is their median."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, processes: int) -> None:
         self._plan = plan
+        self._processes = processes
         self._rounds: defaultdict[str, list[float]] = defaultdict(list)
         self._memory: dict[str, int] = {}
 
@@ -63,6 +64,7 @@ class Figures:
         return {
             "plan": self._plan.name,
             "rounds": self._plan.rounds,
+            "processes": self._processes,
             "machine": {"cpus": os.cpu_count(), "system": platform.platform(), "python": platform.python_version()},
             "figures": {name: self._figure(name) for name in self._rounds},
             "peak_memory_bytes": self._memory,

@@ -1,46 +1,63 @@
-"""From POST to receipt, at half of the rate at which messages are accepted."""
+"""From POST to receipt, at half of what goes through: what is accepted and delivered at the same time.
+
+Accepting alone takes the whole machine for itself. At half of that rate it takes half of the machine, and delivering as
+much takes more than the other half, so that nothing but the length of the queue would be measured: these figures are
+given beside the others, and are not judged.
+"""
 
 from app.cli.bench.bench import Bench
 from app.cli.bench.numbers import percentile
+from app.cli.bench.tools import Receipts
 from app.cli.dev.errors import DevError
 
 _CONNECTIONS = 256
 _WARMUP_SECONDS = 1.0
-_PATIENCE_SECONDS = 10.0
+_PATIENCE_SECONDS = 20.0
 
 
 def measure(bench: Bench, url: str) -> None:
-    """Adds latency_p50_ms and latency_p99_ms. The API, at `url`, and the workers must run."""
-    rate = bench.figures["accepted_per_second"] / 2
+    """Adds through_per_second, latency_p50_ms and latency_p99_ms. The API, at `url`, and the workers must run."""
     for number in range(bench.plan.rounds):
-        _round(bench, url, rate)
-        bench.say(f"latency, round {number + 1}: {_last(bench)} at {rate:,.0f}/s")
+        through = _through(bench, url)
+        at_half = _latency(bench, url, through / 2)
+        bench.figures.add(through_per_second=through, **at_half)
+        bench.say(f"latency, round {number + 1}: {_last(bench)} at {through / 2:,.0f}/s")
+        beyond = _latency(bench, url, bench.figures["accepted_per_second"] / 2)
+        bench.figures.add(**{f"{name}_at_half_accepted": value for name, value in beyond.items()})
 
 
-def _round(bench: Bench, url: str, rate: float) -> None:
+def _through(bench: Bench, url: str) -> float:
+    """Messages received a second while they are posted as fast as they are accepted, and until the last has come."""
+    words = [f"--seconds={bench.plan.accept_seconds}", f"--connections={_CONNECTIONS}"]
+    receipts = _received(bench, bench.load(url, *words)["answered_in_all"])
+    bench.receiver.reset()
+    return receipts.per_second
+
+
+def _latency(bench: Bench, url: str, rate: float) -> dict[str, float]:
     file = bench.machine.folder / "posted"
     seconds = bench.plan.latency_seconds + _WARMUP_SECONDS
     words = [f"--seconds={seconds}", f"--rate={rate}", f"--connections={_CONNECTIONS}", f"--posted={file}"]
     answered = bench.load(url, *words)
     posted = {name: float(moment) for name, moment in (line.split() for line in file.read_text().splitlines())}
-    received = _received(bench, len(posted))
+    _received(bench, len(posted))
+    received = bench.receiver.moments()
+    bench.receiver.reset()
     first = min(posted.values()) + _WARMUP_SECONDS
     took = [received[name] - moment for name, moment in posted.items() if moment >= first]
-    bench.figures.add(
-        latency_p50_ms=percentile(took, 0.5, scale=1000) or 0.0,
-        latency_p99_ms=percentile(took, 0.99, scale=1000) or 0.0,
-        answer_p50_ms=answered["answer_p50_ms"],
-        answer_p99_ms=answered["answer_p99_ms"],
-    )
+    return {
+        "latency_p50_ms": percentile(took, 0.5, scale=1000) or 0.0,
+        "latency_p99_ms": percentile(took, 0.99, scale=1000) or 0.0,
+        "answer_p50_ms": answered["answer_p50_ms"],
+        "answer_p99_ms": answered["answer_p99_ms"],
+    }
 
 
-def _received(bench: Bench, count: int) -> dict[str, float]:
-    receipts = bench.receiver.wait_for(count, bench.plan.latency_seconds + _PATIENCE_SECONDS)
+def _received(bench: Bench, count: int) -> Receipts:
+    receipts = bench.receiver.wait_for(count, _PATIENCE_SECONDS)
     if receipts.distinct < count:
         raise DevError(f"of {count} messages that were accepted, {receipts.distinct} were delivered")
-    moments = bench.receiver.moments()
-    bench.receiver.reset()
-    return moments
+    return receipts
 
 
 def _last(bench: Bench) -> str:

@@ -25,7 +25,6 @@ from app.cli.dev.roles import DatabaseUrls, create_roles, with_database
 from app.cli.embedded import embedded_postgres, embedded_redis
 from app.kit.encryption import KeyRing
 
-PROCESSES = 2
 _START_SECONDS = 60.0
 _MODULE = [sys.executable, "-m"]
 _STATEMENT = re.compile(rb"LOG:  (?:statement|execute [^:]*): ")
@@ -46,10 +45,14 @@ class Reading:
 
 
 class Machine:
-    """Starts and stops processes. Use it from the main thread; every child ends with this process."""
+    """Starts and stops processes. Use it from the main thread; every child ends with this process.
 
-    def __init__(self, folder: Path, postgres_url: str, redis_url: str) -> None:
+    `processes` is how many the API, the workers and each reference have.
+    """
+
+    def __init__(self, folder: Path, postgres_url: str, redis_url: str, processes: int) -> None:
         self.folder = folder
+        self.processes = processes
         self.postgres_url = postgres_url
         self.redis_url = redis_url
         self._encryption_key = base64.b64encode(os.urandom(32)).decode()
@@ -130,9 +133,9 @@ class Machine:
 
     @contextmanager
     def api(self, urls: DatabaseUrls) -> Iterator[str]:
-        """Our API, with the product's defaults; yields its URL."""
+        """Our API, with the product's default settings; yields its URL."""
         port = any_free()
-        words = ["app.cli.main", "api", f"--port={port}", f"--workers={PROCESSES}"]
+        words = ["app.cli.main", "api", f"--port={port}", f"--workers={self.processes}"]
         with self.running("api", *words, env=self._environment(urls)) as child:
             await_http(child, f"http://127.0.0.1:{port}/api/v1/health")
             yield f"http://127.0.0.1:{port}"
@@ -142,15 +145,15 @@ class Machine:
         """A reference's ASGI application, served as ours is; yields its URL."""
         port = any_free()
         server = ["gunicorn", "--worker-class=uvicorn_worker.UvicornWorker", "--no-control-socket"]
-        sizes = [f"--workers={PROCESSES}", f"--bind=127.0.0.1:{port}"]
+        sizes = [f"--workers={self.processes}", f"--bind=127.0.0.1:{port}"]
         with self.running(name, *server, *sizes, app, env={**os.environ, **(env or {})}) as child:
             await_http(child, f"http://127.0.0.1:{port}/openapi.json")
             yield f"http://127.0.0.1:{port}"
 
     @contextmanager
     def worker(self, urls: DatabaseUrls, name: str = "worker", redis_database: int = 0) -> Iterator[Child]:
-        """Our workers, with the product's defaults."""
-        words = ["app.cli.main", "worker", f"--processes={PROCESSES}"]
+        """Our workers, with the product's default settings."""
+        words = ["app.cli.main", "worker", f"--processes={self.processes}"]
         with self.running(name, *words, env=self._environment(urls, redis_database)) as child:
             yield child
 
@@ -168,12 +171,12 @@ class Machine:
 
 
 @contextmanager
-def machine(folder: Path) -> Iterator[Machine]:
+def machine(folder: Path, processes: int = 1) -> Iterator[Machine]:
     """A machine with an empty PostgreSQL and an empty Redis, in `folder`; both are removed at the end."""
     with ExitStack() as stack:
         postgres_url = stack.enter_context(embedded_postgres(folder))
         redis_url = stack.enter_context(embedded_redis(folder, appendonly=True))
-        yield Machine(folder, postgres_url, redis_url)
+        yield Machine(folder, postgres_url, redis_url, processes)
 
 
 def await_http(child: Child, url: str) -> None:
