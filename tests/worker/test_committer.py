@@ -21,6 +21,7 @@ from app.kit.errors import Kind, Problem
 from app.models import IdempotencyKey, Message
 from tests.servers import Servers
 from tests.worker.house import App, House
+from tests.worker.quarrel import quarrelling
 
 Sessions = async_sessionmaker[AsyncSession]
 Running = Callable[..., Any]
@@ -159,6 +160,15 @@ class TestOutage:
                 await asyncio.to_thread(other.execute, self.taking(app, keys[0]))
                 other.rollback()
             assert all(isinstance(one, Accepted) for one in await asyncio.gather(*waiting))
+
+    async def test_a_conflict_that_does_not_end_is_no_fault_of_ours(
+        self, house: House, api_sessions: Sessions, app: App, database: DatabaseUrls
+    ) -> None:
+        with quarrelling(database, "messages"):
+            async with running(api_sessions) as committer:
+                results = await outcomes(*(committer.accept(app.incoming()) for _ in range(2)))
+        assert [(one.kind, one.retry_after) for one in results] == [(Kind.unavailable, 1)] * 2
+        assert house.messages(app) == []
 
     @staticmethod
     def taking(app: App, once: Once) -> Any:  # noqa: ANN401 a statement

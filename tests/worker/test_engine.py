@@ -27,6 +27,7 @@ from tests.receiver import Answer, Receiver
 from tests.servers import Servers
 from tests.system import System, prepared_system
 from tests.worker.house import SECRET, App, House, sent
+from tests.worker.quarrel import quarrelling
 from worker import sweeps
 from worker.delivery.claim import Claimer
 from worker.delivery.engine import Engine, Limits
@@ -224,6 +225,18 @@ class TestFaults:
             wait_for(lambda: len(house.deliveries(app)) == 4)
         assert {row.endpoint_id for row in house.deliveries(app)} == {good}
         assert {row.endpoint_id for row in house.due()} == {bad}
+
+    def test_a_conflict_is_repeated_at_once(
+        self, house: House, database: DatabaseUrls, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        app = house.app()
+        house.endpoint(app)
+        with quarrelling(database, "attempts", times=2), self.engine(house, sent) as engine:
+            house.send(app, 3)
+            engine.wake()
+            wait_for(lambda: len(house.deliveries(app)) == 3)
+        assert len(house.attempts(app)) == 3
+        assert "a cycle failed" not in caplog.text
 
     def test_a_claim_that_fails_stops_neither_the_engine_nor_its_results(
         self, house: House, monkeypatch: pytest.MonkeyPatch
