@@ -6,7 +6,6 @@ a message that cannot be stored fails its own request only, and a client that go
 
 import asyncio
 import logging
-import time
 from collections import deque
 from collections.abc import Callable, Sequence
 
@@ -27,10 +26,6 @@ PARTITION_GONE = "23514"
 RETRIES = 8
 PATIENCE_SECONDS = 10.0
 LOOK_SECONDS = 1.0
-# A commit of many takes hardly longer than a commit of few. Where many messages came during the last one, more are
-# waited for, as long as that took, within a bound. A flood of one organisation is never as many: see admission.SHARE.
-MANY = 64
-LONGEST_GATHERING_SECONDS = 0.04
 logger = logging.getLogger(__name__)
 
 
@@ -70,16 +65,11 @@ class Committer:
 
     async def run(self) -> None:
         """Commits batch after batch until `close`, and what is left then."""
-        took = 0.0
         while not self._closing or self._queue:
             if not self._queue:
                 self._filled.clear()
                 await self._filled.wait()
-            elif MANY <= len(self._queue) < self._batch and not self._closing:
-                await asyncio.sleep(min(took, LONGEST_GATHERING_SECONDS))
-            began = time.monotonic()
             await self._commit([self._queue.popleft() for _ in range(min(self._batch, len(self._queue)))])
-            took = time.monotonic() - began
 
     def _look(self) -> None:
         """Gives up on those who have waited too long; a timer for each would cost more than the waiting."""
