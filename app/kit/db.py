@@ -77,7 +77,8 @@ def make_async_engine(
         pool_size=pool_size,
         max_overflow=0,
         pool_timeout=5,
-        # Whoever comes after a restart of the server is not told of it. The hot paths meet one and try again.
+        # Whoever comes after a restart of the server is not told of it. The hot paths do without: what meets a dead
+        # connection there fails, and the next has a new one.
         pool_pre_ping=not steady,
         connect_args=connect,
     )
