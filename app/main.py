@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
 from fastapi import FastAPI
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
+from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -32,6 +32,7 @@ from app.features.messages.router import router as messages
 from app.features.operational_webhooks.router import router as operational_webhooks
 from app.kit import errors_http, logs
 from app.kit.db import assert_durable, make_async_engine, make_async_sessions
+from app.kit.dedicated import Dedicated
 from app.kit.instance import markers
 from app.kit.interpreter import settle
 from app.kit.methods import HeadAsGet
@@ -155,8 +156,8 @@ def _waker(broker_url: str) -> Iterator[Waker]:
 async def _committer(app: FastAPI) -> AsyncIterator[Committer]:
     ingest = app.state.settings.ingest
     app.state.admission = Admission(ingest.batch, Presence(PRESENT_SECONDS))
-    async with _steady_sessions(app.state.settings.database) as sessions:
-        committer = Committer(sessions, batch=ingest.batch, wake=app.state.waker.wake)
+    async with _dedicated(app.state.settings.database) as connection:
+        committer = Committer(connection, batch=ingest.batch, wake=app.state.waker.wake)
         running = asyncio.create_task(committer.run(), name="committer")
         try:
             yield committer
@@ -166,13 +167,14 @@ async def _committer(app: FastAPI) -> AsyncIterator[Committer]:
 
 
 @asynccontextmanager
-async def _steady_sessions(database: Database) -> AsyncIterator[async_sessionmaker[AsyncSession]]:
+async def _dedicated(database: Database) -> AsyncIterator[Dedicated]:
     url = database.url.get_secret_value()
     engine = make_async_engine(url, pool_size=1, pooler=database.pooler, steady=True)
+    connection = Dedicated(engine)
     try:
         # The first message must not wait for a connection, nor find that there is none.
-        async with engine.connect():
-            pass
-        yield make_async_sessions(engine)
+        await connection.open()
+        yield connection
     finally:
+        await connection.close()
         await engine.dispose()

@@ -4,10 +4,10 @@ What SQLAlchemy does around each execution, for statements of any kind, costs se
 """
 
 from collections import namedtuple
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NoReturn, TypeVar
 
 import psycopg
 from psycopg import RawCursor
@@ -17,9 +17,11 @@ from sqlalchemy.engine.interfaces import DBAPICursor
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session, SessionTransaction
 from sqlalchemy.types import TypeEngine
+from sqlalchemy.util import await_only
 
 from app.kit.array_text import Write, elements_of, write
 
+T = TypeVar("T")
 _INFO = "connection of the transaction"
 _NUMBERED: Dialect = PGDialect_psycopg(paramstyle="numeric_dollar")  # type: ignore[no-untyped-call]
 
@@ -59,29 +61,80 @@ def fetch(db: Session | Connection, statement: Executable, parameters: Mapping[s
     try:
         _execute(connection, cursor, compiled.text, compiled.arguments(parameters))
         return [] if compiled.row is None else list(map(compiled.row, cursor.fetchall()))
-    except dialect.loaded_dbapi.Error as error:
-        is_lost = dialect.is_disconnect(error, raw.dbapi_connection, cursor)
-        if is_lost:
-            # As SQLAlchemy does: what else waits in the pool is as old, and nobody else is to find out.
-            connection.engine.pool._invalidate(raw, error)  # noqa: SLF001 there is no other way
-            connection.invalidate(error)
-        raise DBAPIError.instance(
-            compiled.text, None, error, dialect.loaded_dbapi.Error, connection_invalidated=is_lost, dialect=dialect
-        ) from error
-    except BaseException as error:
-        # The driver was interrupted, by a time limit for one, in the middle of a statement: the server may still be
-        # carrying it out, and whatever came next on this connection would be of a transaction that nobody ends.
-        connection.invalidate(error)
-        raise
+    except BaseException as error:  # noqa: BLE001 passed on
+        _fail(connection, raw, compiled.text, error)
     finally:
         cursor.close()
 
 
+def command(connection: Connection, text: str) -> str:
+    """Carries out commands without parameters, on a connection of asyncpg that begins no transaction by itself.
+
+    Returns the status of the last one. Raises what `fetch` does.
+    """
+    raw = connection.connection
+    try:
+        return _Immediate(raw.dbapi_connection).command(text)
+    except BaseException as error:  # noqa: BLE001 passed on
+        _fail(connection, raw, text, error)
+
+
+def session_on(connection: Connection) -> Session:
+    """A session for a connection whose transactions somebody else begins and ends; for `fetch` it begins none."""
+    db = Session(connection, expire_on_commit=False)
+    db.info[_INFO] = None, connection
+    return db
+
+
+def _fail(connection: Connection, raw: PoolProxiedConnection, text: str, error: BaseException) -> NoReturn:
+    dialect = connection.dialect
+    if not isinstance(error, dialect.loaded_dbapi.Error):
+        # The driver was interrupted, by a time limit for one, in the middle of a statement: the server may still be
+        # carrying it out, and whatever came next on this connection would be of a transaction that nobody ends.
+        connection.invalidate(error)
+        raise error
+    is_lost = dialect.is_disconnect(error, raw.dbapi_connection, None)
+    if is_lost:
+        # As SQLAlchemy does: what else waits in the pool is as old, and nobody else is to find out.
+        connection.engine.pool._invalidate(raw, error)  # noqa: SLF001 there is no other way
+        connection.invalidate(error)
+    raise DBAPIError.instance(
+        text, None, error, dialect.loaded_dbapi.Error, connection_invalidated=is_lost, dialect=dialect
+    ) from error
+
+
+class _Immediate:
+    """A cursor of asyncpg, for a connection on which no transaction is to be begun first."""
+
+    def __init__(self, adapted: Any) -> None:  # noqa: ANN401 what SQLAlchemy puts around asyncpg's
+        self._adapted = adapted
+        self._rows: list[Any] = []
+
+    def execute(self, text: str, arguments: Sequence[Any]) -> None:
+        self._rows = self._await(self._adapted.driver_connection.fetch(text, *arguments))
+
+    def command(self, text: str) -> str:
+        status: str = self._await(self._adapted.driver_connection.execute(text))
+        return status
+
+    def fetchall(self) -> list[Any]:
+        return self._rows
+
+    def close(self) -> None:
+        self._rows = []
+
+    def _await(self, answer: Awaitable[T]) -> T:
+        try:
+            return await_only(answer)
+        except Exception as error:
+            self._adapted._handle_exception(error)  # noqa: SLF001 raises the error that SQLAlchemy knows
+            raise
+
+
 def _connection(db: Session) -> Connection:
     """The session's, remembered for as long as its transaction lasts: asking for it costs as much as a statement."""
-    known: tuple[SessionTransaction, Connection] | None = db.info.get(_INFO)
-    transaction = db.get_transaction()
-    if known is not None and known[0] is transaction and not known[1].closed:
+    known: tuple[SessionTransaction | None, Connection] | None = db.info.get(_INFO)
+    if known is not None and known[0] in (None, db.get_transaction()) and not known[1].closed:
         return known[1]
     connection = db.connection()
     if (begun := db.get_transaction()) is not None:
@@ -90,8 +143,11 @@ def _connection(db: Session) -> Connection:
 
 
 def _cursor(raw: PoolProxiedConnection) -> Any:  # noqa: ANN401 a cursor of either driver
-    # Psycopg's usual one translates each statement anew, and looks at every element of every array.
-    return RawCursor(raw.driver_connection) if isinstance(raw.driver_connection, psycopg.Connection) else raw.cursor()
+    if isinstance(raw.driver_connection, psycopg.Connection):
+        # Psycopg's usual one translates each statement anew, and looks at every element of every array.
+        return RawCursor(raw.driver_connection)
+    adapted: Any = raw.dbapi_connection
+    return _Immediate(adapted) if adapted.autocommit else raw.cursor()
 
 
 def _execute(connection: Connection, cursor: DBAPICursor, text: str, arguments: Any) -> None:  # noqa: ANN401 as above

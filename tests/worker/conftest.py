@@ -6,7 +6,7 @@ from unittest import mock
 
 import pytest
 import pytest_asyncio
-from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 from sqlalchemy.orm import Session, sessionmaker
 
 from app.cli.dev.roles import DatabaseUrls
@@ -32,11 +32,17 @@ def sessions(database: DatabaseUrls) -> Iterator[sessionmaker[Session]]:
 
 
 @pytest_asyncio.fixture(scope="module")
-async def api_sessions(database: DatabaseUrls) -> AsyncIterator[async_sessionmaker[AsyncSession]]:
-    """Sessions of the API's role, which sees the organisations that a transaction names."""
+async def api_engine(database: DatabaseUrls) -> AsyncIterator[AsyncEngine]:
+    """The API's role, which sees the organisations that a transaction names."""
     engine = make_async_engine(database.api, pool_size=4, steady=True)
-    yield make_async_sessions(engine)
+    yield engine
     await engine.dispose()
+
+
+@pytest.fixture
+def api_sessions(api_engine: AsyncEngine) -> async_sessionmaker[AsyncSession]:
+    """Sessions of the API's role."""
+    return make_async_sessions(api_engine)
 
 
 @pytest.fixture(scope="module")

@@ -499,20 +499,23 @@ class TestTenancy:
         endpoints = [house.endpoint(one) for one in apps]
         batch = [one.incoming(application="same", event_id="same") for one in apps]
         async with api_sessions.begin() as session:
+            await session.run_sync(enter_tenants, [one.organisation_id for one in apps])
             results = await session.run_sync(accept, batch)
         assert results == [Accepted(one.message_id, 1) for one in batch]
         assert [owed(house, one.message_id) for one in batch] == [{endpoint} for endpoint in endpoints]
 
-    async def test_the_batch_sees_no_third_organisation(
+    async def test_a_batch_reaches_no_organisation_that_its_transaction_does_not_see(
         self, house: House, api_sessions: async_sessionmaker[AsyncSession]
     ) -> None:
         mine, theirs = house.app(), house.app()
+        stranger = App(mine.organisation_id, theirs.id)
         async with api_sessions.begin() as session:
-            await session.run_sync(accept, [mine.incoming()])
+            await session.run_sync(enter_tenants, [mine.organisation_id])
+            results = await session.run_sync(accept, [one.incoming() for one in (mine, theirs, stranger)])
             seen = set(await session.scalars(select(Application.organisation_id)))
+        assert [isinstance(one, Accepted) for one in results] == [True, False, False]
+        assert {problem(one).kind for one in results[1:]} == {Kind.not_found}
         assert seen == {mine.organisation_id}
-        (result,) = house.accept(App(mine.organisation_id, theirs.id).incoming())
-        assert problem(result).kind == Kind.not_found
 
     async def test_nothing_is_seen_after_the_transaction(
         self, house: House, api_sessions: async_sessionmaker[AsyncSession]
@@ -520,8 +523,9 @@ class TestTenancy:
         app = house.app()
         async with api_sessions() as session:
             async with session.begin():
+                await session.run_sync(enter_tenants, [app.organisation_id])
                 await session.run_sync(accept, [app.incoming()])
             async with session.begin():
                 assert list(await session.scalars(select(Message.id))) == []
-                await session.run_sync(lambda db: enter_tenants(db, [app.organisation_id]))
+                await session.run_sync(enter_tenants, [app.organisation_id])
                 assert len(list(await session.scalars(select(Message.id)))) == 1

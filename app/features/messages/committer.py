@@ -12,10 +12,10 @@ from collections.abc import Callable, Sequence
 import asyncpg
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from app.features.messages.operations import Accepted, Incoming, Replayed, Result, accept, forget_partitions
 from app.kit.db import is_conflict, sqlstate
+from app.kit.dedicated import Dedicated
 from app.kit.errors import Kind, Problem
 
 Outcome = Result | Exception
@@ -30,16 +30,10 @@ logger = logging.getLogger(__name__)
 
 
 class Committer:
-    """Owns the session that stores messages; one for each process, run by `run`."""
+    """Owns the connection that stores messages; one for each process, run by `run`."""
 
-    def __init__(
-        self,
-        sessions: async_sessionmaker[AsyncSession],
-        *,
-        batch: int,
-        wake: Callable[[], None],
-    ) -> None:
-        self._sessions = sessions
+    def __init__(self, connection: Dedicated, *, batch: int, wake: Callable[[], None]) -> None:
+        self._connection = connection
         self._queue: deque[Waiting] = deque()
         self._unanswered: deque[tuple[float, asyncio.Future[Outcome]]] = deque()
         self._alarm: asyncio.TimerHandle | None = None
@@ -106,8 +100,7 @@ class Committer:
         return await self._transact(batch)
 
     async def _transact(self, batch: Sequence[Incoming]) -> list[Result]:
-        async with self._sessions.begin() as session:
-            return await session.run_sync(accept, batch)
+        return await self._connection.run({one.organisation_id for one in batch}, accept, batch)
 
     async def _recover(self, batch: Sequence[Waiting], error: Exception) -> None:
         """One bad message must not fail its neighbours; an outage fails all of them."""

@@ -17,7 +17,6 @@ from app.domain.filters import Subscription, matches
 from app.features.messages import ingest_queries as queries
 from app.kit.arrays import transpose
 from app.kit.clock import new_id
-from app.kit.db import enter_tenants
 from app.kit.direct import fetch
 from app.kit.errors import Kind, Problem, conflict, not_found
 from app.kit.wakes import Wake, ask
@@ -139,10 +138,12 @@ class _Entry:
 
 
 def accept(db: Session, batch: Sequence[Incoming]) -> list[Result]:
-    """Stores the batch and what it owes; one result for each message, in order. A refused one harms no other."""
+    """Stores the batch and what it owes; one result for each message, in order. A refused one harms no other.
+
+    The transaction must see the organisations of all.
+    """
     entries = [_Entry(one) for one in batch]
     organisations = sorted({one.organisation_id for one in batch})
-    enter_tenants(db, organisations)
     _find_targets(db, entries)
     firsts = _without_twins([entry for entry in entries if entry.result is None])
     _fan_out(db, organisations, firsts)
