@@ -32,7 +32,7 @@ from app.features.messages.router import router as messages
 from app.features.operational_webhooks.router import router as operational_webhooks
 from app.kit import errors_http, logs
 from app.kit.db import assert_durable, make_async_engine, make_async_sessions
-from app.kit.dedicated import Dedicated
+from app.kit.dedicated import AsyncDedicated
 from app.kit.instance import markers
 from app.kit.interpreter import settle
 from app.kit.methods import HeadAsGet
@@ -167,10 +167,10 @@ async def _committer(app: FastAPI) -> AsyncIterator[Committer]:
 
 
 @asynccontextmanager
-async def _dedicated(database: Database) -> AsyncIterator[Dedicated]:
+async def _dedicated(database: Database) -> AsyncIterator[AsyncDedicated]:
     url = database.url.get_secret_value()
     engine = make_async_engine(url, pool_size=1, pooler=database.pooler, steady=True)
-    connection = Dedicated(engine)
+    connection = AsyncDedicated(engine)
     try:
         # The first message must not wait for a connection, nor find that there is none.
         await connection.open()

@@ -9,6 +9,7 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session, sessionmaker
 
 from app.kit.db import NotDurableError, assert_durable, make_engine, make_sessions
+from app.kit.dedicated import Dedicated
 from app.kit.egress import Options, Policy
 from app.kit.encryption import KeyRing
 from app.kit.instance import marker
@@ -32,7 +33,8 @@ class Process:
         self.sessions: sessionmaker[Session] = make_sessions(self.database)
         self._deliveries: Database = make_engine(settings.database.worker(), pool_size=1, steady=True)
         self.ring = settings.secrets.ring()
-        self.engine = _engine(settings, make_sessions(self._deliveries), self.ring, stopping)
+        self._connection = Dedicated(self._deliveries)
+        self.engine = _engine(settings, self._connection, self.ring, stopping)
         self._transport = _transport(settings, self.ring, self.engine.notice)
         self.sweeper = Sweeper(self.sessions, stopping)
 
@@ -51,6 +53,7 @@ class Process:
         self.engine.stop()
         self.sweeper.stop()
         self._transport.stop()
+        self._connection.close()
         self._deliveries.dispose()
         self.database.dispose()
 
@@ -69,12 +72,12 @@ def refuse_unsafe_database(settings: Settings) -> None:
         database.dispose()
 
 
-def _engine(settings: Settings, sessions: sessionmaker[Session], ring: KeyRing, stopping: Stopping) -> Engine:
+def _engine(settings: Settings, connection: Dedicated, ring: KeyRing, stopping: Stopping) -> Engine:
     delivery = settings.delivery
     lease = timedelta(seconds=delivery.lease_seconds)
     claimer = Claimer(ring, cap=delivery.concurrency_per_endpoint, lease=lease, calm_seconds=ASK_AGAIN_SECONDS)
     limits = Limits(delivery.in_flight, delivery.sweep_seconds, delivery.drain_seconds)
-    return Engine(sessions, claimer, limits, stopping)
+    return Engine(connection, claimer, limits, stopping)
 
 
 def _transport(settings: Settings, ring: KeyRing, notify: Callable[[], None]) -> Transport:

@@ -1,10 +1,11 @@
 """A connection that one hot path keeps for itself, with the transactions on it."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 from uuid import UUID
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Engine
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.orm import Session
 
@@ -13,29 +14,96 @@ from app.kit.direct import command, session_on
 
 T = TypeVar("T")
 
+# SQLAlchemy begins nothing then, so that the transactions are ours.
+_OURS = "AUTOCOMMIT"
+
 
 class NotCommittedError(RuntimeError):
     """The server ended a transaction otherwise than it was asked to."""
 
 
-class Dedicated:
-    """For one user at a time, who works in one transaction after the other. A connection that is lost is replaced.
+class _Line:
+    """A connection with a session on it, and one transaction after the other."""
 
-    To begin, with the tenants, is one round trip, and so is to commit; a session from a pool spends half a batch's
-    processor time on them.
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._session = session_on(connection)
+
+    @contextmanager
+    def transaction(self, beginning: str) -> Iterator[Session]:
+        db = self._session
+        command(self._connection, beginning)
+        try:
+            yield db
+            self._commit()
+        except BaseException:
+            # With those who wait for a commit that does not come.
+            db.close()
+            self._session = session_on(self._connection)
+            if not self._connection.invalidated:
+                command(self._connection, "ROLLBACK")
+            raise
+        # Nothing is left to commit but what the session remembers.
+        db.commit()
+
+    def _commit(self) -> None:
+        # The server answers a COMMIT of what has failed with a ROLLBACK, and with no error.
+        if (status := command(self._connection, "COMMIT")) != "COMMIT":
+            raise NotCommittedError(status)
+
+
+class Dedicated:
+    """For one thread, which works in one transaction after the other. A connection that is lost is replaced.
+
+    To begin and to commit is a round trip each. A session from a pool spends half of the processor time of a small
+    transaction on them.
     """
 
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine.execution_options(isolation_level=_OURS)
+        self._connection: Connection | None = None
+        self._line: _Line
+
+    @contextmanager
+    def begin(self) -> Iterator[Session]:
+        """A session in a transaction that is committed at the end of the block. Raises what a session does.
+
+        NotCommittedError when something in it had failed, and was hidden.
+        """
+        connection = self._connection or self._open()
+        try:
+            with self._line.transaction("BEGIN") as db:
+                yield db
+        except BaseException:
+            if connection.invalidated:
+                self.close()
+            raise
+
+    def close(self) -> None:
+        """Gives the connection back."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+    def _open(self) -> Connection:
+        self._connection = self._engine.connect()
+        self._line = _Line(self._connection)
+        return self._connection
+
+
+class AsyncDedicated:
+    """The same for a task on an event loop, whose transactions see the tenants that they begin with and no other."""
+
     def __init__(self, engine: AsyncEngine) -> None:
-        # SQLAlchemy begins nothing here, so that the transactions are ours.
-        self._engine = engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._engine = engine.execution_options(isolation_level=_OURS)
         self._connection: AsyncConnection | None = None
-        self._session: Session
+        self._line: _Line
 
     async def open(self) -> AsyncConnection:
         """Connects, unless it is; for those who cannot wait for it later."""
         if self._connection is None:
             self._connection = await self._engine.connect()
-            self._session = await self._connection.run_sync(session_on)
+            self._line = await self._connection.run_sync(_Line)
         return self._connection
 
     async def close(self) -> None:
@@ -45,46 +113,18 @@ class Dedicated:
             await connection.close()
 
     async def run(self, tenants: Iterable[UUID], work: Callable[..., T], *arguments: Any) -> T:  # noqa: ANN401 the work's
-        """What `work` of a session and the arguments returns, once that is committed. It sees these tenants only.
-
-        Raises what a session does, and NotCommittedError.
-        """
+        """What `work` of a session and the arguments returns, once that is committed. Raises what `begin` does."""
         connection = await self.open()
         try:
-            return await connection.run_sync(self._transact, tenants, work, *arguments)
+            return await connection.run_sync(self._work, tenants, work, *arguments)
         except BaseException:
             if connection.invalidated:
                 await self.close()
             raise
 
-    def _transact(
-        self,
-        connection: Connection,
-        tenants: Iterable[UUID],
-        work: Callable[..., T],
-        *arguments: Any,  # noqa: ANN401 the work's
-    ) -> T:
-        db = self._session
-        command(connection, _beginning(tenants))
-        try:
-            result = work(db, *arguments)
-            _commit(connection)
-        except BaseException:
-            # With those who wait for a commit that does not come.
-            db.close()
-            self._session = session_on(connection)
-            if not connection.invalidated:
-                command(connection, "ROLLBACK")
-            raise
-        # Nothing is left to commit but what the session remembers.
-        db.commit()
-        return result
-
-
-def _commit(connection: Connection) -> None:
-    # The server answers a COMMIT of what has failed with a ROLLBACK, and with no error.
-    if (status := command(connection, "COMMIT")) != "COMMIT":
-        raise NotCommittedError(status)
+    def _work(self, _: Connection, tenants: Iterable[UUID], work: Callable[..., T], *arguments: Any) -> T:  # noqa: ANN401 as above
+        with self._line.transaction(_beginning(tenants)) as db:
+            return work(db, *arguments)
 
 
 def _beginning(tenants: Iterable[UUID]) -> str:

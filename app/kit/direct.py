@@ -68,12 +68,14 @@ def fetch(db: Session | Connection, statement: Executable, parameters: Mapping[s
 
 
 def command(connection: Connection, text: str) -> str:
-    """Carries out commands without parameters, on a connection of asyncpg that begins no transaction by itself.
+    """Carries out commands without parameters, on a connection that begins no transaction by itself.
 
     Returns the status of the last one. Raises what `fetch` does.
     """
     raw = connection.connection
     try:
+        if isinstance(raw.driver_connection, psycopg.Connection):
+            return raw.driver_connection.execute(text).statusmessage or ""
         return _Immediate(raw.dbapi_connection).command(text)
     except BaseException as error:  # noqa: BLE001 passed on
         _fail(connection, raw, text, error)

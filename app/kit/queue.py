@@ -13,7 +13,7 @@ RETENTION_TASK = "retention.run"
 WAKE_QUEUE = "wake"
 MAINTENANCE_QUEUE = "maintenance"
 QUEUES = {Wake.delivery: WAKE_QUEUE, Wake.background: MAINTENANCE_QUEUE}
-PAUSE_SECONDS = 0.1
+PAUSE_SECONDS = 0.25
 EXPIRES_SECONDS = 5
 logger = logging.getLogger(__name__)
 
@@ -22,7 +22,7 @@ TRANSPORT = {"socket_timeout": 0.2, "socket_connect_timeout": 0.2, "retry_on_tim
 
 
 class Waker:
-    """Sends wake-ups from one thread: at once when idle, at most one each 100 ms under load.
+    """Sends wake-ups from one thread: at once when idle, at most four a second under load.
 
     Workers that have something to do look for more by themselves.
     """

@@ -1,7 +1,8 @@
 """A connection that a hot path keeps: one transaction after the other, and nothing of a failed one in the next."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
 import psycopg
@@ -9,12 +10,11 @@ import pytest
 import pytest_asyncio
 from sqlalchemy import Float, Integer, bindparam, cast, event, func, literal_column, select, text
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.orm import Session
 
 from app.cli.dev.roles import DatabaseUrls
-from app.kit.db import TENANTS_SETTING, make_async_engine
-from app.kit.dedicated import Dedicated, NotCommittedError
+from app.kit.db import TENANTS_SETTING, enter_tenants, make_async_engine, make_engine
+from app.kit.dedicated import AsyncDedicated, Dedicated, NotCommittedError
 from app.kit.direct import fetch
 
 STATE = select(
@@ -27,20 +27,47 @@ SLEEP = select(func.pg_sleep(cast(bindparam("seconds"), Float)))
 NOTES = text("CREATE TEMP TABLE notes (number int UNIQUE DEFERRABLE INITIALLY DEFERRED)")
 NOTE, NOTED = text("INSERT INTO notes VALUES (1)"), text("SELECT count(*) FROM notes")
 TENANT, OTHER = uuid4(), UUID(int=7)
+T = TypeVar("T")
+
+
+class Keeper:
+    """A connection that a thread keeps, as a task's is used."""
+
+    def __init__(self, dedicated: Dedicated) -> None:
+        self._dedicated = dedicated
+
+    async def run(self, tenants: Iterable[UUID], work: Callable[..., T], *arguments: Any) -> T:  # noqa: ANN401 the work's
+        with self._dedicated.begin() as db:
+            enter_tenants(db, tenants)
+            return work(db, *arguments)
+
+
+Kept = Keeper | AsyncDedicated
 
 
 @pytest_asyncio.fixture
-async def engine(database: DatabaseUrls) -> AsyncIterator[AsyncEngine]:
-    made = make_async_engine(database.migrator, pool_size=1, steady=True)
-    yield made
-    await made.dispose()
-
-
-@pytest_asyncio.fixture
-async def dedicated(engine: AsyncEngine) -> AsyncIterator[Dedicated]:
-    made = Dedicated(engine)
+async def task(database: DatabaseUrls) -> AsyncIterator[AsyncDedicated]:
+    engine = make_async_engine(database.migrator, pool_size=1, steady=True)
+    made = AsyncDedicated(engine)
     yield made
     await made.close()
+    await engine.dispose()
+
+
+@pytest.fixture
+def thread(database: DatabaseUrls) -> Iterator[Keeper]:
+    engine = make_engine(database.migrator, pool_size=1, steady=True)
+    made = Dedicated(engine)
+    yield Keeper(made)
+    made.close()
+    engine.dispose()
+
+
+@pytest.fixture(params=["task", "thread"])
+def dedicated(request: pytest.FixtureRequest) -> Kept:
+    """A connection of either driver."""
+    made: Kept = request.getfixturevalue(request.param)
+    return made
 
 
 def look(db: Session) -> tuple[int, str, str]:
@@ -54,18 +81,18 @@ def fail(db: Session) -> None:
     fetch(db, FAULT, {"number": 0})
 
 
-async def backend(dedicated: Dedicated) -> int:
+async def backend(dedicated: Kept) -> int:
     return (await dedicated.run([TENANT], look))[0]
 
 
-async def test_each_run_is_one_transaction_that_sees_its_tenants(dedicated: Dedicated) -> None:
+async def test_each_run_is_one_transaction_that_sees_its_tenants(dedicated: Kept) -> None:
     first, second = await dedicated.run([TENANT, OTHER], look), await dedicated.run([TENANT], look)
     assert (first[2], second[2]) == (f"{TENANT.hex},{OTHER.hex}", TENANT.hex)
     assert first[0] == second[0]
     assert first[1] != second[1]
 
 
-async def test_what_was_done_is_committed_and_what_failed_is_not(dedicated: Dedicated) -> None:
+async def test_what_was_done_is_committed_and_what_failed_is_not(dedicated: Kept) -> None:
     def note_and_fail(db: Session) -> None:
         db.execute(NOTE)
         fail(db)
@@ -83,7 +110,7 @@ async def test_what_was_done_is_committed_and_what_failed_is_not(dedicated: Dedi
     assert await backend(dedicated) == before
 
 
-async def test_a_commit_that_is_refused_is_an_error(dedicated: Dedicated) -> None:
+async def test_a_commit_that_is_refused_is_an_error(dedicated: Kept) -> None:
     def note(db: Session) -> None:
         db.execute(NOTE)
 
@@ -95,7 +122,7 @@ async def test_a_commit_that_is_refused_is_an_error(dedicated: Dedicated) -> Non
     assert len(await dedicated.run([TENANT], look)) == 3
 
 
-async def test_work_that_hides_its_failure_is_found_out_at_the_commit(dedicated: Dedicated) -> None:
+async def test_work_that_hides_its_failure_is_found_out_at_the_commit(dedicated: Kept) -> None:
     def hide(db: Session) -> None:
         with pytest.raises(DBAPIError):
             fail(db)
@@ -105,16 +132,16 @@ async def test_work_that_hides_its_failure_is_found_out_at_the_commit(dedicated:
     assert len(await dedicated.run([TENANT], look)) == 3
 
 
-async def test_work_that_was_interrupted_takes_its_connection_with_it(dedicated: Dedicated) -> None:
-    before = await backend(dedicated)
+async def test_work_that_was_interrupted_takes_its_connection_with_it(task: AsyncDedicated) -> None:
+    before = await backend(task)
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.2):
-            await dedicated.run([TENANT], fetch, SLEEP, {"seconds": 5})
-    assert await backend(dedicated) != before
+            await task.run([TENANT], fetch, SLEEP, {"seconds": 5})
+    assert await backend(task) != before
 
 
 @pytest.mark.parametrize("kind", ["fetch", "execute"])
-async def test_a_connection_that_is_lost_is_replaced(dedicated: Dedicated, database: DatabaseUrls, kind: str) -> None:
+async def test_a_connection_that_is_lost_is_replaced(dedicated: Kept, database: DatabaseUrls, kind: str) -> None:
     def end_and_look(db: Session) -> None:
         end(database, look(db)[0])
         fetch(db, STATE, {}) if kind == "fetch" else db.execute(STATE)
@@ -127,7 +154,7 @@ async def test_a_connection_that_is_lost_is_replaced(dedicated: Dedicated, datab
 
 
 async def test_a_connection_that_was_lost_in_between_is_found_out_at_the_beginning(
-    dedicated: Dedicated, database: DatabaseUrls
+    dedicated: Kept, database: DatabaseUrls
 ) -> None:
     before = await backend(dedicated)
     end(database, before)
@@ -137,7 +164,7 @@ async def test_a_connection_that_was_lost_in_between_is_found_out_at_the_beginni
     assert await backend(dedicated) != before
 
 
-async def test_those_who_wait_for_the_commit_are_told_after_it_and_of_no_rollback(dedicated: Dedicated) -> None:
+async def test_those_who_wait_for_the_commit_are_told_after_it_and_of_no_rollback(dedicated: Kept) -> None:
     told: list[str] = []
 
     def work(db: Session, name: str, number: int) -> None:

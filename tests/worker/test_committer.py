@@ -17,7 +17,7 @@ from app.features.messages.committer import Committer
 from app.features.messages.operations import Accepted, Once, Replayed
 from app.kit.clock import new_id
 from app.kit.db import make_async_engine, table_of
-from app.kit.dedicated import Dedicated
+from app.kit.dedicated import AsyncDedicated
 from app.kit.errors import Kind, Problem
 from app.models import IdempotencyKey, Message
 from tests.servers import Servers
@@ -40,7 +40,7 @@ async def running(
     wake: Callable[[], None] = lambda: None,
 ) -> AsyncIterator[Committer]:
     """A committer as a process of the API runs it."""
-    connection = Dedicated(engine)
+    connection = AsyncDedicated(engine)
     committer = Committer(connection, batch=batch, wake=wake)
     task = asyncio.create_task(committer.run())
     try:

@@ -20,6 +20,7 @@ from app.cli.dev.ports import any_free
 from app.cli.dev.roles import DatabaseUrls
 from app.domain.outcome import Failure
 from app.features.background_tasks.operations import LeaseLostError
+from app.kit.dedicated import Dedicated
 from app.kit.queue import QUEUES
 from app.models import DueDelivery, DueState, Status
 from app.settings import Settings
@@ -201,13 +202,15 @@ class TestFaults:
     def engine(self, house: House, outcome: Callable[[Job], Sent]) -> Iterator[Engine]:
         answers: Any = Answers(outcome)
         claimer = Claimer(house.ring, cap=8, lease=timedelta(seconds=30))
-        engine = Engine(house.sessions, claimer, Limits(256, 1.0, DRAIN_SECONDS), Stopping())
+        connection = Dedicated(house.sessions.kw["bind"])
+        engine = Engine(connection, claimer, Limits(256, 1.0, DRAIN_SECONDS), Stopping())
         answers.notify = engine.notice
         engine.start(answers)
         try:
             yield engine
         finally:
             engine.stop()
+            connection.close()
 
     def test_a_result_that_cannot_be_recorded_keeps_back_no_other(self, house: House) -> None:
         app = house.app()

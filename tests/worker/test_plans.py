@@ -288,7 +288,6 @@ STEADY = [
     claim_queries.held,
     claim_queries.gates,
     claim_queries.facts,
-    claim_queries.payloads,
     claim_queries.take,
     claim_queries.hold,
     record_queries.conclude,
@@ -308,11 +307,12 @@ def test_a_plan_that_is_made_once_goes_by_indexes(worker: Session, statement: Ca
 
 
 def test_a_payload_is_looked_for_in_the_partition_of_its_day_alone(worker: Session) -> None:
-    at, day = middle(worker), (NOW + timedelta(days=1)).date()
-    parameters = {**transpose([(ORGANISATION, at)], "organisation_id", "message_id"), "day": day}
-    plan = explained(worker, claim_queries.payloads(), parameters)
-    assert [one["Relation Name"] for one in plan.nodes if "Relation Name" in one] == [f"payloads_p{day:%Y%m%d}"]
-    assert plan.rows_read == 1
+    tid, day = worker.execute(text("SELECT ctid::text, expires_on FROM due_deliveries WHERE state = 0 LIMIT 1")).one()
+    plan = explained(worker, claim_queries.take(), {"tids": [tid], "day": day, "lease": timedelta(seconds=30)})
+    read = {one["Relation Name"] for one in plan.nodes if "Relation Name" in one}
+    assert read == {"due_deliveries", f"payloads_p{day:%Y%m%d}"}
+    assert plan.rows_read <= 2
+    worker.rollback()
 
 
 def test_what_waits_behind_a_gate_is_found_by_its_endpoint(worker: Session) -> None:

@@ -18,7 +18,6 @@ STATEMENTS = [
     claim_queries.ready,
     claim_queries.held,
     claim_queries.facts,
-    claim_queries.payloads,
     claim_queries.take,
     claim_queries.hold,
     record_queries.conclude,

@@ -55,7 +55,8 @@ class Claimed:
 class _Turn:
     """A claim under way: the room that is left, what organisations have in flight here by now, what was taken.
 
-    `depth` is how many rows of which lanes are read next; `facts` are those of all endpoints so far.
+    `depth` is how many rows of which lanes are read next; `facts` are those of all endpoints so far, `payloads` those
+    of what was taken.
     """
 
     db: Session
@@ -66,6 +67,7 @@ class _Turn:
     asked: frozenset[EndpointKey]
     taken: list[Any] = field(default_factory=list)
     facts: dict[UUID, Any] = field(default_factory=dict)
+    payloads: dict[UUID, Any] = field(default_factory=dict)
     busy: set[EndpointKey] = field(default_factory=set)
     more: bool = False
     crowded: bool = False
@@ -134,7 +136,7 @@ class Claimer:
         admission = _admission(turn, facts, self._cap)
         emptied, waiting, served = self._serve(turn, [one for one in looked if one.endpoint_id in facts], admission)
         granted, excess = _split(turn, [row for row in rows if row.endpoint_id in facts], admission)
-        self._take(turn.db, served + granted)
+        self._take(turn, served + granted)
         _hold(turn.db, excess)
         waiting |= {gate_of(row): row.application_id for row in excess}
         if waiting:
@@ -179,14 +181,17 @@ class Claimer:
                 turn.more |= gate.lane in room
         return wanted
 
-    def _take(self, db: Session, rows: Sequence[Any]) -> None:
-        if rows:
-            fetch(db, queries.take(), {"tids": [row.tid for row in rows], "lease": self._lease})
+    def _take(self, turn: _Turn, rows: Iterable[Any]) -> None:
+        days = defaultdict(list)
+        for row in rows:
+            days[row.expires_on].append(row.tid)
+        for day, tids in days.items():
+            found = fetch(turn.db, queries.take(), {"tids": tids, "lease": self._lease, "day": day})
+            turn.payloads.update({row.message_id: row for row in found})
 
     def _jobs(self, turn: _Turn) -> list[Job]:
-        rows, facts = turn.taken, turn.facts
+        rows, facts, payloads = turn.taken, turn.facts, turn.payloads
         destinations = self._destinations.find(turn.db, {row.endpoint_id: facts[row.endpoint_id] for row in rows})
-        payloads = _payloads(turn.db, rows)
         taken = time.monotonic()
         gone = [row for row in rows if row.message_id not in payloads]
         for organisation_id, message_id in {(row.organisation_id, row.message_id) for row in gone}:
@@ -309,17 +314,6 @@ def _store_rates(db: Session, admission: Admission[UUID], facts: Mapping[UUID, A
     if admission.owner_tats:
         rows = [(tenants[one], one, tat) for one, tat in admission.owner_tats.items()]
         db.execute(queries.set_owner_rates(), transpose(rows, "organisation_id", "application_id", "rate_tat"))
-
-
-def _payloads(db: Session, rows: Iterable[Any]) -> dict[UUID, Any]:
-    days = defaultdict(set)
-    for row in rows:
-        days[row.expires_on].add((row.organisation_id, row.message_id))
-    found = {}
-    for day, pairs in days.items():
-        parameters = {**transpose(list(pairs), "organisation_id", "message_id"), "day": day}
-        found.update({row.message_id: row for row in fetch(db, queries.payloads(), parameters)})
-    return found
 
 
 def _key(row: Any) -> DueKey:  # noqa: ANN401 a due row

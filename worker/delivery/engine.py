@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
-from sqlalchemy.orm import Session, sessionmaker
 
 from app.features.messages.operations import forget_partitions
 from app.kit.db import is_conflict
+from app.kit.dedicated import Dedicated
 from app.models import Lane
 from worker.delivery.claim import Claimed, Claimer, Demand
 from worker.delivery.job import DueKey, EndpointKey, Job, Sent
@@ -25,7 +25,7 @@ PACE_SECONDS, LONGEST_PACE_SECONDS = 0.003, 0.03
 RECORD_SECONDS = 0.02
 ASK_AGAIN_SECONDS = 0.05
 # Where there was something to deliver there soon is more: looking again costs a quarter of what being called does.
-WARM_SECONDS, LOOK_AGAIN_SECONDS = 0.2, 0.015
+WARM_SECONDS, LOOK_AGAIN_SECONDS = 0.3, 0.015
 FAILURE_PAUSE_SECONDS = 0.5
 REPEATS = 3
 LANES_IN_FLIGHT = {Lane.first: 1.0, Lane.retry: 0.5, Lane.replay: 0.25}
@@ -42,10 +42,10 @@ class Limits:
 
 
 class Engine:
-    """Owns a thread, its sessions and what is in flight. One for each worker process, made after the fork."""
+    """Owns a thread, its connection and what is in flight. One for each worker process, made after the fork."""
 
-    def __init__(self, sessions: sessionmaker[Session], claimer: Claimer, limits: Limits, stopping: Stopping) -> None:
-        self._sessions = sessions
+    def __init__(self, connection: Dedicated, claimer: Claimer, limits: Limits, stopping: Stopping) -> None:
+        self._connection = connection
         self._claimer = claimer
         self._limits = limits
         self._transport: Transport
@@ -183,7 +183,7 @@ class Engine:
         self._asked, asked = False, self._asked
         began = time.monotonic()
         try:
-            with self._sessions.begin() as db:
+            with self._connection.begin() as db:
                 recorded = record(db, results)
                 claimed = self._claimer.claim(db, self._demand(ended, pokes)) if claiming else Claimed(busy=pokes)
         except BaseException:
@@ -233,7 +233,7 @@ class Engine:
         left = self._transport.abandon()
         self._step(claiming=False)
         try:
-            with self._sessions.begin() as db:
+            with self._connection.begin() as db:
                 release(db, left)
         except (SQLAlchemyError, OSError):
             logger.exception("what was not sent could not be given back; its leases run out by themselves")

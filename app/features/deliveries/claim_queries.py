@@ -223,9 +223,12 @@ def make_owner_rates() -> Insert:
 
 
 @cache
-def take() -> Update:
-    """Leases deliveries that this transaction has locked for `lease`, and counts the attempt that starts."""
-    return (
+def take() -> Select[*tuple[Any, ...]]:
+    """Leases deliveries that this transaction has locked for `lease`, and counts the attempt that starts.
+
+    Returns the bytes of their messages, whose payloads expire on `day`: one partition at a time.
+    """
+    taken = (
         update(DUE)
         .where(_is_one_of())
         .values(
@@ -233,7 +236,24 @@ def take() -> Update:
             due_at=func.now() + bindparam("lease", type_=Interval),
             attempt=DUE.c.attempt + 1,
         )
+        .returning(DUE.c.organisation_id, DUE.c.message_id)
+        .cte("taken")
     )
+    # Once, however many endpoints a message goes to.
+    sent = select(taken).distinct().subquery("sent")
+    table = table_of(Payload)
+    found = (
+        select(table.c.content_type, table.c.body)
+        .where(
+            table.c.organisation_id == sent.c.organisation_id,
+            table.c.message_id == sent.c.message_id,
+            table.c.expires_on == bindparam("day", type_=Date),
+        )
+        # Looked up one by one: a day begins empty, and is planned for as if it stayed so.
+        .offset(literal_column("0"))
+        .lateral("found")
+    )
+    return select(sent.c.message_id, *found.c).join(found, true())
 
 
 @cache
@@ -330,25 +350,6 @@ def set_owner_rates() -> Update:
         .where(rates.c.organisation_id == given.c.organisation_id, rates.c.application_id == given.c.application_id)
         .values(rate_tat=given.c.rate_tat)
     )
-
-
-@cache
-def payloads() -> Select[*tuple[Any, ...]]:
-    """The bytes of messages whose payload expires on `day`, one partition at a time."""
-    given = unnest(organisation_id=Uuid(), message_id=Uuid())
-    table = table_of(Payload)
-    found = (
-        select(table.c.content_type, table.c.body)
-        .where(
-            table.c.organisation_id == given.c.organisation_id,
-            table.c.message_id == given.c.message_id,
-            table.c.expires_on == bindparam("day", type_=Date),
-        )
-        # Looked up one by one: a day begins empty, and is planned for as if it stayed so.
-        .offset(literal_column("0"))
-        .lateral("found")
-    )
-    return select(given.c.message_id, *found.c).join(found, true())
 
 
 @cache

@@ -15,7 +15,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from app.features.messages.operations import Accepted, Incoming, Replayed, Result, accept, forget_partitions
 from app.kit.db import is_conflict, sqlstate
-from app.kit.dedicated import Dedicated
+from app.kit.dedicated import AsyncDedicated
 from app.kit.errors import Kind, Problem
 
 Outcome = Result | Exception
@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 class Committer:
     """Owns the connection that stores messages; one for each process, run by `run`."""
 
-    def __init__(self, connection: Dedicated, *, batch: int, wake: Callable[[], None]) -> None:
+    def __init__(self, connection: AsyncDedicated, *, batch: int, wake: Callable[[], None]) -> None:
         self._connection = connection
         self._queue: deque[Waiting] = deque()
         self._unanswered: deque[tuple[float, asyncio.Future[Outcome]]] = deque()
