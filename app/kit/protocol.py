@@ -93,5 +93,28 @@ class JsonHttp(HttpToolsProtocol):
 class Worker(UvicornWorker):  # type: ignore[misc] # it ships no types
     """A process of gunicorn's that speaks it."""
 
-    # Nothing here asks for a client's address; whoever does has to say which proxies are believed.
-    CONFIG_KWARGS: ClassVar[dict[str, Any]] = {**UvicornWorker.CONFIG_KWARGS, "http": JsonHttp, "proxy_headers": False}
+    CONFIG_KWARGS: ClassVar[dict[str, Any]] = {
+        **UvicornWorker.CONFIG_KWARGS,
+        "http": JsonHttp,
+        # Nothing here asks for a client's address; whoever does has to say which proxies are believed.
+        "proxy_headers": False,
+        # See `_beat`.
+        "callback_notify": None,
+    }
+
+    async def _serve(self) -> None:
+        beating = asyncio.create_task(self._beat())
+        try:
+            await super()._serve()
+        finally:
+            beating.cancel()
+
+    async def _beat(self) -> None:
+        """Tells gunicorn that the process lives.
+
+        Uvicorn would do so by the wall clock, and not at all after that was set back, until gunicorn kills the process
+        with all that it serves.
+        """
+        while True:
+            self.notify()
+            await asyncio.sleep(self.timeout / 2 or 1.0)
