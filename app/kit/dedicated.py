@@ -32,16 +32,15 @@ class _Line:
     @contextmanager
     def transaction(self, beginning: str) -> Iterator[Session]:
         db = self._session
-        command(self._connection, beginning)
         try:
+            command(self._connection, beginning)
             yield db
             self._commit()
         except BaseException:
             # With those who wait for a commit that does not come.
             db.close()
             self._session = session_on(self._connection)
-            if not self._connection.invalidated:
-                command(self._connection, "ROLLBACK")
+            self._roll_back()
             raise
         # Nothing is left to commit but what the session remembers.
         db.commit()
@@ -50,6 +49,16 @@ class _Line:
         # The server answers a COMMIT of what has failed with a ROLLBACK, and with no error.
         if (status := command(self._connection, "COMMIT")) != "COMMIT":
             raise NotCommittedError(status)
+
+    def _roll_back(self) -> None:
+        if self._connection.invalidated:
+            return
+        try:
+            command(self._connection, "ROLLBACK")
+        except BaseException:
+            # Whatever was begun would be committed with what comes next.
+            self._connection.invalidate()
+            raise
 
 
 class Dedicated:

@@ -22,7 +22,7 @@ TRANSPORT = {"socket_timeout": 0.2, "socket_connect_timeout": 0.2, "retry_on_tim
 
 
 class Waker:
-    """Sends wake-ups from one thread: at once when idle, at most four a second under load.
+    """Sends wake-ups from one thread: at once when idle, at most four of a kind a second under load.
 
     Workers that have something to do look for more by themselves.
     """
@@ -41,8 +41,9 @@ class Waker:
 
     def wake(self, wake: Wake = Wake.delivery) -> None:
         """Asks for a wake-up; returns at once."""
-        self._wanted.add(wake)
-        self._signal.set()
+        if wake not in self._wanted:
+            self._wanted.add(wake)
+            self._signal.set()
 
     def stop(self) -> None:
         """Ends the thread after the message it may be sending."""
@@ -51,14 +52,17 @@ class Waker:
         self._thread.join(timeout=2)
 
     def _run(self) -> None:
-        while True:
-            self._signal.wait()
+        rests_until = dict.fromkeys(Wake, 0.0)
+        while not self._stopped:
+            for wake in Wake:
+                if wake in self._wanted and rests_until[wake] <= time.monotonic():
+                    # Before it is sent: who asks from now on may have something that was not there to be seen.
+                    self._wanted.discard(wake)
+                    self._send(wake)
+                    rests_until[wake] = time.monotonic() + PAUSE_SECONDS
+            rests = [rests_until[wake] - time.monotonic() for wake in Wake if wake in self._wanted]
+            self._signal.wait(max(0.0, min(rests)) if rests else None)
             self._signal.clear()
-            if self._stopped:
-                return
-            while self._wanted:
-                self._send(self._wanted.pop())
-            time.sleep(PAUSE_SECONDS)
 
     def _send(self, wake: Wake) -> None:
         queue = QUEUES[wake]

@@ -39,6 +39,7 @@ def test_every_event_arrives_signed(customer: Customer, receiver: Receiver) -> N
     receiver.wait(recovering, 5)
     hour_ago = (datetime.now(UTC) - timedelta(hours=1)).isoformat()
     task = customer.api.post(f"{path}/recovering/recover", {"since": hour_ago}, 202)["id"]
+    eventually(lambda: customer.api.get(f"/background-task/{task}")["status"] != "running")
     customer.send(channels=["second"])
     eventually(lambda: customer.state("gone")["disabled"])
     assert customer.api.call("DELETE", f"{path}/recovering").status == 204

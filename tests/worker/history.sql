@@ -3,7 +3,9 @@ CREATE TEMP TABLE seed AS
 SELECT n, (lpad(to_hex(ms), 12, '0') || '7' || lpad(to_hex(n % 4096), 3, '0')
            || '8000' || lpad(to_hex(n), 12, '0'))::uuid AS id,
        to_timestamp(ms / 1000.0) AS at
-FROM (SELECT n, (extract(epoch FROM now()) * 1000)::bigint - (CAST(:rows AS bigint) - n) * 86400 AS ms
+-- It ends with the end of yesterday, so that each day is whole, whatever time it is now.
+FROM (SELECT n, (extract(epoch FROM date_trunc('day', now(), 'UTC')) * 1000)::bigint - 1
+                - (CAST(:rows AS bigint) - n) * 86400 AS ms
       FROM generate_series(1, CAST(:rows AS integer)) AS n) AS numbers;
 INSERT INTO messages (organisation_id, id, application_id, event_type, channels, created_at, payload_expires_at,
                       fan_out)
