@@ -8,29 +8,33 @@ import redis
 
 from app.kit.queue import PAUSE_SECONDS, QUEUES, Waker
 from app.kit.wakes import Wake
-from tests.servers import Servers
+from tests.e2e.broker import running_broker
 
 SOON_SECONDS = 5.0
 
 
 @pytest.fixture
-def broker(servers: Servers) -> Iterator[redis.Redis]:
-    """A broker on which nothing waits."""
-    with redis.Redis.from_url(servers.redis_url) as client:
-        client.delete(*QUEUES.values())
-        yield client
-        client.delete(*QUEUES.values())
+def url() -> Iterator[str]:
+    """A broker from which nobody else takes."""
+    with running_broker() as started:
+        yield started.url
 
 
 @pytest.fixture
-def waker(servers: Servers, broker: redis.Redis) -> Iterator[Waker]:
-    made = Waker(servers.redis_url)
+def broker(url: str) -> Iterator[redis.Redis]:
+    with redis.Redis.from_url(url) as client:
+        yield client
+
+
+@pytest.fixture
+def waker(url: str, broker: redis.Redis) -> Iterator[Waker]:
+    """One that is connected and has rested."""
+    made = Waker(url)
     made.start()
-    # The first one connects.
     made.wake(Wake.background)
     wait_for(broker, Wake.background, 1)
     time.sleep(PAUSE_SECONDS)
-    broker.delete(*QUEUES.values())
+    broker.flushdb()
     yield made
     made.stop()
 
