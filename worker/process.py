@@ -33,8 +33,7 @@ class Process:
         self.sessions: sessionmaker[Session] = make_sessions(self.database)
         self._deliveries: Database = make_engine(settings.database.worker(), pool_size=1, steady=True)
         self.ring = settings.secrets.ring()
-        self._connection = Dedicated(self._deliveries)
-        self.engine = _engine(settings, self._connection, self.ring, stopping)
+        self.engine = _engine(settings, Dedicated(self._deliveries), self.ring, stopping)
         self._transport = _transport(settings, self.ring, self.engine.notice)
         self.sweeper = Sweeper(self.sessions, stopping)
 
@@ -53,7 +52,6 @@ class Process:
         self.engine.stop()
         self.sweeper.stop()
         self._transport.stop()
-        self._connection.close()
         self._deliveries.dispose()
         self.database.dispose()
 

@@ -14,6 +14,7 @@ from uuid import UUID
 
 import psycopg
 import pytest
+from sqlalchemy import text
 from standardwebhooks import Webhook
 
 from app.cli.dev.ports import any_free
@@ -202,15 +203,13 @@ class TestFaults:
     def engine(self, house: House, outcome: Callable[[Job], Sent]) -> Iterator[Engine]:
         answers: Any = Answers(outcome)
         claimer = Claimer(house.ring, cap=8, lease=timedelta(seconds=30))
-        connection = Dedicated(house.sessions.kw["bind"])
-        engine = Engine(connection, claimer, Limits(256, 1.0, DRAIN_SECONDS), Stopping())
+        engine = Engine(Dedicated(house.sessions.kw["bind"]), claimer, Limits(256, 1.0, DRAIN_SECONDS), Stopping())
         answers.notify = engine.notice
         engine.start(answers)
         try:
             yield engine
         finally:
             engine.stop()
-            connection.close()
 
     def test_a_result_that_cannot_be_recorded_keeps_back_no_other(self, house: House) -> None:
         app = house.app()
@@ -322,6 +321,19 @@ class TestStopping:
             assert time.process_time() - worked < 0.2
         assert len(target.receiver.at(target.path)) == 2
         assert target.house.states() == {DueState.ready: 1}
+
+    def test_a_database_that_does_not_answer_keeps_no_process_from_its_end(
+        self, settings: Settings, target: Target
+    ) -> None:
+        with target.house.sessions() as other:
+            other.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
+            other.execute(text("LOCK TABLE due_deliveries"))
+            with started(settings) as running:
+                running.wake()
+                wait_for(lambda: bool(other.scalar(text("SELECT count(*) FROM pg_locks WHERE NOT granted"))))
+                began = time.monotonic()
+            # The engine and the sweeper are each waited for, 5 s longer than they may take.
+            assert time.monotonic() - began < DRAIN_SECONDS + 14
 
     def test_a_process_that_never_started_stops(self, settings: Settings) -> None:
         engine = Process(settings, Stopping()).engine

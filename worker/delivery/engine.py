@@ -54,6 +54,7 @@ class Engine:
         self._more = False
         self._stopping = stopping
         self._stopped = False
+        self._given_up = False
         self._flying: dict[DueKey, Job] = {}
         self._unrecorded: list[Sent] = []
         self._pokes: set[EndpointKey] = set()
@@ -84,12 +85,16 @@ class Engine:
         self._signal.set()
         if self._thread.is_alive():
             self._thread.join(self._limits.drain_seconds + 5)
+            self._given_up = self._thread.is_alive()
 
     def _run(self) -> None:
         while not self._stopped:
             self._step(claiming=not self._stopping.is_set())
             self._rest()
-        self._drain()
+        if not self._given_up:
+            self._drain()
+        # Here: whoever waits for this thread in vain must not wait for its connection too.
+        self._connection.close()
 
     def _rest(self) -> None:
         """Sleeps until there is something to do; while there is, for as long as what comes is worth a transaction."""
