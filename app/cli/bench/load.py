@@ -75,8 +75,8 @@ class ClosedLoop:
 class OpenLoop:
     """Posts `rate` times a second, however slow the answers are; a request may wait for a free connection.
 
-    Several that are due are posted together, each with the moment at which it was to be, so that a rate costs the
-    machine no more than the posts do.
+    What is due is posted together at each tick, so that a rate costs the machine no more than the posts do. A message
+    is meant for the moment of its tick, and what makes it later counts: this process, and connections that are taken.
     """
 
     def __init__(self, requests: Requests, rate: float) -> None:
@@ -97,7 +97,7 @@ class OpenLoop:
     def start(self) -> None:
         """Begins to post."""
         self._running = True
-        self._next = time.monotonic()
+        self._next = self._at = time.monotonic()
         self._tick()
 
     def answered(self, connection: Connection, status: int, body: bytes) -> None:
@@ -122,11 +122,14 @@ class OpenLoop:
 
     def _tick(self) -> None:
         now = time.monotonic()
-        while self._next <= now:
-            self._intend(self._next)
+        # A timer may be early by the loop's own clock.
+        moment = min(self._at, now)
+        while self._next <= moment:
+            self._intend(moment)
             self._next += self._interval
         if self._running:
-            asyncio.get_running_loop().call_later(max(self._next - now, _TICK_SECONDS), self._tick)
+            self._at = max(self._next, self._at + _TICK_SECONDS)
+            asyncio.get_running_loop().call_later(max(0.0, self._at - now), self._tick)
 
     def _intend(self, moment: float) -> None:
         if self._free:
