@@ -1,6 +1,6 @@
 """Arrays as PostgreSQL reads them from text: written in one go, by the type of their elements."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -19,6 +19,11 @@ def write(values: list[Any], elements: Write) -> str:
         texts = iter(elements([one for one in values if one is not None]))
         return _array(["NULL" if one is None else next(texts) for one in values])
     return _array(elements(values))
+
+
+def texts(values: Sequence[str]) -> str:
+    """An array of texts."""
+    return _array(_texts(values))
 
 
 def elements_of(kind: TypeEngine[Any]) -> Write:
@@ -42,7 +47,7 @@ def _numbers(values: list[float]) -> list[str]:
     return list(map(str, values))
 
 
-def _texts(values: list[str]) -> list[str]:
+def _texts(values: Sequence[str]) -> list[str]:
     together = "".join(values)
     if "\\" in together or '"' in together:
         values = [one.replace("\\", "\\\\").replace('"', '\\"') for one in values]

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta
+from itertools import product
 from typing import Any
 from uuid import UUID
 
@@ -10,6 +11,7 @@ import pytest
 from sqlalchemy import func, select, text
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
+from app.domain.filters import Subscription, matches
 from app.features.messages.operations import (
     Accepted,
     Incoming,
@@ -49,6 +51,16 @@ def problem(result: Result) -> Problem:
 
 def owed(house: House, message_id: UUID) -> set[UUID]:
     return {row.endpoint_id for row in house.due(message_id=message_id)}
+
+
+Values = list[str] | None
+TYPES: tuple[Values, ...] = (None, [], ["plain", "flagged"], ["both"])
+CHANNELS: tuple[Values, ...] = (None, [], ["c"], ["d", "e"])
+FLAGS: tuple[Values, ...] = (None, [], ["f"], ["h"])
+
+
+def as_set(values: Values) -> frozenset[str] | None:
+    return None if values is None else frozenset(values)
 
 
 class TestStoring:
@@ -136,6 +148,22 @@ class TestFanOut:
         endpoint = house.endpoint(app, **columns)
         (message,) = house.send(app, **fields)
         assert owed(house, message) == ({endpoint} if wanted else set())
+
+    def test_each_message_goes_to_those_whose_filters_match(self, house: House, app: App) -> None:
+        kinds: dict[str, Values] = {"plain": None, "open": [], "flagged": ["f"], "both": ["f", "g"]}
+        for name, flags in kinds.items():
+            house.event_type(app.organisation_id, name, feature_flags=flags)
+        wanted: dict[UUID, Subscription] = {}
+        for types, channels, flags in product(TYPES, CHANNELS, FLAGS):
+            endpoint = house.endpoint(app, event_types=types, channels=channels, feature_flags=flags)
+            wanted[endpoint] = Subscription(as_set(types), as_set(channels), feature_flags=as_set(flags))
+        sent = product((*kinds, "unknown"), (None, ("c",), ('"',), ("c", "d\\")))
+        batch = [app.incoming(event_type=name, channels=channels) for name, channels in sent]
+        house.accept(*batch)
+        for one in batch:
+            asked = one.event_type, frozenset(one.channels or ()), frozenset(kinds.get(one.event_type) or ())
+            expected = {endpoint for endpoint, subscription in wanted.items() if matches(subscription, *asked)}
+            assert owed(house, one.message_id) == expected
 
     def test_one_endpoint_alone_gets_what_is_meant_for_it_whatever_it_subscribes_to(
         self, house: House, app: App

@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, func, insert, literal, select
 
 from app.features.deliveries import claim_queries
 from app.features.endpoints import operations
-from app.features.messages import ingest_queries
+from app.features.messages.operations import accept
 from app.kit.arrays import transpose
 from app.kit.db import table_of
 from app.models import (
@@ -614,13 +614,13 @@ class TestGates:
         house.finish(*house.claim().jobs)
         house.finish(*house.claim(endpoints=asked).jobs)
         with house.sessions.begin() as ingest:
-            found = ingest.scalars(
-                ingest_queries.gates(), {"organisations": [app.organisation_id], "endpoints": [endpoint]}
-            )
-            assert list(found) == [endpoint]
+            accept(ingest, [app.incoming()])
             assert house.claim(endpoints=asked).jobs == []
             (gate,) = house.gates()
             assert gate.next_at <= house.now()
+        assert house.states() == {DueState.held: 1}
+        house.finish(*house.claim().jobs)
+        house.open_gates()
         assert house.claim().jobs == []
         assert house.gates() == []
 

@@ -291,9 +291,8 @@ STEADY = [
     claim_queries.hold,
     record_queries.conclude,
     record_queries.release,
-    ingest_queries.targets,
+    ingest_queries.named,
     ingest_queries.store,
-    ingest_queries.gates,
     ingest_queries.idempotency_keys,
 ]
 

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from app.cli.dev.roles import DatabaseUrls
 from app.features.deliveries import claim_queries, record_queries
+from app.features.messages import ingest_queries
 from app.kit.db import make_engine
 from tests.worker.steady import steady_plan
 
@@ -56,3 +57,16 @@ def test_each_delivery_is_looked_up_by_what_names_it(worker: Session, statement:
     assert [one for one in scans if "Index Name" in one and "Index Cond" not in one] == []
     if statement is not claim_queries.ready:
         assert "ix_due_deliveries_claim" not in {one.get("Index Name") for one in scans}
+
+
+@pytest.mark.parametrize("statement", [ingest_queries.named, ingest_queries.store], ids=lambda one: one.__name__)
+def test_what_a_message_needs_is_looked_up_by_what_names_it(
+    worker: Session, statement: Callable[[], ClauseElement]
+) -> None:
+    scans = [one for one in nodes(steady_plan(worker, statement)) if "Index Name" in one]
+    assert scans
+    for one in scans:
+        parts = one["Index Cond"].count(" AND ") + 1
+        assert parts >= (1 if one["Relation Name"] == "organisations" else 2)
+        if one["Index Name"] == "uq_applications_uid":
+            assert "uid = " in one["Index Cond"]
