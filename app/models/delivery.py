@@ -66,6 +66,7 @@ class DueDelivery(Base):
                 "fillfactor": "60",
                 "autovacuum_vacuum_scale_factor": "0.02",
                 "autovacuum_vacuum_cost_delay": "0",
+                "vacuum_truncate": "off",
             }
         },
     )
