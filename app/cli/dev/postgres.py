@@ -36,6 +36,9 @@ _SETTINGS = {
     "full_page_writes": "on",
     "shared_buffers": "256MB",
     "max_wal_size": "2GB",
+    # A young server has no old segments of its log to write over: once a second, under load, a commit would wait for
+    # 16 MB of zeros.
+    "wal_init_zero": "off",
     "random_page_cost": "1.1",
     "autovacuum_naptime": "10s",
     "log_checkpoints": "off",
