@@ -42,9 +42,7 @@ def test_the_models_and_the_migrations_agree(environment: dict[str, str]) -> Non
     assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
-def test_every_step_can_be_taken_back_and_again(
-    servers: Servers, template: str, environment: dict[str, str]
-) -> None:
+def test_every_step_can_be_taken_back_and_again(servers: Servers, template: str, environment: dict[str, str]) -> None:
     with cloned_database(servers, template) as urls:
         own = environment | urls.as_environment()
         for step in (("downgrade", "base"), ("upgrade", "head"), ("check",)):
