@@ -32,8 +32,11 @@ def test_a_forked_process_makes_others() -> None:
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
-        os.write(writing, new_id().bytes)
-        os._exit(0)
+        try:
+            os.write(writing, new_id().bytes)
+        finally:
+            # Whatever happens, the child must not go on with the tests.
+            os._exit(0)
     os.waitpid(child, 0)
     its = os.read(reading, 16)
     os.close(reading)

@@ -1,7 +1,7 @@
 """From POST to receipt, at half of the rate at which messages are accepted while they are delivered.
 
-What is accepted while nothing is delivered may be more than half of it could be delivered of, on the same cores. Beside
-it, and not judged: at half of what the aim for accepting asks, which is half of the empty route's rate.
+Half of what is accepted while nothing is delivered may be more than the same cores can deliver. Beside it, and not
+judged: at half of what the aim for accepting asks, which is half of the empty route's rate.
 """
 
 from app.cli.bench.bench import Bench
