@@ -1,29 +1,44 @@
-"""Who is calling: an organisation by its API key, or one application by a portal token."""
+"""Who is calling: a program of an organisation by its API key, or one application's user by a portal token."""
 
 from dataclasses import dataclass
 from uuid import UUID
 
+from app.domain.networks import NetworkList
+from app.domain.permissions import Permission
+
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """An authenticated caller. `application_id` is set for a portal token, which sees that application only.
+    """An authenticated caller of an environment. `subject` names the credential, for audit, limits and idempotency.
 
-    `feature_flags` None means unrestricted; a portal token carries the flags it was made with. `capabilities` None
-    means all. `subject` names the credential, for audit and idempotency.
+    `application_id` is set for a portal token, which sees that application only. `feature_flags` None means
+    unrestricted; a portal token carries the flags it was made with. `networks` are from where it may call; each list
+    on its own.
     """
 
     organisation_id: UUID
+    environment_id: UUID
     subject: str
+    permissions: frozenset[Permission]
+    is_live: bool = True
     application_id: UUID | None = None
     feature_flags: frozenset[str] | None = None
-    capabilities: frozenset[str] | None = None
-    read_only: bool = False
+    networks: tuple[NetworkList, ...] = ()
 
     @property
     def is_organisation(self) -> bool:
         """Whether the whole organisation calls."""
         return self.application_id is None
 
-    def may(self, capability: str) -> bool:
-        """Whether the credential was not narrowed to exclude this."""
-        return self.capabilities is None or capability in self.capabilities
+    @property
+    def tenants(self) -> tuple[UUID, UUID]:
+        """Whose rows the caller's transactions see: its environment's, and those of its organisation."""
+        return self.environment_id, self.organisation_id
+
+    def may(self, permission: Permission) -> bool:
+        """Whether it holds the permission."""
+        return permission in self.permissions
+
+    def may_call_from(self, address: str) -> bool:
+        """Whether its lists of networks admit the address."""
+        return all(one.admits(address) for one in self.networks)

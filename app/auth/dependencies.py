@@ -1,7 +1,6 @@
-"""What routes ask for: the caller with its permission, and a transaction that sees the caller's organisation only."""
+"""What routes ask for: the caller with a permission, and a transaction that sees the caller's tenants only."""
 
-from collections.abc import AsyncIterator, Callable
-from enum import StrEnum
+from collections.abc import AsyncIterator
 from typing import Annotated
 
 from fastapi import Depends, Request
@@ -11,42 +10,43 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.auth.caller import Caller
 from app.auth.keys import Callers
+from app.domain.permissions import Permission
 from app.kit.db import enter_tenants
 from app.kit.errors import forbidden, unauthenticated
 from app.kit.openapi import answers
 from app.kit.wakes import asked
 
-
-class Capability(StrEnum):
-    """What a portal token can be narrowed to; looking is part of each."""
-
-    view_base = "ViewBase"
-    view_endpoint_secret = "ViewEndpointSecret"  # noqa: S105 a capability's name on the wire
-    manage_endpoint_secret = "ManageEndpointSecret"  # noqa: S105 as above
-    manage_transformations = "ManageTransformations"
-    create_attempts = "CreateAttempts"
-    manage_endpoint = "ManageEndpoint"
+CALLER = "postrider.caller"
 
 
 class Bearer(SecurityBase):
-    """A dependency: the caller behind `Authorization: Bearer`, when `allowed` says yes.
+    """A dependency: the caller behind `Authorization: Bearer`, when it holds `permission`.
 
     One object instead of a chain of functions, since every request pays for each link.
     """
 
-    def __init__(self, allowed: Callable[[Caller], bool] | None = None) -> None:
+    def __init__(self, permission: Permission | None = None) -> None:
         self.scheme_name = "Bearer"
         self.model = HTTPBearerModel(description="An API key of the organisation, or a portal token")
-        self._allowed = allowed
-        answers(401, 503, *(() if allowed is None else (403,)))(self)
+        self.permission = permission
+        answers(401, 403, 503)(self)
 
     async def __call__(self, request: Request) -> Caller:
         """The caller. Raises Problem `unauthenticated` or `forbidden`."""
-        callers: Callers = request.app.state.callers
-        caller = await callers.identify(credential(request))
-        if self._allowed is not None and not self._allowed(caller):
-            raise forbidden()
+        caller: Caller | None = request.scope.get(CALLER)
+        if caller is None:
+            caller = request.scope[CALLER] = await authenticate(request)
+        if self.permission is not None:
+            require(caller, self.permission)
         return caller
+
+
+async def authenticate(request: Request) -> Caller:
+    """Who calls. Raises Problem `unauthenticated`, and `forbidden` for an address from which it may not call."""
+    callers: Callers = request.app.state.callers
+    caller = await callers.identify(credential(request))
+    admit_address(caller, request.client.host if request.client else "")
+    return caller
 
 
 def credential(request: Request) -> str:
@@ -57,25 +57,37 @@ def credential(request: Request) -> str:
     return text.strip()
 
 
-def capable(capability: Capability, *, writes: bool = True) -> Bearer:
-    """A dependency: the caller, when it may do this. A read-only portal token never writes."""
-    return Bearer(lambda caller: caller.may(capability) and not (writes and caller.read_only))
+def admit_address(caller: Caller, address: str) -> None:
+    """Raises Problem `forbidden` (`ip_denied`) when the caller may not call from this address."""
+    if caller.networks and not caller.may_call_from(address):
+        raise forbidden("The credential may not be used from this address", "ip_denied")
+
+
+def require(caller: Caller, permission: Permission) -> None:
+    """Raises Problem `forbidden` unless the caller holds the permission."""
+    if permission not in caller.permissions:
+        raise forbidden(f"The credential lacks the permission {permission}")
 
 
 identify = Bearer()
-organisation_only = Bearer(lambda caller: caller.is_organisation)
 AnyCaller = Annotated[Caller, Depends(identify)]
-OrganisationCaller = Annotated[Caller, Depends(organisation_only)]
-CanCreateAttempts = Annotated[Caller, Depends(capable(Capability.create_attempts))]
 
 
 async def transaction(request: Request, caller: AnyCaller) -> AsyncIterator[AsyncSession]:
     """One transaction for one request, committed before the answer leaves."""
     async with request.app.state.sessions.begin() as session:
-        await session.run_sync(enter_tenants, [caller.organisation_id])
+        await session.run_sync(enter_tenants, caller.tenants)
         yield session
     for wake in asked(session.sync_session):
         request.app.state.waker.wake(wake)
 
 
 Db = Annotated[AsyncSession, Depends(transaction, scope="function")]
+
+CanSendMessages = Annotated[Caller, Depends(Bearer(Permission.message_send))]
+CanListApplications = Annotated[Caller, Depends(Bearer(Permission.application_list))]
+CanWriteApplications = Annotated[Caller, Depends(Bearer(Permission.application_write))]
+CanReadEventTypes = Annotated[Caller, Depends(Bearer(Permission.event_type_read))]
+CanWriteEventTypes = Annotated[Caller, Depends(Bearer(Permission.event_type_write))]
+CanReadTasks = Annotated[Caller, Depends(Bearer(Permission.task_read))]
+CanGrantPortals = Annotated[Caller, Depends(Bearer(Permission.portal_grant))]

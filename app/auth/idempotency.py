@@ -39,7 +39,7 @@ DOCUMENTED = {
 
 def request_key(caller: Caller, method: str, path: str, key: str) -> bytes:
     """The 32 bytes that stand for an idempotency key of this caller on this route."""
-    parts = (str(caller.organisation_id), caller.subject, method, path, key)
+    parts = (str(caller.environment_id), caller.subject, method, path, key)
     return sha256(b"".join([b"%d:%b" % (len(part), part) for part in map(str.encode, parts)])).digest()
 
 
@@ -48,30 +48,30 @@ def key_conflict() -> Problem:
     return conflict("The idempotency key was used with another body", "idempotency_conflict")
 
 
-def reserve(organisation_id: UUID, key: bytes, body_digest: bytes) -> Insert:
+def reserve(environment_id: UUID, key: bytes, body_digest: bytes) -> Insert:
     """Takes the key, or a stale one again. No row comes back when it is taken; while it is being taken, this waits."""
     new = insert(IdempotencyKey).values(
-        organisation_id=organisation_id, key=key, body_digest=body_digest, status=UNANSWERED, response=b""
+        environment_id=environment_id, key=key, body_digest=body_digest, status=UNANSWERED, response=b""
     )
     fresh = {"body_digest": new.excluded.body_digest, "status": UNANSWERED, "response": b"", "created_at": func.now()}
     return new.on_conflict_do_update(
-        index_elements=["organisation_id", "key"], set_=fresh, where=IdempotencyKey.created_at < func.now() - KEPT
+        index_elements=["environment_id", "key"], set_=fresh, where=IdempotencyKey.created_at < func.now() - KEPT
     ).returning(IdempotencyKey.key)
 
 
-def remember(organisation_id: UUID, key: bytes, status: int, response: bytes) -> Update:
+def remember(environment_id: UUID, key: bytes, status: int, response: bytes) -> Update:
     """Keeps the answer with the key."""
     return (
         update(IdempotencyKey)
-        .where(IdempotencyKey.organisation_id == organisation_id, IdempotencyKey.key == key)
+        .where(IdempotencyKey.environment_id == environment_id, IdempotencyKey.key == key)
         .values(status=status, response=response)
     )
 
 
-def recall(organisation_id: UUID, key: bytes) -> Select[bytes, int, bytes]:
+def recall(environment_id: UUID, key: bytes) -> Select[bytes, int, bytes]:
     """The digest of the body, the status and the answer."""
     return select(IdempotencyKey.body_digest, IdempotencyKey.status, IdempotencyKey.response).where(
-        IdempotencyKey.organisation_id == organisation_id, IdempotencyKey.key == key
+        IdempotencyKey.environment_id == environment_id, IdempotencyKey.key == key
     )
 
 
@@ -105,7 +105,7 @@ class Once:
 
     db: AsyncSession
     ring: KeyRing
-    organisation_id: UUID
+    environment_id: UUID
     key: bytes | None
     body_digest: bytes
 
@@ -113,16 +113,16 @@ class Once:
         """The response of the work, or of the request that this one repeats."""
         if self.key is None:
             return (await _done(status, work)).response()
-        reserved = await self.db.execute(reserve(self.organisation_id, self.key, self.body_digest))
+        reserved = await self.db.execute(reserve(self.environment_id, self.key, self.body_digest))
         if reserved.first() is None:
             return await self._replay(self.key)
         response = (await _done(status, work)).response()
         kept = self._hide(self.key, bytes(response.body)) if private else bytes(response.body)
-        await self.db.execute(remember(self.organisation_id, self.key, response.status_code, kept))
+        await self.db.execute(remember(self.environment_id, self.key, response.status_code, kept))
         return response
 
     async def _replay(self, key: bytes) -> Response:
-        digest, status, body = (await self.db.execute(recall(self.organisation_id, key))).one()
+        digest, status, body = (await self.db.execute(recall(self.environment_id, key))).one()
         if digest != self.body_digest:
             raise key_conflict()
         shown = self.ring.decrypt(body, self._aad(key)) if body.startswith(ENCRYPTED) else body
@@ -132,7 +132,7 @@ class Once:
         return self.ring.encrypt(body, self._aad(key)) if body else body
 
     def _aad(self, key: bytes) -> bytes:
-        return b"idempotency_keys.response:" + self.organisation_id.bytes + key
+        return b"idempotency_keys.response:" + self.environment_id.bytes + key
 
     @classmethod
     @answers(409)
@@ -148,11 +148,11 @@ class Once:
     ) -> Self:
         """The dependency."""
         if idempotency_key is None:
-            return cls(db, request.app.state.keyring, caller.organisation_id, None, b"")
+            return cls(db, request.app.state.keyring, caller.environment_id, None, b"")
         method, path = request.method, request.url.path
         digest = fingerprint(method, path, await request.body())
         key = request_key(caller, method, path, idempotency_key)
-        return cls(db, request.app.state.keyring, caller.organisation_id, key, digest)
+        return cls(db, request.app.state.keyring, caller.environment_id, key, digest)
 
 
 async def _done(status: int, work: Work) -> Answer:

@@ -5,9 +5,11 @@ import time
 from collections import OrderedDict
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cache
+from typing import Any
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import ARRAY, Boolean, DateTime, Select, Text, Uuid, func, select
 from sqlalchemy.dialects.postgresql import BYTEA
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.sql.expression import column, true
@@ -15,7 +17,10 @@ from sqlalchemy.sql.expression import column, true
 from app.auth.caller import Caller
 from app.auth.portal import PortalTokens
 from app.domain import api_key
+from app.domain.networks import network_list
+from app.domain.permissions import Role, permissions_of
 from app.kit.arrays import transpose, unnest
+from app.kit.clock import utc_now
 from app.kit.errors import unauthenticated
 
 REMEMBERED_SECONDS = 1.0
@@ -23,10 +28,19 @@ RENEWED_SECONDS = 0.25
 REMEMBERED_CALLERS = 10_000
 PATIENCE_SECONDS = 5.0
 JWT_DOTS = 2
+LIVE = "live"
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A caller, and the moment at which its credential ends, if it is known to."""
+
+    caller: Caller
+    ends_at: datetime | None = None
 
 
 @dataclass(slots=True)
-class _Known:
+class _Remembered:
     """A caller until its time is over; `used` says whether anyone asked since the database was asked."""
 
     caller: Caller
@@ -45,14 +59,14 @@ class Callers:
         self._engine = engine
         self._reads = engine.execution_options(isolation_level="AUTOCOMMIT")
         self._portal = portal
-        self._known: OrderedDict[str, _Known] = OrderedDict()
-        self._waiting: dict[str, asyncio.Future[Caller | None]] = {}
+        self._remembered: OrderedDict[str, _Remembered] = OrderedDict()
+        self._waiting: dict[str, asyncio.Future[Known | None]] = {}
         self._asking: asyncio.Task[None] | None = None
         self._renew_at = 0.0
 
     async def identify(self, credential: str) -> Caller:
         """The caller; Problem `unauthenticated` when there is none. TimeoutError when the database does not say."""
-        known, now = self._known.get(credential), time.monotonic()
+        known, now = self._remembered.get(credential), time.monotonic()
         if known is None or known.until <= now:
             async with asyncio.timeout(PATIENCE_SECONDS):
                 return await self._find(credential)
@@ -63,14 +77,14 @@ class Callers:
 
     def forget(self, credential: str) -> None:
         """Asks the database about this credential the next time."""
-        self._known.pop(credential, None)
+        self._remembered.pop(credential, None)
 
     async def _find(self, credential: str) -> Caller:
         if api_key.looks_valid(credential):
             found = await self._find_key(credential)
             if found is None:
                 raise unauthenticated()
-            return found
+            return found.caller
         if credential.count(".") == JWT_DOTS:
             return await self._find_token(credential)
         raise unauthenticated()
@@ -79,10 +93,10 @@ class Callers:
         asked_at = time.monotonic()
         async with self._engine.connect() as connection, connection.begin():
             caller = await self._portal.read(connection, token)
-        self._remember(token, caller, asked_at)
+        self._remember(token, Known(caller), asked_at)
         return caller
 
-    async def _find_key(self, key: str) -> Caller | None:
+    async def _find_key(self, key: str) -> Known | None:
         answer = self._waiting.get(key)
         if answer is None:
             answer = self._waiting[key] = asyncio.get_running_loop().create_future()
@@ -108,46 +122,87 @@ class Callers:
             except Exception as error:  # noqa: BLE001 raised in each request that waits; without one, in those that ask again
                 _fail(waiting, error)
             else:
-                for key, caller in found.items():
-                    self._remember(key, caller, asked_at)
+                for key, known in found.items():
+                    self._remember(key, known, asked_at)
                 _answer(waiting, found)
 
     def _take_used(self) -> list[str]:
         """The keys that were used since they were asked about last."""
-        used = [text for text, known in self._known.items() if known.used and api_key.looks_valid(text)]
+        used = [text for text, known in self._remembered.items() if known.used and api_key.looks_valid(text)]
         for text in used:
-            self._known[text].used = False
+            self._remembered[text].used = False
         return used
 
-    async def _read_keys(self, keys: Collection[str]) -> dict[str, Caller]:
+    async def _read_keys(self, keys: Collection[str]) -> dict[str, Known]:
         digests = {api_key.digest(key): key for key in keys}
         async with self._reads.connect() as connection:
             rows = await connection.execute(_keys(), transpose([(one,) for one in digests], "digest"))
-            return {digests[row.digest]: Caller(row.organisation_id, f"key:{row.id}") for row in rows}
+            # One that signs is never sent.
+            return {digests[row.digest]: Known(caller_of(row), row.ends_at) for row in rows if not row.signs}
 
-    def _remember(self, credential: str, caller: Caller, asked_at: float) -> None:
-        self._known[credential] = _Known(caller, asked_at + REMEMBERED_SECONDS)
-        self._known.move_to_end(credential)
-        if len(self._known) > REMEMBERED_CALLERS:
-            self._known.popitem(last=False)
+    def _remember(self, credential: str, known: Known, asked_at: float) -> None:
+        until = asked_at + REMEMBERED_SECONDS
+        if known.ends_at is not None:
+            until = min(until, time.monotonic() + (known.ends_at - utc_now()).total_seconds())
+        self._remembered[credential] = _Remembered(known.caller, until)
+        self._remembered.move_to_end(credential)
+        if len(self._remembered) > REMEMBERED_CALLERS:
+            self._remembered.popitem(last=False)
 
 
-def _answer(waiting: Mapping[str, asyncio.Future[Caller | None]], found: Mapping[str, Caller]) -> None:
+def _answer(waiting: Mapping[str, asyncio.Future[Known | None]], found: Mapping[str, Known]) -> None:
     for key, answer in waiting.items():
         if not answer.done():
             answer.set_result(found.get(key))
 
 
-def _fail(waiting: Mapping[str, asyncio.Future[Caller | None]], error: Exception) -> None:
+def _fail(waiting: Mapping[str, asyncio.Future[Known | None]], error: Exception) -> None:
     for answer in waiting.values():
         if not answer.done():
             answer.set_exception(error)
             answer.exception()  # seen, should everyone who waited have left
 
 
+def caller_of(row: Any) -> Caller:  # noqa: ANN401 a row of find_api_key or find_signing_key
+    """The caller that a key in force stands for."""
+    is_live = row.environment == LIVE
+    scopes = None if row.scopes is None else tuple(row.scopes)
+    lists = (
+        network_list(tuple(row.organisation_allows), tuple(row.organisation_denies)),
+        network_list(tuple(row.key_allows), tuple(row.key_denies)),
+    )
+    return Caller(
+        organisation_id=row.organisation_id,
+        environment_id=row.environment_id,
+        subject=f"key:{row.key_id}",
+        permissions=permissions_of(Role(row.role), scopes, live=is_live),
+        is_live=is_live,
+        networks=tuple(one for one in lists if one is not None),
+    )
+
+
+FOUND = (
+    column("organisation_id", Uuid),
+    column("environment_id", Uuid),
+    column("environment", Text),
+    column("key_id", Uuid),
+    column("secret_id", Uuid),
+    column("role", Text),
+    column("scopes", ARRAY(Text)),
+    column("signs", Boolean),
+    column("sealed", BYTEA),
+    column("organisation_allows", ARRAY(Text)),
+    column("organisation_denies", ARRAY(Text)),
+    column("key_allows", ARRAY(Text)),
+    column("key_denies", ARRAY(Text)),
+    column("ends_at", DateTime(timezone=True)),
+)
+"""What the database says of a key in force."""
+
+
 @cache
-def _keys() -> Select[bytes, object, object]:
-    """The owner and the id of each key in force among those with these digests."""
+def _keys() -> Select[*tuple[Any, ...]]:
+    """Each key in force among those with these digests."""
     given = unnest(digest=BYTEA())
-    found = func.find_api_key(given.c.digest).table_valued(column("organisation_id"), column("id")).lateral("found")
-    return select(given.c.digest, found.c.organisation_id, found.c.id).select_from(given).join(found, true())
+    found = func.find_api_key(given.c.digest).table_valued(*FOUND).lateral("found")
+    return select(given.c.digest, *found.c).select_from(given).join(found, true())

@@ -3,22 +3,24 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
 from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import OctKey
-from sqlalchemy import Select, exists, select
+from sqlalchemy import Select, exists, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.auth.caller import Caller
-from app.domain.ids import decode, encode
+from app.domain.ids import decode, encode, timestamp
+from app.domain.permissions import Permission
 from app.kit.clock import new_id, utc_now
 from app.kit.db import enter_tenants
 from app.kit.encryption import KeyRing
 from app.kit.errors import unauthenticated
-from app.models import Application, ApplicationKind, Organisation, RevokedPortalToken
+from app.models import Application, ApplicationKind, Environment, Organisation, PortalExpiry, RevokedPortalToken
 
 ISSUER = "postrider/portal"
 ALGORITHM = "HS256"
@@ -34,11 +36,46 @@ MAX_TOKEN = 3800
 REFUSED = (JoseError, KeyError, TypeError, ValueError, OverflowError, RecursionError)
 
 
+class Capability(StrEnum):
+    """What a portal token can be narrowed to; looking is part of each."""
+
+    view_base = "ViewBase"
+    view_endpoint_secret = "ViewEndpointSecret"  # noqa: S105 a capability's name on the wire
+    manage_endpoint_secret = "ManageEndpointSecret"  # noqa: S105 as above
+    manage_transformations = "ManageTransformations"
+    create_attempts = "CreateAttempts"
+    manage_endpoint = "ManageEndpoint"
+
+
+LOOKS = frozenset(
+    {
+        Permission.application_read,
+        Permission.delivery_read,
+        Permission.endpoint_read,
+        Permission.event_type_read,
+        Permission.message_read,
+    }
+)
+SEES = {Capability.view_endpoint_secret: Permission.endpoint_secret_read}
+DOES = {
+    Capability.manage_endpoint_secret: Permission.endpoint_secret_write,
+    Capability.create_attempts: Permission.delivery_replay,
+    Capability.manage_endpoint: Permission.endpoint_write,
+}
+
+
+def permissions_of(capabilities: Sequence[str] | None, *, read_only: bool) -> frozenset[Permission]:
+    """What a portal token may that was made with these capabilities (None: all)."""
+    can = SEES if read_only else SEES | DOES
+    return LOOKS.union(can[one] for one in can if capabilities is None or one in capabilities)
+
+
 @dataclass(frozen=True, slots=True)
 class Grant:
     """What a token allows: the event types without a flag and those of its flags; capabilities None means all."""
 
     organisation_id: UUID
+    environment_id: UUID
     application_id: UUID
     feature_flags: Sequence[str] = ()
     capabilities: Sequence[str] | None = None
@@ -59,11 +96,11 @@ class PortalToken:
         grant = self.grant
         return Caller(
             organisation_id=grant.organisation_id,
+            environment_id=grant.environment_id,
             subject=f"portal:{self.id}",
+            permissions=permissions_of(grant.capabilities, read_only=grant.read_only),
             application_id=grant.application_id,
             feature_flags=frozenset(grant.feature_flags),
-            capabilities=None if grant.capabilities is None else frozenset(grant.capabilities),
-            read_only=grant.read_only,
         )
 
 
@@ -95,13 +132,14 @@ class PortalTokens:
     async def read(self, connection: AsyncConnection, text: str) -> Caller:
         """The caller of the token; Problem `unauthenticated` also when it was revoked or its application is gone.
 
-        The connection must be in a transaction, which is left under the token's tenant.
+        The connection must be in a transaction, which is left under the caller's tenants.
         """
         token = self.verify(text)
-        await connection.run_sync(enter_tenants, [token.grant.organisation_id])
+        caller = token.caller()
+        await connection.run_sync(enter_tenants, caller.tenants)
         if (await connection.execute(_still_good(token))).scalar_one_or_none() is None:
             raise unauthenticated()
-        return token.caller()
+        return caller
 
     def _key(self, signed: Any) -> OctKey:  # noqa: ANN401 joserfc passes one of several kinds
         return OctKey.import_key(self._ring.derive(PURPOSE, signed.headers()["kid"])[1])
@@ -113,6 +151,7 @@ def _claims(grant: Grant, lifetime: timedelta) -> dict[str, Any]:
         "iss": ISSUER,
         "sub": encode("app", grant.application_id),
         "org": encode("org", grant.organisation_id),
+        "env": encode("env", grant.environment_id),
         "iat": int(now.timestamp()),
         "exp": int((now + lifetime).timestamp()),
         "jti": str(new_id()),
@@ -125,12 +164,14 @@ def _claims(grant: Grant, lifetime: timedelta) -> dict[str, Any]:
 
 
 def _token(claims: dict[str, Any]) -> PortalToken:
-    application_id, organisation_id = decode("app", claims["sub"]), decode("org", claims["org"])
-    if claims["iss"] != ISSUER or application_id is None or organisation_id is None:
+    organisation_id, environment_id = decode("org", claims["org"]), decode("env", claims["env"])
+    application_id = decode("app", claims["sub"])
+    if claims["iss"] != ISSUER or organisation_id is None or environment_id is None or application_id is None:
         msg = "not a portal token"
         raise ValueError(msg)
     grant = Grant(
         organisation_id,
+        environment_id,
         application_id,
         claims["featureFlags"],
         claims.get("capabilities"),
@@ -141,18 +182,31 @@ def _token(claims: dict[str, Any]) -> PortalToken:
 
 
 def _still_good(token: PortalToken) -> Select[UUID]:
-    tenant = token.grant.organisation_id
-    revoked = exists().where(RevokedPortalToken.organisation_id == tenant, RevokedPortalToken.token_id == token.id)
+    grant = token.grant
+    revoked = exists().where(
+        RevokedPortalToken.environment_id == grant.environment_id, RevokedPortalToken.token_id == token.id
+    )
+    ended = exists().where(
+        PortalExpiry.environment_id == grant.environment_id,
+        PortalExpiry.application_id == grant.application_id,
+        PortalExpiry.made_before > timestamp(token.id),
+        PortalExpiry.takes_effect_at <= func.now(),
+        or_(PortalExpiry.session_id.is_(None), PortalExpiry.session_id == grant.session_id),
+    )
     return (
         select(Application.id)
-        .join(Organisation, Organisation.id == Application.organisation_id)
+        .join(Environment, Environment.id == Application.environment_id)
+        .join(Organisation, Organisation.id == Environment.organisation_id)
         .where(
-            Application.organisation_id == tenant,
-            Application.id == token.grant.application_id,
+            Application.environment_id == grant.environment_id,
+            Application.id == grant.application_id,
             Application.kind == ApplicationKind.tenant,
             Application.deleted_at.is_(None),
+            Organisation.id == grant.organisation_id,
             Organisation.deleted_at.is_(None),
+            Organisation.suspended_at.is_(None),
             ~revoked,
+            ~ended,
         )
     )
 

@@ -8,8 +8,9 @@ from sqlalchemy import ColumnElement, Select, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.auth.caller import Caller
-from app.auth.dependencies import AnyCaller, Db
+from app.auth.dependencies import AnyCaller, Db, require
 from app.domain.ids import decode
+from app.domain.permissions import Permission
 from app.kit.errors import not_found
 from app.kit.query import Reference
 from app.kit.wire import is_name
@@ -19,12 +20,12 @@ APPLICATION = "app"
 AppId = Annotated[Reference, Path(description="The application's id or uid")]
 
 
-def find_application(organisation_id: UUID, reference: str) -> Select[Application]:
+def find_application(environment_id: UUID, reference: str) -> Select[Application]:
     """The application of this id or uid; an id wins over a uid that reads like it."""
     application_id = decode(APPLICATION, reference)
     named: ColumnElement[bool] = Application.uid == reference
     statement = select(Application).where(
-        Application.organisation_id == organisation_id,
+        Application.environment_id == environment_id,
         Application.kind == ApplicationKind.tenant,
         Application.deleted_at.is_(None),
     )
@@ -34,31 +35,50 @@ def find_application(organisation_id: UUID, reference: str) -> Select[Applicatio
     return statement.where(or_(by_id, named)).order_by(by_id.desc()).limit(1)
 
 
-async def seek_application(db: AsyncSession, organisation_id: UUID, reference: str) -> Application | None:
+async def seek_application(db: AsyncSession, environment_id: UUID, reference: str) -> Application | None:
     """The application; None when there is none, or it was deleted."""
     if not is_name(reference):
         return None
-    return (await db.execute(find_application(organisation_id, reference))).scalar_one_or_none()
+    return (await db.execute(find_application(environment_id, reference))).scalar_one_or_none()
 
 
-async def load_application(db: AsyncSession, organisation_id: UUID, reference: str) -> Application:
+async def load_application(db: AsyncSession, environment_id: UUID, reference: str) -> Application:
     """The application; Problem `not_found` when there is none, or it was deleted."""
-    found = await seek_application(db, organisation_id, reference)
+    found = await seek_application(db, environment_id, reference)
     if found is None:
         raise not_found("Application")
     return found
 
 
-async def target_application(app_id: AppId, db: Db, caller: AnyCaller) -> Application:
-    """The application in the path; another one than a portal token's own does not exist for it."""
-    application = await load_application(db, caller.organisation_id, app_id)
-    if not _shown(caller, application):
-        raise not_found("Application")
-    return application
+class ApplicationFor:
+    """A dependency: the application in the path, for a caller that holds `permission`.
+
+    One that may not even look is told so, whatever the path says. For all others what is not theirs is not there, and
+    only of what they can see are they told that they may not.
+    """
+
+    def __init__(self, permission: Permission) -> None:
+        self.permission = permission
+
+    async def __call__(self, app_id: AppId, db: Db, caller: AnyCaller) -> Application:
+        """The application. Raises Problem `not_found` or `forbidden`."""
+        if not (caller.may(self.permission) or caller.may(Permission.application_read)):
+            require(caller, self.permission)
+        application = await load_application(db, caller.environment_id, app_id)
+        if not _shown(caller, application):
+            raise not_found("Application")
+        require(caller, self.permission)
+        return application
 
 
 def _shown(caller: Caller, application: Application) -> bool:
     return caller.is_organisation or caller.application_id == application.id
 
 
-TargetApplication = Annotated[Application, Depends(target_application)]
+ReadableApplication = Annotated[Application, Depends(ApplicationFor(Permission.application_read))]
+WritableApplication = Annotated[Application, Depends(ApplicationFor(Permission.application_write))]
+ApplicationWithMessages = Annotated[Application, Depends(ApplicationFor(Permission.message_read))]
+ApplicationToExpunge = Annotated[Application, Depends(ApplicationFor(Permission.message_expunge))]
+ApplicationWithDeliveries = Annotated[Application, Depends(ApplicationFor(Permission.delivery_read))]
+ApplicationToReplay = Annotated[Application, Depends(ApplicationFor(Permission.delivery_replay))]
+ApplicationToClose = Annotated[Application, Depends(ApplicationFor(Permission.portal_grant))]

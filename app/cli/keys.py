@@ -1,16 +1,19 @@
 """`postrider keys`: what an organisation's programs call with."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
 import click
 
 from app.cli.operator import TypeId, settings_or_exit, transaction
-from app.domain import ids
-from app.domain.api_key import Environment
+from app.domain import ids, networks
+from app.domain.api_key import ENVIRONMENTS, Environment
+from app.domain.permissions import Permission, Role
 from app.features.organisations import operations, queries
+from app.features.organisations.operations import NewKey
 from app.kit.clock import utc_now
-from app.models import ApiKey
+from app.models import ApiKey, ApiKeySecret
 from app.settings import Environment as Installation
 
 _ORGANISATION = click.argument("organisation", type=TypeId("org"))
@@ -21,29 +24,70 @@ def keys() -> None:
     """Create, list and revoke the API keys of an organisation."""
 
 
+def _networks(_context: click.Context, _option: click.Parameter, values: Sequence[str]) -> tuple[str, ...]:
+    try:
+        return tuple(str(one) for one in networks.parse(values))
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+
+
 @keys.command()
 @_ORGANISATION
 @click.option("--name", default="", help="What the key is for.")
+@click.option("--environment", type=click.Choice(ENVIRONMENTS), help="live in production unless said, test elsewhere.")
+@click.option("--role", type=click.Choice(Role), default=Role.owner, show_default=True, help="What it may do.")
+@click.option("--scope", "scopes", multiple=True, type=click.Choice(Permission), help="Of that only this; repeatable.")
+@click.option("--allow", multiple=True, callback=_networks, help="Only from this network; repeatable.")
+@click.option("--deny", multiple=True, callback=_networks, help="Not from this network; repeatable.")
 @click.option("--days", type=click.IntRange(min=1), help="Days until it ends by itself; never when left out.")
-def create(organisation: UUID, name: str, days: int | None) -> None:
+@click.option("--signs", is_flag=True, help="It signs requests, and is never sent.")
+def create(  # noqa: PLR0913 each is an option
+    *,
+    organisation: UUID,
+    name: str,
+    environment: Environment | None,
+    role: Role,
+    scopes: tuple[Permission, ...],
+    allow: tuple[str, ...],
+    deny: tuple[str, ...],
+    days: int | None,
+    signs: bool,
+) -> None:
     """Add a key and print it: it is shown this once."""
-    expires_at = utc_now() + timedelta(days=days) if days else None
+    new = NewKey(
+        name,
+        environment or key_environment(),
+        role,
+        scopes or None,
+        allow,
+        deny,
+        utc_now() + timedelta(days=days) if days else None,
+        settings_or_exit().secrets.ring() if signs else None,
+    )
     with transaction() as db:
         try:
-            text = operations.create_key(db, organisation, name, key_environment(), expires_at)
+            key, text = operations.create_key(db, organisation, new)
         except LookupError as error:
             raise click.ClickException(str(error)) from error
+    if signs:
+        click.echo(ids.encode("key", key.id))
     click.echo(text)
 
 
 @keys.command(name="list")
 @_ORGANISATION
 def list_(organisation: UUID) -> None:
-    """Print the keys: id, last characters, state and name."""
+    """Print the keys: id, last characters of each secret, environment, role, state and name."""
     with transaction() as db:
-        found = db.scalars(queries.keys(organisation)).all()
+        found = db.scalars(queries.keys(organisation).order_by(ApiKey.id)).all()
+        kinds = dict(db.execute(queries.kinds([one.environment_id for one in found])).tuples().all())
+        hints = _hints(db.scalars(queries.secrets(organisation, [one.id for one in found])).all())
     for key in found:
-        click.echo(f"{ids.encode('key', key.id)}\t…{key.hint}\t{_state(key, utc_now())}\t{key.name}")
+        state = _state(key, utc_now())
+        shown = " ".join(hints.get(key.id, []))
+        click.echo(
+            f"{ids.encode('key', key.id)}\t{shown}\t{kinds[key.environment_id]}\t{key.role}\t{state}\t{key.name}"
+        )
 
 
 @keys.command()
@@ -58,8 +102,15 @@ def revoke(organisation: UUID, key: UUID) -> None:
 
 
 def key_environment() -> Environment:
-    """Keys of a production installation say so."""
+    """The environment of keys for which none is said."""
     return "live" if settings_or_exit().environment is Installation.production else "test"
+
+
+def _hints(secrets: Sequence[ApiKeySecret]) -> dict[UUID, list[str]]:
+    found: dict[UUID, list[str]] = {}
+    for one in secrets:
+        found.setdefault(one.key_id, []).append(f"…{one.hint}")
+    return found
 
 
 def _state(key: ApiKey, now: datetime) -> str:

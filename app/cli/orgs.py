@@ -1,4 +1,4 @@
-"""`postrider orgs`: the tenants."""
+"""`postrider orgs`: organisations, each with its environments."""
 
 from uuid import UUID
 
@@ -6,6 +6,7 @@ import click
 
 from app.cli.operator import TypeId, transaction
 from app.domain import ids
+from app.domain.api_key import ENVIRONMENTS, Environment
 from app.features.organisations import operations, queries
 
 
@@ -28,21 +29,22 @@ def list_() -> None:
     """Print every organisation: its id and its name."""
     with transaction() as db:
         rows = db.execute(queries.organisations()).all()
-    for organisation_id, name in rows:
-        click.echo(f"{ids.encode('org', organisation_id)}\t{name}")
+    for environment_id, name in rows:
+        click.echo(f"{ids.encode('org', environment_id)}\t{name}")
 
 
 @orgs.command("retry-schedule")
 @click.argument("organisation", type=TypeId("org"))
 @click.argument("seconds", type=int, nargs=-1)
-def retry_schedule(organisation: UUID, seconds: tuple[int, ...]) -> None:
+@click.option("--environment", type=click.Choice(ENVIRONMENTS), help="Of this environment only.")
+def retry_schedule(organisation: UUID, seconds: tuple[int, ...], environment: Environment | None) -> None:
     """Set the seconds before each try, the first included; none for the default.
 
     An endpoint's own schedule wins over this one, and so does an event type's.
     """
     with transaction() as db:
         try:
-            operations.set_retry_schedule(db, organisation, seconds)
+            operations.set_retry_schedule(db, organisation, seconds, [environment] if environment else ENVIRONMENTS)
         except ValueError as error:
             raise click.UsageError(str(error)) from error
         except LookupError as error:

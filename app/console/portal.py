@@ -76,7 +76,7 @@ async def portal(request: Request, token: str | None = None) -> Response:
 class _Holder:
     """Who holds a portal token."""
 
-    organisation_id: UUID
+    environment_id: UUID
     application_id: UUID
     flags: Collection[str] | None
 
@@ -100,7 +100,7 @@ async def _holder(request: Request, token: str | None) -> _Holder | None:
         return None
     if caller.application_id is None:
         return None
-    return _Holder(caller.organisation_id, caller.application_id, caller.feature_flags)
+    return _Holder(caller.environment_id, caller.application_id, caller.feature_flags)
 
 
 def _closed(request: Request) -> Response:
@@ -116,14 +116,14 @@ def _base(request: Request) -> str:
 
 
 def _look(db: Session, holder: _Holder) -> Portal | None:
-    enter_tenants(db, [holder.organisation_id])
-    owner = holder.organisation_id, holder.application_id
+    enter_tenants(db, [holder.environment_id])
+    owner = holder.environment_id, holder.application_id
     application: Application | None = db.scalars(queries.application(*owner)).one_or_none()
     if application is None:
         return None
     endpoints = list(db.scalars(queries.endpoints(*owner)))
     ids = [one.id for one in endpoints]
-    attempts = db.scalars(queries.last_attempts(holder.organisation_id, ids, holder.flags))
+    attempts = db.scalars(queries.last_attempts(holder.environment_id, ids, holder.flags))
     return Portal(application.name, [_endpoint(one) for one in endpoints], [_attempt(one) for one in attempts])
 
 

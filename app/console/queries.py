@@ -12,21 +12,21 @@ ENDPOINTS_SHOWN = 100
 ATTEMPTS_SHOWN = 50
 
 
-def application(organisation_id: UUID, application_id: UUID) -> Select[Application]:
+def application(environment_id: UUID, application_id: UUID) -> Select[Application]:
     """An application that is not deleted."""
     return select(Application).where(
-        Application.organisation_id == organisation_id,
+        Application.environment_id == environment_id,
         Application.id == application_id,
         Application.deleted_at.is_(None),
     )
 
 
-def endpoints(organisation_id: UUID, application_id: UUID) -> Select[Endpoint]:
+def endpoints(environment_id: UUID, application_id: UUID) -> Select[Endpoint]:
     """The newest endpoints of an application."""
     return (
         select(Endpoint)
         .where(
-            Endpoint.organisation_id == organisation_id,
+            Endpoint.environment_id == environment_id,
             Endpoint.application_id == application_id,
             Endpoint.deleted_at.is_(None),
         )
@@ -36,7 +36,7 @@ def endpoints(organisation_id: UUID, application_id: UUID) -> Select[Endpoint]:
 
 
 def last_attempts(
-    organisation_id: UUID, endpoint_ids: Collection[UUID], flags: Collection[str] | None
+    environment_id: UUID, endpoint_ids: Collection[UUID], flags: Collection[str] | None
 ) -> Select[Attempt]:
     """The last attempts at these endpoints, of event types that a holder of `flags` may know; None may know all.
 
@@ -47,17 +47,17 @@ def last_attempts(
         .table_valued(column("id", Uuid), name="wanted")
         .render_derived()
     )
-    latest = select(Attempt).where(Attempt.organisation_id == organisation_id, Attempt.endpoint_id == wanted.c.id)
+    latest = select(Attempt).where(Attempt.environment_id == environment_id, Attempt.endpoint_id == wanted.c.id)
     if flags is not None:
-        latest = latest.where(Attempt.event_type.not_in(_hidden(organisation_id, flags)))
+        latest = latest.where(Attempt.event_type.not_in(_hidden(environment_id, flags)))
     each = latest.order_by(Attempt.id.desc()).limit(ATTEMPTS_SHOWN).lateral("each")
     attempt = aliased(Attempt, each)
     return select(attempt).select_from(wanted.join(each, true())).order_by(attempt.id.desc()).limit(ATTEMPTS_SHOWN)
 
 
-def _hidden(organisation_id: UUID, flags: Collection[str]) -> Select[str]:
+def _hidden(environment_id: UUID, flags: Collection[str]) -> Select[str]:
     return select(EventType.name).where(
-        EventType.organisation_id == organisation_id,
+        EventType.environment_id == environment_id,
         func.cardinality(EventType.feature_flags) > 0,
         ~EventType.feature_flags.bool_op("&&")(list(flags)),
     )

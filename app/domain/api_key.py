@@ -11,6 +11,7 @@ from hashlib import sha256
 from typing import Literal
 
 Environment = Literal["live", "test"]
+ENVIRONMENTS: tuple[Environment, ...] = ("live", "test")
 
 RANDOM_BYTES = 32
 

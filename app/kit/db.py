@@ -128,9 +128,9 @@ def make_sessions(engine: Engine) -> sessionmaker[Session]:
     return sessionmaker(engine, expire_on_commit=False)
 
 
-def enter_tenants(db: Session | Connection, organisation_ids: Iterable[UUID]) -> None:
+def enter_tenants(db: Session | Connection, environment_ids: Iterable[UUID]) -> None:
     """Lets the transaction see these organisations and no other, until it ends."""
-    fetch(db, _set_tenants(), {"tenants": ",".join([one.hex for one in organisation_ids])})
+    fetch(db, _set_tenants(), {"tenants": ",".join([one.hex for one in environment_ids])})
 
 
 @cache

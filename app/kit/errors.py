@@ -13,6 +13,8 @@ class Kind(StrEnum):
     forbidden = "forbidden"
     not_found = "not_found"
     conflict = "conflict"
+    precondition_failed = "precondition_failed"
+    precondition_required = "precondition_required"
     too_large = "too_large"
     unsupported_media = "unsupported_media"
     invalid = "invalid"
@@ -30,15 +32,26 @@ class Fault:
 
 
 class Problem(Exception):
-    """A refusal that the caller is told of. `retry_after` is in seconds; `faults` name fields (kind `invalid`)."""
+    """A refusal that the caller is told of. `retry_after` is in seconds; `faults` name fields (kind `invalid`).
+
+    `word` is more exact than the code, where that is the contract's.
+    """
 
     def __init__(
-        self, kind: Kind, code: str, detail: str, *, retry_after: float | None = None, faults: Sequence[Fault] = ()
+        self,
+        kind: Kind,
+        code: str,
+        detail: str,
+        *,
+        word: str | None = None,
+        retry_after: float | None = None,
+        faults: Sequence[Fault] = (),
     ) -> None:
         super().__init__(detail)
         self.kind = kind
         self.code = code
         self.detail = detail
+        self.word = word
         self.retry_after = retry_after
         self.faults = tuple(faults)
 
@@ -58,11 +71,13 @@ def invalid(field: str, message: str, *, where: str = "body", type_: str = "valu
     return Problem(Kind.invalid, "invalid", message, faults=(Fault((where, *field.split(".")), message, type_),))
 
 
-def forbidden(detail: str = "The credential does not allow this operation") -> Problem:
+def forbidden(
+    detail: str = "The credential does not allow this operation", word: str = "insufficient_scope"
+) -> Problem:
     """The caller is known, and may not."""
-    return Problem(Kind.forbidden, "insufficient access", detail)
+    return Problem(Kind.forbidden, "insufficient access", detail, word=word)
 
 
-def unauthenticated(detail: str = "Invalid or missing credential") -> Problem:
+def unauthenticated(detail: str = "Invalid or missing credential", word: str | None = None) -> Problem:
     """The caller is not known."""
-    return Problem(Kind.unauthenticated, "authentication_failed", detail)
+    return Problem(Kind.unauthenticated, "authentication_failed", detail, word=word)

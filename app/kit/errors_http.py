@@ -24,9 +24,11 @@ STATUS = {
     Kind.forbidden: 403,
     Kind.not_found: 404,
     Kind.conflict: 409,
+    Kind.precondition_failed: 412,
     Kind.too_large: 413,
     Kind.unsupported_media: 415,
     Kind.invalid: 422,
+    Kind.precondition_required: 428,
     Kind.too_many: 429,
     Kind.unavailable: 503,
 }
@@ -37,9 +39,11 @@ TITLES = {
     404: "Not found",
     405: "Method not allowed",
     409: "Conflict",
+    412: "Precondition failed",
     413: "Payload too large",
     415: "Unsupported media type",
     422: "Invalid request",
+    428: "Precondition required",
     429: "Too many requests",
     431: "Request header fields too large",
     500: "Internal error",
@@ -67,21 +71,28 @@ def install(app: FastAPI) -> None:
 
 
 def answer(
-    request: Request, status: int, code: str, detail: object, headers: dict[str, str] | None = None
+    request: Request,
+    status: int,
+    code: str,
+    detail: object,
+    headers: dict[str, str] | None = None,
+    word: str | None = None,
 ) -> JSONResponse:
-    """An error body: `detail` is a sentence, or the list of faults of a 422."""
+    """An error body: `detail` is a sentence, or the list of faults of a 422; `word` is for its type."""
     request_id = request.scope.get("postrider.request_id")
-    body = described(status, code, detail, request.url.path, request_id)
+    body = described(status, code, detail, request.url.path, request_id, word)
     # An unexpected error is answered outside of every middleware, so that the id is set here.
     return JSONResponse(body, status, {**(headers or {}), **({REQUEST_ID: request_id} if request_id else {})})
 
 
-def described(status: int, code: str, detail: object, instance: str, request_id: str | None) -> dict[str, object]:
+def described(
+    status: int, code: str, detail: object, instance: str, request_id: str | None, word: str | None = None
+) -> dict[str, object]:
     """The members of an error body."""
     return {
         "code": code,
         "detail": detail,
-        "type": f"urn:postrider:error:{code.replace(' ', '_')}",
+        "type": f"urn:postrider:error:{(word or code).replace(' ', '_')}",
         "title": TITLES.get(status, "Error"),
         "status": status,
         "instance": instance,
@@ -110,7 +121,7 @@ def problem_answer(request: Request, error: Problem) -> JSONResponse:
     if error.kind is Kind.unauthenticated:
         headers["WWW-Authenticate"] = "Bearer"
     detail: object = _faults(error.faults) if error.kind is Kind.invalid else error.detail
-    return answer(request, status, error.code, detail, headers)
+    return answer(request, status, error.code, detail, headers, error.word)
 
 
 def _faults(faults: Sequence[Fault]) -> list[dict[str, Any]]:

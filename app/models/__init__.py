@@ -16,11 +16,12 @@ from app.models.delivery import (
 from app.models.endpoint import ApplicationRate, Endpoint, EndpointGate, EndpointHealth, EndpointRate, EndpointSecret
 from app.models.event_type import EventType
 from app.models.message import IdempotencyKey, Message, MessageEventId, Payload
-from app.models.organisation import ApiKey, Organisation, RevokedPortalToken
+from app.models.organisation import ApiKey, ApiKeySecret, Environment, Organisation, PortalExpiry, RevokedPortalToken
 
 __all__ = [
     "ActionKind",
     "ApiKey",
+    "ApiKeySecret",
     "Application",
     "ApplicationKind",
     "ApplicationRate",
@@ -35,6 +36,7 @@ __all__ = [
     "EndpointHealth",
     "EndpointRate",
     "EndpointSecret",
+    "Environment",
     "EventType",
     "IdempotencyKey",
     "Lane",
@@ -42,6 +44,7 @@ __all__ = [
     "MessageEventId",
     "Organisation",
     "Payload",
+    "PortalExpiry",
     "RevokedPortalToken",
     "Status",
     "Trigger",

@@ -21,17 +21,17 @@ class Application(Base):
 
     __tablename__ = "applications"
     __table_args__ = (
-        Index("uq_applications_uid", "organisation_id", "uid", unique=True, postgresql_where="deleted_at IS NULL"),
+        Index("uq_applications_uid", "environment_id", "uid", unique=True, postgresql_where="deleted_at IS NULL"),
         Index(
             "uq_applications_operational",
-            "organisation_id",
+            "environment_id",
             unique=True,
             postgresql_where="kind = 'operational'",
         ),
         CheckConstraint("kind IN ('tenant', 'operational')", name="kind"),
     )
 
-    organisation_id: Mapped[Tenant]
+    environment_id: Mapped[Tenant]
     id: Mapped[Id]
     kind: Mapped[str] = mapped_column(Text, server_default=ApplicationKind.tenant)
     uid: Mapped[String | None]

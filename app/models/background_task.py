@@ -13,7 +13,7 @@ class BackgroundTask(Base):
     __tablename__ = "background_tasks"
     __table_args__ = (Index("ix_background_tasks_due", "due_at", postgresql_where="status = 'running'"),)
 
-    organisation_id: Mapped[Tenant]
+    environment_id: Mapped[Tenant]
     id: Mapped[Id]
     kind: Mapped[str] = mapped_column(Text)
     status: Mapped[str] = mapped_column(Text)

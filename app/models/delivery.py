@@ -60,7 +60,7 @@ class DueDelivery(Base):
         Index("ix_due_deliveries_held", "endpoint_id", "lane", "due_at", postgresql_where="state = 2"),
         Index("ix_due_deliveries_sending", "endpoint_id", postgresql_where="state = 1"),
         # With the endpoint, so that one delivery of a message to many is found at once, whichever index is taken.
-        Index("ix_due_deliveries_message", "organisation_id", "message_id", "endpoint_id"),
+        Index("ix_due_deliveries_message", "environment_id", "message_id", "endpoint_id"),
         {
             "postgresql_with": {
                 "fillfactor": "60",
@@ -71,7 +71,7 @@ class DueDelivery(Base):
         },
     )
 
-    organisation_id: Mapped[PartTenant]
+    environment_id: Mapped[PartTenant]
     endpoint_id: Mapped[UUID] = mapped_column(primary_key=True)
     message_id: Mapped[UUID] = mapped_column(primary_key=True)
     trigger: Mapped[int] = mapped_column(SmallInteger, primary_key=True, autoincrement=False)
@@ -90,10 +90,10 @@ class Delivery(Base):
 
     __tablename__ = "deliveries"
     __table_args__ = (
-        Index("ix_deliveries_message", "organisation_id", "message_id"),
+        Index("ix_deliveries_message", "environment_id", "message_id"),
         Index(
             "ix_deliveries_unsuccessful",
-            "organisation_id",
+            "environment_id",
             "endpoint_id",
             "message_id",
             postgresql_where="status <> 0",
@@ -101,7 +101,7 @@ class Delivery(Base):
         {"postgresql_partition_by": "RANGE (message_id)"},
     )
 
-    organisation_id: Mapped[PartTenant]
+    environment_id: Mapped[PartTenant]
     endpoint_id: Mapped[UUID] = mapped_column(primary_key=True)
     message_id: Mapped[UUID] = mapped_column(primary_key=True)
     application_id: Mapped[UUID]
@@ -118,12 +118,12 @@ class Attempt(Base):
 
     __tablename__ = "attempts"
     __table_args__ = (
-        Index("ix_attempts_endpoint", "organisation_id", "endpoint_id", "id"),
-        Index("ix_attempts_message", "organisation_id", "message_id", "id"),
+        Index("ix_attempts_endpoint", "environment_id", "endpoint_id", "id"),
+        Index("ix_attempts_message", "environment_id", "message_id", "id"),
         {"postgresql_partition_by": "RANGE (id)"},
     )
 
-    organisation_id: Mapped[PartTenant]
+    environment_id: Mapped[PartTenant]
     id: Mapped[UUID] = mapped_column(primary_key=True)
     application_id: Mapped[UUID]
     endpoint_id: Mapped[UUID]
@@ -159,11 +159,11 @@ class DeliveryAction(Base):
 
     __tablename__ = "delivery_actions"
     __table_args__ = (
-        Index("ix_delivery_actions_message", "organisation_id", "message_id"),
+        Index("ix_delivery_actions_message", "environment_id", "message_id"),
         Index("ix_delivery_actions_created", "created_at", postgresql_using="brin"),
     )
 
-    organisation_id: Mapped[PartTenant]
+    environment_id: Mapped[PartTenant]
     id: Mapped[UUID] = mapped_column(primary_key=True)
     endpoint_id: Mapped[UUID]
     message_id: Mapped[UUID]

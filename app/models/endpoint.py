@@ -17,13 +17,11 @@ class Endpoint(Base):
 
     __tablename__ = "endpoints"
     __table_args__ = (
-        ForeignKeyConstraint(
-            ["organisation_id", "application_id"], ["applications.organisation_id", "applications.id"]
-        ),
-        Index("ix_endpoints_application", "organisation_id", "application_id", "id"),
+        ForeignKeyConstraint(["environment_id", "application_id"], ["applications.environment_id", "applications.id"]),
+        Index("ix_endpoints_application", "environment_id", "application_id", "id"),
         Index(
             "uq_endpoints_uid",
-            "organisation_id",
+            "environment_id",
             "application_id",
             "uid",
             unique=True,
@@ -32,7 +30,7 @@ class Endpoint(Base):
         CheckConstraint("header_style IN ('webhook', 'svix')", name="header_style"),
     )
 
-    organisation_id: Mapped[Tenant]
+    environment_id: Mapped[Tenant]
     id: Mapped[Id]
     application_id: Mapped[UUID]
     uid: Mapped[String | None]
@@ -63,11 +61,11 @@ class EndpointSecret(Base):
     __tablename__ = "endpoint_secrets"
     __table_args__ = (
         ForeignKeyConstraint(
-            ["organisation_id", "endpoint_id"], ["endpoints.organisation_id", "endpoints.id"], ondelete="CASCADE"
+            ["environment_id", "endpoint_id"], ["endpoints.environment_id", "endpoints.id"], ondelete="CASCADE"
         ),
     )
 
-    organisation_id: Mapped[Tenant]
+    environment_id: Mapped[Tenant]
     endpoint_id: Mapped[UUID] = mapped_column(primary_key=True)
     id: Mapped[Id]
     secret: Mapped[Bytes]
@@ -81,7 +79,7 @@ class EndpointHealth(Base):
     __tablename__ = "endpoint_health"
     __table_args__ = ({"postgresql_with": {"fillfactor": "50"}},)
 
-    organisation_id: Mapped[PartTenant]
+    environment_id: Mapped[PartTenant]
     endpoint_id: Mapped[UUID] = mapped_column(primary_key=True)
     consecutive_failures: Mapped[int] = mapped_column(server_default="0")
     opened_times: Mapped[int] = mapped_column(server_default="0")
@@ -97,7 +95,7 @@ class EndpointRate(Base):
     __tablename__ = "endpoint_rates"
     __table_args__ = ({"postgresql_with": {"fillfactor": "50"}},)
 
-    organisation_id: Mapped[PartTenant]
+    environment_id: Mapped[PartTenant]
     endpoint_id: Mapped[UUID] = mapped_column(primary_key=True)
     rate_tat: Mapped[Moment | None]
 
@@ -108,7 +106,7 @@ class ApplicationRate(Base):
     __tablename__ = "application_rates"
     __table_args__ = ({"postgresql_with": {"fillfactor": "50"}},)
 
-    organisation_id: Mapped[PartTenant]
+    environment_id: Mapped[PartTenant]
     application_id: Mapped[UUID] = mapped_column(primary_key=True)
     rate_tat: Mapped[Moment | None]
 
@@ -122,7 +120,7 @@ class EndpointGate(Base):
         {"postgresql_with": {"fillfactor": "50"}},
     )
 
-    organisation_id: Mapped[PartTenant]
+    environment_id: Mapped[PartTenant]
     endpoint_id: Mapped[UUID] = mapped_column(primary_key=True)
     lane: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     application_id: Mapped[UUID]

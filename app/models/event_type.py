@@ -12,7 +12,7 @@ class EventType(Base):
 
     __tablename__ = "event_types"
 
-    organisation_id: Mapped[Tenant]
+    environment_id: Mapped[Tenant]
     name: Mapped[str] = mapped_column(Text, primary_key=True)
     description: Mapped[String]
     archived: Mapped[bool]

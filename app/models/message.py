@@ -18,11 +18,11 @@ class Message(Base):
 
     __tablename__ = "messages"
     __table_args__ = (
-        Index("ix_messages_application", "organisation_id", "application_id", "id"),
+        Index("ix_messages_application", "environment_id", "application_id", "id"),
         {"postgresql_partition_by": "RANGE (id)"},
     )
 
-    organisation_id: Mapped[PartTenant]
+    environment_id: Mapped[PartTenant]
     id: Mapped[UUID] = mapped_column(primary_key=True)
     application_id: Mapped[UUID]
     event_type: Mapped[String]
@@ -42,7 +42,7 @@ class Payload(Base):
     __tablename__ = "payloads"
     __table_args__ = ({"postgresql_partition_by": "RANGE (expires_on)"},)
 
-    organisation_id: Mapped[PartTenant]
+    environment_id: Mapped[PartTenant]
     message_id: Mapped[UUID] = mapped_column(primary_key=True)
     expires_on: Mapped[date] = mapped_column(primary_key=True)
     content_type: Mapped[String]
@@ -58,7 +58,7 @@ class MessageEventId(Base):
         {"postgresql_partition_by": "HASH (application_id)"},
     )
 
-    organisation_id: Mapped[PartTenant]
+    environment_id: Mapped[PartTenant]
     application_id: Mapped[UUID] = mapped_column(primary_key=True)
     event_id: Mapped[str] = mapped_column(Text, primary_key=True)
     message_id: Mapped[UUID]
@@ -74,7 +74,7 @@ class IdempotencyKey(Base):
         {"postgresql_partition_by": "HASH (key)"},
     )
 
-    organisation_id: Mapped[PartTenant]
+    environment_id: Mapped[PartTenant]
     key: Mapped[bytes] = mapped_column(primary_key=True)
     body_digest: Mapped[Bytes]
     status: Mapped[int] = mapped_column(SmallInteger)

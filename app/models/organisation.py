@@ -1,41 +1,126 @@
-"""Organisations, the tenants, and the API keys by which their programs call."""
+"""Organisations with their environments, which are the tenants, and the API keys by which their programs call."""
 
 from uuid import UUID
 
-from sqlalchemy import Index
+from sqlalchemy import CheckConstraint, ForeignKey, ForeignKeyConstraint, Index, Text, UniqueConstraint
+from sqlalchemy.dialects.postgresql import INET
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.kit.db import Base
-from app.models.columns import Bytes, Created, Id, Integers, Moment, String, Tenant, Updated
+from app.models.columns import (
+    Bytes,
+    Created,
+    Id,
+    Integers,
+    Moment,
+    Networks,
+    OrganisationId,
+    String,
+    Strings,
+    Tenant,
+    Updated,
+    Version,
+)
 
 
 class Organisation(Base):
-    """A company that posts events."""
+    """A company that posts events. Its policies hold in all of its environments.
+
+    `key_days` is for how long a secret of a key is good. The lists are networks from which it may be called: those
+    denied never, and if any are allowed, those alone.
+    """
 
     __tablename__ = "organisations"
 
     id: Mapped[Id]
     name: Mapped[String]
-    retry_schedule: Mapped[Integers | None]
+    key_days: Mapped[int | None]
+    allowed_networks: Mapped[Networks]
+    denied_networks: Mapped[Networks]
+    version: Mapped[Version]
     created_at: Mapped[Created]
     updated_at: Mapped[Updated]
+    suspended_at: Mapped[Moment | None]
     deleted_at: Mapped[Moment | None]
 
 
+class Environment(Base):
+    """A tenant: applications, event types, messages of one environment are walled off from any other's."""
+
+    __tablename__ = "environments"
+    __table_args__ = (
+        UniqueConstraint("organisation_id", "kind"),
+        CheckConstraint("kind IN ('live', 'test')", name="kind"),
+    )
+
+    id: Mapped[Id]
+    organisation_id: Mapped[UUID] = mapped_column(ForeignKey("organisations.id"))
+    kind: Mapped[str] = mapped_column(Text)
+    retry_schedule: Mapped[Integers | None]
+    created_at: Mapped[Created]
+    updated_at: Mapped[Updated]
+
+
 class ApiKey(Base):
-    """A key of an organisation; only the digest of its text is kept."""
+    """A program that calls for an organisation, in one environment; its texts are secrets of their own.
+
+    It may do what its role may, and with `scopes` of that only what they name. One that `signs` never sends its text.
+    """
 
     __tablename__ = "api_keys"
-    __table_args__ = (Index(None, "digest", unique=True),)
+    __table_args__ = (Index(None, "id", unique=True),)
 
-    organisation_id: Mapped[Tenant]
+    organisation_id: Mapped[OrganisationId]
     id: Mapped[Id]
+    environment_id: Mapped[UUID] = mapped_column(ForeignKey("environments.id"))
     name: Mapped[String]
-    digest: Mapped[Bytes]
-    hint: Mapped[String]
+    role: Mapped[str] = mapped_column(Text)
+    scopes: Mapped[Strings | None]
+    signs: Mapped[bool] = mapped_column(server_default="false")
+    allowed_networks: Mapped[Networks]
+    denied_networks: Mapped[Networks]
+    version: Mapped[Version]
     created_at: Mapped[Created]
+    updated_at: Mapped[Updated]
     expires_at: Mapped[Moment | None]
     revoked_at: Mapped[Moment | None]
+    last_used_at: Mapped[Moment | None]
+    last_used_from: Mapped[str | None] = mapped_column(INET)
+
+
+class ApiKeySecret(Base):
+    """A text that a key is known by; of most only the digest is kept, of those that sign also the text, `sealed`."""
+
+    __tablename__ = "api_key_secrets"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["organisation_id", "key_id"], ["api_keys.organisation_id", "api_keys.id"], ondelete="CASCADE"
+        ),
+        Index(None, "digest", unique=True),
+    )
+
+    organisation_id: Mapped[UUID] = mapped_column(primary_key=True)
+    key_id: Mapped[UUID] = mapped_column(primary_key=True)
+    id: Mapped[Id]
+    digest: Mapped[Bytes]
+    hint: Mapped[String]
+    sealed: Mapped[Bytes | None]
+    created_at: Mapped[Created]
+    expires_at: Mapped[Moment | None]
+    warned_at: Mapped[Moment | None]
+
+
+class PortalExpiry(Base):
+    """An end of an application's portal tokens: of those that were made before, of one session or of all."""
+
+    __tablename__ = "portal_expiries"
+
+    environment_id: Mapped[Tenant]
+    application_id: Mapped[UUID] = mapped_column(primary_key=True)
+    id: Mapped[Id]
+    session_id: Mapped[String | None]
+    made_before: Mapped[Moment]
+    takes_effect_at: Mapped[Moment]
 
 
 class RevokedPortalToken(Base):
@@ -43,6 +128,6 @@ class RevokedPortalToken(Base):
 
     __tablename__ = "revoked_portal_tokens"
 
-    organisation_id: Mapped[Tenant]
+    environment_id: Mapped[Tenant]
     token_id: Mapped[UUID] = mapped_column(primary_key=True)
     expires_at: Mapped[Moment]

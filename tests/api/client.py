@@ -104,17 +104,24 @@ class Api:
 
 @dataclass(frozen=True)
 class Tenant:
-    """An organisation with a key."""
+    """An environment, of a fresh organisation unless it is said otherwise, with a key."""
 
     id: UUID
+    organisation_id: UUID
+    key_id: UUID
     key: str
 
 
-def new_tenant(sessions: sessionmaker[Session]) -> Tenant:
-    """A fresh organisation, made as the command line does."""
+def new_tenant(
+    sessions: sessionmaker[Session],
+    new: operations.NewKey = operations.NewKey("test", "live"),  # noqa: B008 it is frozen
+    organisation_id: UUID | None = None,
+) -> Tenant:
+    """A key made as the command line does, and an organisation unless one is given."""
     with sessions.begin() as db:
-        organisation_id = operations.create_organisation(db, f"org {secrets.token_hex(4)}")
-        return Tenant(organisation_id, operations.create_key(db, organisation_id, "test", "test"))
+        owner = organisation_id or operations.create_organisation(db, f"org {secrets.token_hex(4)}")
+        key, text = operations.create_key(db, owner, new)
+        return Tenant(key.environment_id, owner, key.id, text)
 
 
 @contextlib.asynccontextmanager

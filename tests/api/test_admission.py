@@ -35,9 +35,9 @@ def new_hall(batch: int) -> Admission:
     return Admission(batch, Presence(admission.PRESENT_SECONDS, mmap.mmap(-1, mmap.PAGESIZE)))
 
 
-async def arrivals(hall: Admission, organisation_id: UUID, number: int) -> list[asyncio.Task[None]]:
+async def arrivals(hall: Admission, environment_id: UUID, number: int) -> list[asyncio.Task[None]]:
     """So many that ask to enter, as far as they come at once."""
-    tasks = [asyncio.create_task(hall.enter(organisation_id)) for _ in range(number)]
+    tasks = [asyncio.create_task(hall.enter(environment_id)) for _ in range(number)]
     await asyncio.sleep(0)
     return tasks
 

@@ -116,21 +116,21 @@ async def test_deleting_cancels_what_is_owed(api: Api, tenant: Tenant, sessions:
         assert (await api.post(f"/app/{uid}/endpoint", {"url": "http://127.0.0.1:9/hook"})).status == 201
         assert (await api.post(f"/app/{uid}/msg", {"eventType": "a", "payload": {}})).status == 202
     await api.delete("/app/gone")
-    mine = Application.organisation_id == tenant.id
+    mine = Application.environment_id == tenant.id
     with sessions.begin() as db:
         uids = dict(db.execute(select(Application.id, Application.uid).where(mine)).all())
-        due = db.scalars(select(DueDelivery.application_id).where(DueDelivery.organisation_id == tenant.id)).all()
+        due = db.scalars(select(DueDelivery.application_id).where(DueDelivery.environment_id == tenant.id)).all()
         ended = db.execute(
-            select(Delivery.application_id, Delivery.status).where(Delivery.organisation_id == tenant.id)
+            select(Delivery.application_id, Delivery.status).where(Delivery.environment_id == tenant.id)
         ).all()
-        acts = db.scalars(select(DeliveryAction.kind).where(DeliveryAction.organisation_id == tenant.id)).all()
+        acts = db.scalars(select(DeliveryAction.kind).where(DeliveryAction.environment_id == tenant.id)).all()
         closed = db.execute(
             select(Endpoint.application_id, Endpoint.deleted_at.is_not(None)).where(
-                Endpoint.organisation_id == tenant.id
+                Endpoint.environment_id == tenant.id
             )
         )
         assert {uids[one]: gone for one, gone in closed} == {"gone": True, "kept": False}
-        keys = db.scalars(select(EndpointSecret.id).where(EndpointSecret.organisation_id == tenant.id)).all()
+        keys = db.scalars(select(EndpointSecret.id).where(EndpointSecret.environment_id == tenant.id)).all()
     assert [uids[one] for one in due] == ["kept"]
     assert [(uids[one], status) for one, status in ended] == [("gone", Status.canceled)]
     assert (acts, len(keys)) == ([ActionKind.cancel], 1)

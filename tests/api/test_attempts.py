@@ -271,7 +271,7 @@ async def test_attempts_of_others_are_not_found(world: World, stranger: Api) -> 
     message, other = await world.message(), await world.message()
     attempt = encode("atmpt", world.attempt(message))
     assert (await world.api.get(f"{world.path}/msg/{other}/attempt/{attempt}")).status == 404
-    second = await World(world.api, world.sessions, world.organisation_id).setup()
+    second = await World(world.api, world.sessions, world.environment_id).setup()
     for path in (
         f"/attempt/endpoint/{world.endpoints[0]}",
         f"/attempt/msg/{message}",

@@ -70,7 +70,7 @@ async def test_recover_owes_what_failed_and_nothing_else(world: World) -> None:
     with world.sessions() as db:
         kinds = db.scalars(select(DeliveryAction.kind).filter_by(message_id=uuid_of(failed))).all()
         assert kinds == ["replay"]
-        left = db.scalar(select(func.count()).select_from(Delivery).filter_by(organisation_id=world.organisation_id))
+        left = db.scalar(select(func.count()).select_from(Delivery).filter_by(environment_id=world.environment_id))
         assert left == 2
 
 
@@ -314,5 +314,5 @@ async def test_a_task_survives_the_death_of_its_process(world: World, database: 
     assert (seen["status"], seen["data"]["messagesSent"]) == ("finished", 40)
     assert [one.message_id for one in world.due()] == [uuid_of(one) for one in messages]
     with world.sessions() as db:
-        acts = select(func.count()).select_from(DeliveryAction).filter_by(organisation_id=world.organisation_id)
+        acts = select(func.count()).select_from(DeliveryAction).filter_by(environment_id=world.environment_id)
         assert db.scalar(acts) == 40

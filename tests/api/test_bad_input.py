@@ -257,7 +257,7 @@ PAST = "2001-01-01T00:00:00Z"
 PROTECTED: Mapping[str, object] = {
     "id": "app_00000000000000000000000000",
     "organisationId": OURS,
-    "organisation_id": OURS,
+    "environment_id": OURS,
     "applicationId": "app_00000000000000000000000000",
     "application_id": "app_00000000000000000000000000",
     "createdAt": PAST,
@@ -294,9 +294,9 @@ async def test_protected_fields_never_bind(places: Places, operation: Operation,
 def _all_is_ours(places: Places, tenant: Tenant) -> None:
     with places.world.sessions() as db:
         for table in (Application, Endpoint, EventType, Message):
-            made = db.scalars(select(table.created_at).where(table.organisation_id == tenant.id)).all()
+            made = db.scalars(select(table.created_at).where(table.environment_id == tenant.id)).all()
             assert all(moment > datetime(2002, 1, 1, tzinfo=UTC) for moment in made)
-        kinds = db.scalars(select(Application.kind).filter_by(organisation_id=tenant.id)).all()
+        kinds = db.scalars(select(Application.kind).filter_by(environment_id=tenant.id)).all()
         assert kinds.count(ApplicationKind.operational) == 1
         assert db.scalars(select(Application).where(Application.id == uuid_of(OURS))).all() == []
 

@@ -28,7 +28,7 @@ M, E = new_id(), new_id()
 async def world(api: Api, tenant: Tenant, sessions: sessionmaker[Session]) -> World:
     found = await World(api, sessions, tenant.id).setup(endpoints=3)
     with sessions.begin() as db:
-        db.execute(update(Endpoint).filter_by(organisation_id=tenant.id).values(retry_schedule=[0, 1, 1]))
+        db.execute(update(Endpoint).filter_by(environment_id=tenant.id).values(retry_schedule=[0, 1, 1]))
     return found
 
 
@@ -37,7 +37,7 @@ class Machine:
 
     def __init__(self, world: World, settings: Settings, dice: random.Random) -> None:
         self.sessions = world.sessions
-        self.organisation_id = world.organisation_id
+        self.environment_id = world.environment_id
         self.dice = dice
         self.flying: list[Job] = []
         self.claimer = Claimer(settings.secrets.ring(), cap=1000, lease=timedelta(minutes=5))
@@ -45,7 +45,7 @@ class Machine:
     def hurry(self) -> None:
         """Makes every delivery due and every endpoint well."""
         with self.sessions.begin() as db:
-            mine = {"organisation_id": self.organisation_id}
+            mine = {"environment_id": self.environment_id}
             db.execute(delete(EndpointHealth).filter_by(**mine))
             db.execute(delete(EndpointGate).filter_by(**mine))
             waiting = update(DueDelivery).filter_by(**mine).where(DueDelivery.state != DueState.sending)
@@ -69,13 +69,13 @@ class Machine:
         return Sent(job, new_id(), job.claimed_at, self.dice.choice([200, 500]), None, "", b"", None, took)
 
 
-def stored(db: Session, organisation_id: UUID) -> dict[Pair, Standing]:
+def stored(db: Session, environment_id: UUID) -> dict[Pair, Standing]:
     """What the tables say."""
     found = {
         (one.message_id, one.endpoint_id): Standing(Status(one.status))
-        for one in db.scalars(select(Delivery).filter_by(organisation_id=organisation_id))
+        for one in db.scalars(select(Delivery).filter_by(environment_id=environment_id))
     }
-    due = db.scalars(select(DueDelivery).filter_by(organisation_id=organisation_id)).all()
+    due = db.scalars(select(DueDelivery).filter_by(environment_id=environment_id)).all()
     for one in due:
         if one.trigger == Trigger.scheduled:
             assert (one.message_id, one.endpoint_id) not in found
@@ -106,8 +106,8 @@ async def test_a_mixed_history_is_rebuilt(world: World, settings: Settings) -> N
         await act(world, dice, messages, turn)
         machine.answer(dice.random())
         with world.sessions() as db:
-            truth = stored(db, world.organisation_id)
-            assert comparable(rebuild(db, world.organisation_id)) == truth
+            truth = stored(db, world.environment_id)
+            assert comparable(rebuild(db, world.environment_id)) == truth
         seen |= {(one.status, one.by_hand) for one in truth.values()}
     assert seen >= {(status, False) for status in (Status.success, Status.pending, Status.fail, Status.canceled)}
     assert {(Status.pending, True), (Status.success, True)} & seen
@@ -143,11 +143,11 @@ async def late_endpoint(world: World) -> None:
 async def test_one_message_is_rebuilt_alone(world: World) -> None:
     first, second = await world.message(), await world.message()
     with world.sessions() as db, counted(world.engine) as statements:
-        everything = rebuild(db, world.organisation_id)
+        everything = rebuild(db, world.environment_id)
         alone = {pair: one for pair, one in everything.items() if encode("msg", pair[0]) == second}
         assert len(everything) == 6
         assert len(statements) == 1
-        assert rebuild(db, world.organisation_id, next(iter(alone))[0]) == alone
+        assert rebuild(db, world.environment_id, next(iter(alone))[0]) == alone
     assert first != second
 
 

@@ -57,7 +57,7 @@ def rows(sessions: sessionmaker[Session], path: str) -> list[EndpointSecret]:
 
 
 def opened(ring: KeyRing, row: EndpointSecret) -> str:
-    return open_secret(ring, row.organisation_id, row.endpoint_id, row.secret)
+    return open_secret(ring, row.environment_id, row.endpoint_id, row.secret)
 
 
 @pytest.mark.acceptance("W03")
@@ -179,16 +179,16 @@ async def test_secrets_and_headers_are_encrypted_and_bound_to_their_row(
     assert key.encode() not in row.secret
     assert opened(ring, row) == key
     with pytest.raises(Undecryptable):
-        open_secret(ring, row.organisation_id, stranger.endpoint_id, row.secret)
+        open_secret(ring, row.environment_id, stranger.endpoint_id, row.secret)
     with pytest.raises(Undecryptable):
         open_secret(ring, stranger.endpoint_id, row.endpoint_id, row.secret)
     with pytest.raises(Undecryptable):
-        open_headers(ring, row.organisation_id, row.endpoint_id, row.secret)
+        open_headers(ring, row.environment_id, row.endpoint_id, row.secret)
     with sessions() as db:
         sealed = db.scalars(select(Endpoint.headers).where(Endpoint.id == row.endpoint_id)).one()
     assert sealed is not None
     assert b"plain text" not in sealed
-    assert open_headers(ring, row.organisation_id, row.endpoint_id, sealed) == {"X-A": "plain text"}
+    assert open_headers(ring, row.environment_id, row.endpoint_id, sealed) == {"X-A": "plain text"}
 
 
 async def test_a_deleted_endpoint_leaves_no_secret(api: Api, app: str, sessions: sessionmaker[Session]) -> None:
@@ -221,7 +221,7 @@ async def test_headers_are_patched_one_by_one(
     assert (await api.get(f"{path}/headers")).body == {"headers": {"x-a": "new", "X-D": "4"}, "sensitive": ["X-Token"]}
     with sessions() as db:
         row = db.scalars(select(Endpoint).where(Endpoint.id == uuid_of(path.rsplit("/", 1)[1]))).one()
-    assert open_headers(ring, row.organisation_id, row.id, row.headers)["X-Token"] == "kept"
+    assert open_headers(ring, row.environment_id, row.id, row.headers)["X-Token"] == "kept"
     assert (await api.patch(f"{path}/headers", {"deleteHeaders": ["X-Token"]})).status == 204
     assert (await api.get(f"{path}/headers")).body["sensitive"] == []
 

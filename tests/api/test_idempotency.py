@@ -64,7 +64,7 @@ async def test_a_key_belongs_to_its_caller_and_path(api: Api, stranger: Api) -> 
 
 async def test_a_key_is_forgotten_after_a_day(api: Api, tenant: Tenant, sessions: sessionmaker[Session]) -> None:
     await api.post("/app", {"name": "one"}, key="k")
-    mine = IdempotencyKey.organisation_id == tenant.id
+    mine = IdempotencyKey.environment_id == tenant.id
     with sessions.begin() as db:
         db.execute(update(IdempotencyKey).where(mine).values(created_at=func.now() - timedelta(hours=25)))
     assert REPLAYED not in (await api.post("/app", {"name": "two"}, key="k")).headers
@@ -85,7 +85,7 @@ async def test_a_secret_answer_is_kept_encrypted(api: Api, tenant: Tenant, sessi
     again = await api.post("/auth/app-portal-access/u", {}, key="k")
     assert again.raw == first.raw
     with sessions.begin() as db:
-        statement = select(IdempotencyKey.response).where(IdempotencyKey.organisation_id == tenant.id)
+        statement = select(IdempotencyKey.response).where(IdempotencyKey.environment_id == tenant.id)
         (kept,) = db.scalars(statement).all()
     assert first.body["token"].encode() not in kept
     assert b"token" not in kept

@@ -81,7 +81,7 @@ async def test_expunging_takes_the_payload_and_cancels_what_is_pending(
     assert (await world.api.get(f"{world.path}/msg/{message}")).body["payload"] == {"expired": True}
     assert world.due() == []
     with sessions() as db:
-        mine = {"organisation_id": world.organisation_id, "message_id": uuid_of(message)}
+        mine = {"environment_id": world.environment_id, "message_id": uuid_of(message)}
         assert db.scalar(select(func.count()).select_from(Payload).filter_by(**mine)) == 0
         assert db.scalars(select(Delivery.status).filter_by(**mine)).all() == [Status.canceled]
         assert db.scalars(select(DeliveryAction.kind).filter_by(**mine)).all() == ["cancel"]
@@ -140,7 +140,7 @@ async def test_wrong_queries_are_refused(world: World, query: dict[str, str], st
 
 async def test_others_see_nothing(world: World, stranger: Api) -> None:
     message = await world.message(eventId="mine")
-    other = await World(world.api, world.sessions, world.organisation_id).setup(endpoints=0)
+    other = await World(world.api, world.sessions, world.environment_id).setup(endpoints=0)
     portal = await world.api.portal(world.app_id)
     for path in (f"{other.path}/msg/{message}", f"{other.path}/msg/mine"):
         assert (await world.api.get(path)).status == 404

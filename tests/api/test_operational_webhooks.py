@@ -32,7 +32,7 @@ def told(sessions: sessionmaker[Session], tenant: Tenant, endpoint_id: str) -> l
     statement = (
         select(Payload.body)
         .join(DueDelivery, DueDelivery.message_id == Payload.message_id)
-        .where(DueDelivery.organisation_id == tenant.id, DueDelivery.endpoint_id == uuid_of(endpoint_id))
+        .where(DueDelivery.environment_id == tenant.id, DueDelivery.endpoint_id == uuid_of(endpoint_id))
         .order_by(DueDelivery.message_id)
     )
     with sessions() as db:
@@ -129,7 +129,7 @@ async def test_only_the_organisation_itself_may(api: Api, stranger: Api) -> None
 async def test_the_hidden_application_stays_hidden(api: Api, tenant: Tenant, sessions: sessionmaker[Session]) -> None:
     made = await make(api)
     with sessions() as db:
-        hidden = db.scalars(select(Application.id).where(Application.organisation_id == tenant.id)).one()
+        hidden = db.scalars(select(Application.id).where(Application.environment_id == tenant.id)).one()
     reference = encode("app", hidden)
     assert (await api.get("/app")).body["data"] == []
     for path in (f"/app/{reference}", f"/app/{reference}/endpoint", f"/app/{reference}/endpoint/{made['id']}"):
@@ -145,7 +145,7 @@ async def test_the_first_use_makes_one_hidden_application(
     replies = await asyncio.gather(*(api.post(PATH, {"url": URL}) for _ in range(6)))
     assert [one.status for one in replies] == [201] * 6
     with sessions() as db:
-        count = select(func.count()).select_from(Application).where(Application.organisation_id == tenant.id)
+        count = select(func.count()).select_from(Application).where(Application.environment_id == tenant.id)
         assert db.scalar(count) == 1
     assert len((await api.get(PATH)).body["data"]) == 6
 
@@ -178,7 +178,7 @@ async def test_only_what_is_wanted_is_told(api: Api, tenant: Tenant, sessions: s
     await api.post("/app", {"name": "a", "uid": "a"})
     await api.post("/app/a/endpoint", {"url": HOOK, "uid": "e"})
     with sessions() as db:
-        stored = select(func.count()).select_from(Message).where(Message.organisation_id == tenant.id)
+        stored = select(func.count()).select_from(Message).where(Message.environment_id == tenant.id)
         assert db.scalar(stored) == 0
     await api.delete("/app/a/endpoint/e")
     assert [one["type"] for one in told(sessions, tenant, deleted)] == ["endpoint.deleted"]
@@ -209,5 +209,5 @@ async def test_each_organisation_is_told_of_its_own(
     assert {one["data"]["n"] for one in second} == {1}
     assert len(first) == len(EVENT_TYPES) + 1
     with sessions() as db:
-        stored = select(func.count()).select_from(Message).where(Message.organisation_id == tenants[2].id)
+        stored = select(func.count()).select_from(Message).where(Message.environment_id == tenants[2].id)
         assert db.scalar(stored) == 0

@@ -146,7 +146,7 @@ async def test_event_types_beyond_the_flags_are_not_shown(world: World) -> None:
 
 async def test_another_applications_endpoints_are_not_shown(world: World) -> None:
     await world.endpoint(description="mine")
-    other = await World(world.api, world.sessions, world.organisation_id).setup(description="theirs")
+    other = await World(world.api, world.sessions, world.environment_id).setup(description="theirs")
     other.attempt(await other.message(), event_type="theirs.too")
     text = (await page_of(world)).text
     assert "mine" in text

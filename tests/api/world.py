@@ -30,7 +30,7 @@ class World:
 
     api: Api
     sessions: sessionmaker[Session]
-    organisation_id: UUID
+    environment_id: UUID
     app_id: str = ""
     endpoints: list[str] = field(default_factory=list)
 
@@ -71,7 +71,7 @@ class World:
         """Writes an attempt; by default a success of the schedule, now."""
         made = Attempt(
             **{
-                "organisation_id": self.organisation_id,
+                "environment_id": self.environment_id,
                 "id": new_id(),
                 "application_id": uuid_of(self.app_id),
                 "endpoint_id": uuid_of(endpoint or self.endpoints[0]),
@@ -95,7 +95,7 @@ class World:
     def finish(self, message: str, status: Status, endpoint: str | None = None) -> None:
         """Ends the scheduled delivery of a message."""
         key = {
-            "organisation_id": self.organisation_id,
+            "environment_id": self.environment_id,
             "endpoint_id": uuid_of(endpoint or self.endpoints[0]),
             "message_id": uuid_of(message),
         }
@@ -113,7 +113,7 @@ class World:
 
     def due(self, **where: object) -> list[DueDelivery]:
         """The open deliveries."""
-        statement = select(DueDelivery).filter_by(organisation_id=self.organisation_id, **where)
+        statement = select(DueDelivery).filter_by(environment_id=self.environment_id, **where)
         with self.sessions() as db:
             return list(db.scalars(statement.order_by(DueDelivery.message_id, DueDelivery.trigger)))
 
@@ -122,7 +122,7 @@ class World:
         with self.sessions.begin() as db:
             db.execute(
                 update(DueDelivery)
-                .filter_by(organisation_id=self.organisation_id, message_id=uuid_of(message))
+                .filter_by(environment_id=self.environment_id, message_id=uuid_of(message))
                 .values(**columns)
             )
 
@@ -131,7 +131,7 @@ class World:
         with self.sessions.begin() as db:
             db.execute(
                 update(Message)
-                .filter_by(organisation_id=self.organisation_id, id=uuid_of(message))
+                .filter_by(environment_id=self.environment_id, id=uuid_of(message))
                 .values(payload_expires_at=func.now() - timedelta(seconds=1))
             )
 

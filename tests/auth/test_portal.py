@@ -20,7 +20,7 @@ DEEP = f"{b64encode(b'[' * 30_000).decode()}.e30.e30"
 ONE, TWO = (b64encode(bytes([byte]) * 32).decode() for byte in (1, 2))
 RING = KeyRing.parse({"one": ONE}, "one")
 TOKENS = PortalTokens(RING)
-GRANT = Grant(new_id(), new_id(), ("beta",), ("ViewBase",), read_only=True, session_id="s")
+GRANT = Grant(new_id(), new_id(), new_id(), ("beta",), ("ViewBase",), read_only=True, session_id="s")
 
 
 def _is_refused(text: str, tokens: PortalTokens = TOKENS) -> bool:
@@ -35,6 +35,7 @@ def _forge(key: bytes, header: dict[str, Any], **changes: object) -> str:
         "iss": portal.ISSUER,
         "sub": encode("app", new_id()),
         "org": encode("org", new_id()),
+        "env": encode("env", new_id()),
         "jti": str(new_id()),
         "exp": now + 60,
         "featureFlags": [],
@@ -45,13 +46,10 @@ def _forge(key: bytes, header: dict[str, Any], **changes: object) -> str:
 
 def test_a_token_says_what_was_granted() -> None:
     token = TOKENS.verify(TOKENS.mint(GRANT, timedelta(hours=1)))
-    assert (token.grant.organisation_id, token.grant.application_id) == (GRANT.organisation_id, GRANT.application_id)
+    assert token.grant.organisation_id == GRANT.organisation_id
+    assert (token.grant.environment_id, token.grant.application_id) == (GRANT.environment_id, GRANT.application_id)
     caller = token.caller()
-    assert (caller.feature_flags, caller.capabilities, caller.read_only) == (
-        frozenset({"beta"}),
-        frozenset({"ViewBase"}),
-        True,
-    )
+    assert (caller.feature_flags, caller.permissions) == (frozenset({"beta"}), portal.LOOKS)
     assert timedelta(minutes=59) < token.expires_at - utc_now() <= timedelta(hours=1)
 
 

@@ -226,15 +226,15 @@ class Scene:
 
     def in_flight(self) -> int:
         """How many deliveries are under a lease."""
-        return self._count("SELECT count(*) FROM due_deliveries WHERE state = 1 AND organisation_id = ANY(%s)")
+        return self._count("SELECT count(*) FROM due_deliveries WHERE state = 1 AND environment_id = ANY(%s)")
 
     def owed(self) -> frozenset[str]:
         """The messages that are owed to somebody."""
-        return self._messages("SELECT DISTINCT message_id FROM due_deliveries WHERE organisation_id = ANY(%s)")
+        return self._messages("SELECT DISTINCT message_id FROM due_deliveries WHERE environment_id = ANY(%s)")
 
     def sending(self) -> frozenset[str]:
         """The messages that are under a lease."""
-        statement = "SELECT DISTINCT message_id FROM due_deliveries WHERE state = 1 AND organisation_id = ANY(%s)"
+        statement = "SELECT DISTINCT message_id FROM due_deliveries WHERE state = 1 AND environment_id = ANY(%s)"
         return self._messages(statement)
 
     def received(self) -> frozenset[str]:
@@ -243,7 +243,7 @@ class Scene:
 
     def open(self) -> int:
         """How many deliveries are owed."""
-        return self._count("SELECT count(*) FROM due_deliveries WHERE organisation_id = ANY(%s)")
+        return self._count("SELECT count(*) FROM due_deliveries WHERE environment_id = ANY(%s)")
 
     def stored(self) -> frozenset[str]:
         """The messages of the scene's applications that are committed."""
@@ -268,7 +268,7 @@ class Scene:
         """Moves what is owed in time: each has failed once, and its second try was due so long ago."""
         statement = (
             "UPDATE due_deliveries SET lane = 1, attempt = 1, failures = 1, due_at = now() - %s::interval "
-            "WHERE organisation_id = ANY(%s)"
+            "WHERE environment_id = ANY(%s)"
         )
         self.lab.postgres.query(statement, ago, self._organisations, database=self.database)
 
@@ -288,7 +288,7 @@ class Scene:
     def written_twice(self) -> int:
         """How many deliveries have more than one successful attempt on record."""
         statement = (
-            "SELECT count(*) FROM (SELECT 1 FROM attempts WHERE organisation_id = ANY(%s) AND status = 0 "
+            "SELECT count(*) FROM (SELECT 1 FROM attempts WHERE environment_id = ANY(%s) AND status = 0 "
             "GROUP BY endpoint_id, message_id HAVING count(*) > 1) AS twice"
         )
         return self._count(statement)

@@ -64,7 +64,12 @@ def test_every_table_forces_row_level_security(database: DatabaseUrls) -> None:
 def test_every_tenant_table_has_the_organisation_in_its_key() -> None:
     keys = {table.name: [column.name for column in table.primary_key] for table in Base.metadata.sorted_tables}
 
-    assert {name for name, key in keys.items() if key[0] != "organisation_id"} == {"organisations"}
+    assert {name for name, key in keys.items() if key[0] != "environment_id"} == {
+        "environments",
+        "organisations",
+        "api_keys",
+        "api_key_secrets",
+    }
 
 
 @pytest.mark.parametrize("role", ["api", "worker", "migrator"])
@@ -107,7 +112,7 @@ def test_a_row_cannot_be_written_for_another_organisation(database: DatabaseUrls
         connection.execute("SELECT set_config('app.organisations', '00000000-0000-0000-0000-000000000001', true)")
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             connection.execute(
-                "INSERT INTO applications (organisation_id, id, name, metadata)"
+                "INSERT INTO applications (environment_id, id, name, metadata)"
                 " VALUES ('00000000-0000-0000-0000-000000000002', gen_random_uuid(), 'theirs', '{}')"
             )
 

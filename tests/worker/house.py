@@ -32,6 +32,7 @@ from app.models import (
     EndpointGate,
     EndpointHealth,
     EndpointSecret,
+    Environment,
     EventType,
     Lane,
     Message,
@@ -55,7 +56,7 @@ SHARED: tuple[type[Base], ...] = (DueDelivery, EndpointGate)
 class App:
     """An application of an organisation."""
 
-    organisation_id: UUID
+    environment_id: UUID
     id: UUID
     kind: ApplicationKind = ApplicationKind.tenant
 
@@ -67,7 +68,7 @@ class App:
         """A message for the application."""
         message_id = new_id()
         plain = Incoming(
-            organisation_id=self.organisation_id,
+            environment_id=self.environment_id,
             application=self.name,
             message_id=message_id,
             event_type="a.b",
@@ -95,14 +96,16 @@ class House:
                 db.flush()
 
     def organisation(self, **columns: object) -> UUID:
-        row = Organisation(id=new_id(), name="org", **columns)
+        owner = Organisation(id=new_id(), name="org")
+        self.add(owner)
+        row = Environment(id=new_id(), organisation_id=owner.id, kind="live", **columns)
         self.add(row)
         return row.id
 
-    def app(self, organisation_id: UUID | None = None, **columns: object) -> App:
+    def app(self, environment_id: UUID | None = None, **columns: object) -> App:
         kind = ApplicationKind(str(columns.get("kind", ApplicationKind.tenant)))
-        made = App(organisation_id or self.organisation(), new_id(), kind)
-        self.add(Application(organisation_id=made.organisation_id, id=made.id, name="app", metadata_={}, **columns))
+        made = App(environment_id or self.organisation(), new_id(), kind)
+        self.add(Application(environment_id=made.environment_id, id=made.id, name="app", metadata_={}, **columns))
         return made
 
     def endpoint(self, app: App, **columns: object) -> UUID:
@@ -110,19 +113,19 @@ class House:
         return endpoint_id
 
     def endpoints(self, app: App, number: int, **columns: object) -> list[UUID]:
-        owner = {"organisation_id": app.organisation_id, "application_id": app.id}
+        owner = {"environment_id": app.environment_id, "application_id": app.id}
         values = {"url": "http://127.0.0.1:9/hook", "description": "", "version": 1, "disabled": False, "metadata_": {}}
         made = [Endpoint(id=new_id(), **(owner | values | columns)) for _ in range(number)]
-        self.add(*made, *(self.secret(one.organisation_id, one.id) for one in made))
+        self.add(*made, *(self.secret(one.environment_id, one.id) for one in made))
         return [one.id for one in made]
 
-    def secret(self, organisation_id: UUID, endpoint_id: UUID) -> EndpointSecret:
-        sealed = seal_secret(self.ring, organisation_id, endpoint_id, SECRET)
-        return EndpointSecret(organisation_id=organisation_id, endpoint_id=endpoint_id, id=new_id(), secret=sealed)
+    def secret(self, environment_id: UUID, endpoint_id: UUID) -> EndpointSecret:
+        sealed = seal_secret(self.ring, environment_id, endpoint_id, SECRET)
+        return EndpointSecret(environment_id=environment_id, endpoint_id=endpoint_id, id=new_id(), secret=sealed)
 
-    def event_type(self, organisation_id: UUID, name: str = "a.b", **columns: object) -> None:
+    def event_type(self, environment_id: UUID, name: str = "a.b", **columns: object) -> None:
         values = {"description": "", "archived": False, "deprecated": False}
-        self.add(EventType(organisation_id=organisation_id, name=name, **(values | columns)))
+        self.add(EventType(environment_id=environment_id, name=name, **(values | columns)))
 
     def accept(self, *batch: Incoming) -> list[Result]:
         with self.sessions.begin() as db:
@@ -136,10 +139,10 @@ class House:
 
     def resend(self, app: App, endpoint_id: UUID, message_id: UUID) -> None:
         """Owes a message once more, by hand."""
-        (message,) = self.rows(Message, organisation_id=app.organisation_id, id=message_id)
+        (message,) = self.rows(Message, environment_id=app.environment_id, id=message_id)
         self.add(
             DueDelivery(
-                organisation_id=app.organisation_id,
+                environment_id=app.environment_id,
                 endpoint_id=endpoint_id,
                 message_id=message_id,
                 trigger=Trigger.manual,
@@ -173,16 +176,16 @@ class House:
         return self.rows(EndpointGate, **where)
 
     def attempts(self, app: App) -> list[Attempt]:
-        return self.rows(Attempt, organisation_id=app.organisation_id)
+        return self.rows(Attempt, environment_id=app.environment_id)
 
     def deliveries(self, app: App) -> list[Delivery]:
-        return self.rows(Delivery, organisation_id=app.organisation_id)
+        return self.rows(Delivery, environment_id=app.environment_id)
 
     def actions(self, app: App) -> list[DeliveryAction]:
-        return self.rows(DeliveryAction, organisation_id=app.organisation_id)
+        return self.rows(DeliveryAction, environment_id=app.environment_id)
 
     def messages(self, app: App) -> list[Message]:
-        return self.rows(Message, organisation_id=app.organisation_id, application_id=app.id)
+        return self.rows(Message, environment_id=app.environment_id, application_id=app.id)
 
     def health(self, endpoint_id: UUID) -> EndpointHealth:
         return self.one(EndpointHealth, endpoint_id=endpoint_id)
@@ -190,7 +193,7 @@ class House:
     def make_unwell(self, app: App, endpoint_id: UUID, **columns: object) -> None:
         """Notes failures of an endpoint; moments are given as seconds from now."""
         moments = {name: self.now(value) for name, value in columns.items() if isinstance(value, float)}
-        self.add(EndpointHealth(organisation_id=app.organisation_id, endpoint_id=endpoint_id, **(columns | moments)))
+        self.add(EndpointHealth(environment_id=app.environment_id, endpoint_id=endpoint_id, **(columns | moments)))
 
     def change(self, model: type[Base], values: Mapping[str, object], **where: object) -> None:
         with self.sessions.begin() as db:

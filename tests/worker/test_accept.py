@@ -92,7 +92,7 @@ class TestStoring:
         assert house.due() == []
 
     def test_results_come_in_the_order_of_the_batch(self, house: House, app: App) -> None:
-        stranger = App(app.organisation_id, new_id())
+        stranger = App(app.environment_id, new_id())
         batch = [app.incoming(), stranger.incoming(), app.incoming()]
         first, second, third = house.accept(*batch)
         assert (first, third) == (Accepted(batch[0].message_id, 0), Accepted(batch[2].message_id, 0))
@@ -143,8 +143,8 @@ class TestFanOut:
         fields: dict[str, Any],
         wanted: bool,  # noqa: FBT001 a column of the table above
     ) -> None:
-        house.event_type(app.organisation_id, "flagged", feature_flags=["f"])
-        house.event_type(app.organisation_id, "plain")
+        house.event_type(app.environment_id, "flagged", feature_flags=["f"])
+        house.event_type(app.environment_id, "plain")
         endpoint = house.endpoint(app, **columns)
         (message,) = house.send(app, **fields)
         assert owed(house, message) == ({endpoint} if wanted else set())
@@ -152,7 +152,7 @@ class TestFanOut:
     def test_each_message_goes_to_those_whose_filters_match(self, house: House, app: App) -> None:
         kinds: dict[str, Values] = {"plain": None, "open": [], "flagged": ["f"], "both": ["f", "g"]}
         for name, flags in kinds.items():
-            house.event_type(app.organisation_id, name, feature_flags=flags)
+            house.event_type(app.environment_id, name, feature_flags=flags)
         wanted: dict[UUID, Subscription] = {}
         for types, channels, flags in product(TYPES, CHANNELS, FLAGS):
             endpoint = house.endpoint(app, event_types=types, channels=channels, feature_flags=flags)
@@ -179,7 +179,7 @@ class TestFanOut:
         assert owed(house, message) == set()
 
     def test_the_endpoints_of_another_application_get_nothing(self, house: House, app: App) -> None:
-        house.endpoint(house.app(app.organisation_id))
+        house.endpoint(house.app(app.environment_id))
         mine = house.endpoint(app)
         (message,) = house.send(app)
         assert owed(house, message) == {mine}
@@ -200,7 +200,7 @@ class TestApplication:
         assert {message.application_id for message in house.messages(app)} == {app.id}
 
     def test_an_id_wins_over_a_uid_that_reads_like_it(self, house: House, app: App) -> None:
-        other = house.app(app.organisation_id, uid=app.name)
+        other = house.app(app.environment_id, uid=app.name)
         house.accept(app.incoming())
         assert len(house.messages(app)) == 1
         assert house.messages(other) == []
@@ -228,7 +228,7 @@ class TestApplication:
         new = NewApplication("customer-2", "Customer", 5, {"plan": "pro"})
         nowhere = App(organisation, new_id()).incoming(application="customer-2", new_application=new)
         assert house.accept(nowhere) == [Accepted(nowhere.message_id, 0)]
-        made = house.one(Application, organisation_id=organisation)
+        made = house.one(Application, environment_id=organisation)
         assert (made.uid, made.name, made.throttle_rate, made.metadata_) == (
             "customer-2",
             "Customer",
@@ -242,7 +242,7 @@ class TestApplication:
         batch = [App(organisation, new_id()).incoming(application="customer-2", new_application=new) for _ in range(3)]
         for part in (batch[:2], batch[2:]):
             assert all(isinstance(result, Accepted) for result in house.accept(*part))
-        assert house.one(Application, organisation_id=organisation).uid == "customer-2"
+        assert house.one(Application, environment_id=organisation).uid == "customer-2"
 
     def test_an_application_that_is_named_by_its_id_and_by_its_uid_is_one(self, house: House) -> None:
         app = house.app(uid="customer-1")
@@ -254,7 +254,7 @@ class TestApplication:
     def test_one_that_exists_is_left_as_it_is(self, house: House) -> None:
         app = house.app(uid="customer-1")
         house.accept(app.incoming(new_application=NewApplication("customer-1", "Another name", 9, {})))
-        assert house.one(Application, organisation_id=app.organisation_id).name == "app"
+        assert house.one(Application, environment_id=app.environment_id).name == "app"
 
 
 class TestEventId:
@@ -273,7 +273,7 @@ class TestEventId:
         assert problem(refused).kind == Kind.conflict
 
     def test_another_application_may_use_it(self, house: House, app: App) -> None:
-        results = house.accept(app.incoming(event_id="e1"), house.app(app.organisation_id).incoming(event_id="e1"))
+        results = house.accept(app.incoming(event_id="e1"), house.app(app.environment_id).incoming(event_id="e1"))
         assert all(isinstance(result, Accepted) for result in results)
 
     def test_a_refused_request_may_be_repeated_under_its_key_with_another_id(self, house: House, app: App) -> None:
@@ -319,7 +319,7 @@ class TestIdempotency:
 
     def test_the_key_of_an_unknown_application_is_not_taken(self, house: House, app: App) -> None:
         key = once()
-        house.accept(App(app.organisation_id, new_id()).incoming(once=key))
+        house.accept(App(app.environment_id, new_id()).incoming(once=key))
         one = app.incoming(once=key)
         assert house.accept(one) == [Accepted(one.message_id, 0)]
 
@@ -408,7 +408,7 @@ class TestWaiting:
         self, house: House, schedules: dict[str, list[int]], expected: int
     ) -> None:
         app = house.app(house.organisation(retry_schedule=schedules.get("organisation")))
-        house.event_type(app.organisation_id, "a.b", retry_schedule=schedules.get("event_type"))
+        house.event_type(app.environment_id, "a.b", retry_schedule=schedules.get("event_type"))
         endpoint = house.endpoint(app, retry_schedule=schedules.get("endpoint"))
         self.gate(house, app, endpoint)
         house.send(app)
@@ -426,7 +426,7 @@ class TestWaiting:
     def gate(house: House, app: App, endpoint: UUID, lane: Lane = Lane.first) -> None:
         house.add(
             EndpointGate(
-                organisation_id=app.organisation_id,
+                environment_id=app.environment_id,
                 endpoint_id=endpoint,
                 lane=lane,
                 application_id=app.id,
@@ -527,7 +527,7 @@ class TestTenancy:
         endpoints = [house.endpoint(one) for one in apps]
         batch = [one.incoming(application="same", event_id="same") for one in apps]
         async with api_sessions.begin() as session:
-            await session.run_sync(enter_tenants, [one.organisation_id for one in apps])
+            await session.run_sync(enter_tenants, [one.environment_id for one in apps])
             results = await session.run_sync(accept, batch)
         assert results == [Accepted(one.message_id, 1) for one in batch]
         assert [owed(house, one.message_id) for one in batch] == [{endpoint} for endpoint in endpoints]
@@ -536,14 +536,14 @@ class TestTenancy:
         self, house: House, api_sessions: async_sessionmaker[AsyncSession]
     ) -> None:
         mine, theirs = house.app(), house.app()
-        stranger = App(mine.organisation_id, theirs.id)
+        stranger = App(mine.environment_id, theirs.id)
         async with api_sessions.begin() as session:
-            await session.run_sync(enter_tenants, [mine.organisation_id])
+            await session.run_sync(enter_tenants, [mine.environment_id])
             results = await session.run_sync(accept, [one.incoming() for one in (mine, theirs, stranger)])
-            seen = set(await session.scalars(select(Application.organisation_id)))
+            seen = set(await session.scalars(select(Application.environment_id)))
         assert [isinstance(one, Accepted) for one in results] == [True, False, False]
         assert {problem(one).kind for one in results[1:]} == {Kind.not_found}
-        assert seen == {mine.organisation_id}
+        assert seen == {mine.environment_id}
 
     async def test_nothing_is_seen_after_the_transaction(
         self, house: House, api_sessions: async_sessionmaker[AsyncSession]
@@ -551,9 +551,9 @@ class TestTenancy:
         app = house.app()
         async with api_sessions() as session:
             async with session.begin():
-                await session.run_sync(enter_tenants, [app.organisation_id])
+                await session.run_sync(enter_tenants, [app.environment_id])
                 await session.run_sync(accept, [app.incoming()])
             async with session.begin():
                 assert list(await session.scalars(select(Message.id))) == []
-                await session.run_sync(enter_tenants, [app.organisation_id])
+                await session.run_sync(enter_tenants, [app.environment_id])
                 assert len(list(await session.scalars(select(Message.id)))) == 1

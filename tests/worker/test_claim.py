@@ -113,9 +113,9 @@ class TestTaking:
         broken, well = house.endpoint(app), house.endpoint(app)
         with house.sessions.begin() as db:
             db.execute(
-                table_of(house.secret(app.organisation_id, broken).__class__).delete().filter_by(endpoint_id=broken)
+                table_of(house.secret(app.environment_id, broken).__class__).delete().filter_by(endpoint_id=broken)
             )
-        other = house.secret(app.organisation_id, well)
+        other = house.secret(app.environment_id, well)
         other.endpoint_id = broken
         house.add(other)
         house.send(app)
@@ -185,7 +185,7 @@ class TestCap:
         while jobs:
             served += messages(jobs)
             house.finish(*jobs)
-            jobs = house.claim(endpoints=[(app.organisation_id, endpoint)]).jobs
+            jobs = house.claim(endpoints=[(app.environment_id, endpoint)]).jobs
             assert len(jobs) <= 8
         assert served == sent
         assert house.gates() == []
@@ -196,8 +196,8 @@ class TestCap:
         house.send(app, 20)
         jobs = house.claim().jobs
         house.finish(*jobs[:3])
-        assert len(house.claim(endpoints=[(app.organisation_id, endpoint)]).jobs) == 3
-        assert house.claim(endpoints=[(app.organisation_id, endpoint)]).jobs == []
+        assert len(house.claim(endpoints=[(app.environment_id, endpoint)]).jobs) == 3
+        assert house.claim(endpoints=[(app.environment_id, endpoint)]).jobs == []
 
     def test_leases_that_ran_out_make_room_too(self, house: House) -> None:
         app = house.app()
@@ -234,7 +234,7 @@ class TestCap:
         jobs = house.claim().jobs
         assert [job.key.trigger for job in jobs] == [Trigger.manual] * 8
         house.finish(*jobs)
-        left = house.claim(endpoints=[(app.organisation_id, endpoint)]).jobs
+        left = house.claim(endpoints=[(app.environment_id, endpoint)]).jobs
         assert Counter(job.key.trigger for job in left) == {Trigger.manual: 2, Trigger.scheduled: 2}
 
 
@@ -245,7 +245,7 @@ class TestRates:
         house.send(app, 10)
         assert len(house.claim().jobs) == 3
         house.open_gates()
-        assert house.claim(endpoints=[(app.organisation_id, endpoint)]).jobs == []
+        assert house.claim(endpoints=[(app.environment_id, endpoint)]).jobs == []
         (gate,) = house.gates()
         assert gate.next_at <= house.now(1)
         self.spend(house, 2)
@@ -293,7 +293,7 @@ class TestRates:
             taken = sum(len(claimed.jobs) for claimed in at_once(house, 2))
             assert taken <= 6
             house.open_gates()
-            asked = [(app.organisation_id, one) for one in (first, second)]
+            asked = [(app.environment_id, one) for one in (first, second)]
             assert taken + len(house.claim(endpoints=asked).jobs) == 6
 
     def test_a_claim_does_not_wait_for_one_that_uses_the_same_applications_rate(self, house: House) -> None:
@@ -307,7 +307,7 @@ class TestRates:
             other.execute(select(ApplicationRate).filter_by(application_id=app.id).with_for_update())
             other.execute(
                 claim_queries.set_owner_rates(),
-                transpose([(app.organisation_id, app.id, None)], "organisation_id", "application_id", "rate_tat"),
+                transpose([(app.environment_id, app.id, None)], "environment_id", "application_id", "rate_tat"),
             )
             assert house.claim().jobs == []
         house.open_gates()
@@ -332,7 +332,7 @@ class TestHealth:
         probes = [job for claimed in at_once(house, 3) for job in claimed.jobs]
         house.open_gates()
         assert len(probes) + len(house.claim().jobs) == 1
-        assert house.claim(endpoints=[(app.organisation_id, endpoint)]).jobs == []
+        assert house.claim(endpoints=[(app.environment_id, endpoint)]).jobs == []
 
     def test_when_the_probe_succeeds_the_others_go(self, house: House) -> None:
         app = house.app()
@@ -340,7 +340,7 @@ class TestHealth:
         house.make_unwell(app, endpoint, consecutive_failures=5, open_until=-1.0)
         house.send(app, 5)
         house.finish(house.claim_one())
-        assert len(house.claim(endpoints=[(app.organisation_id, endpoint)]).jobs) == 4
+        assert len(house.claim(endpoints=[(app.environment_id, endpoint)]).jobs) == 4
 
     def test_a_slow_down_is_waited_for(self, house: House) -> None:
         app = house.app()
@@ -369,7 +369,7 @@ class TestFairness:
             house.endpoint(app)
         house.send(app, 8)
         assert len(house.claim(share=10).jobs) == 10
-        assert len(house.claim(share=10, in_flight={app.organisation_id: 10}).jobs) == 0
+        assert len(house.claim(share=10, in_flight={app.environment_id: 10}).jobs) == 0
 
     def test_the_flood_of_one_leaves_the_others_event_claimable_in_the_same_cycle(self, house: House) -> None:
         flooding, other = house.app(), house.app()
@@ -377,7 +377,7 @@ class TestFairness:
         house.endpoint(other)
         self.flood(house, flooding, endpoint, 5000)
         (event,) = house.send(other)
-        claimed = house.claim(in_flight={flooding.organisation_id: 128})
+        claimed = house.claim(in_flight={flooding.environment_id: 128})
         assert messages(claimed.jobs) == [event]
         assert house.states()[DueState.held] == 5000
 
@@ -386,7 +386,7 @@ class TestFairness:
         """Owes messages since long, without a gate: as the workers find them after an outage."""
         numbers = func.generate_series(1, number).table_valued("number")
         constant = {
-            "organisation_id": app.organisation_id,
+            "environment_id": app.environment_id,
             "endpoint_id": endpoint,
             "application_id": app.id,
             "trigger": 0,
@@ -419,7 +419,7 @@ class TestFairness:
         house.finish(*house.claim().jobs)
         fresh = house.endpoint(app)
         house.send(app, 4, endpoint_id=fresh)
-        asked = [(app.organisation_id, one) for one in crowded]
+        asked = [(app.environment_id, one) for one in crowded]
         claimed = house.claim({Lane.first: 8}, endpoints=asked)
         assert by_endpoint(claimed.jobs)[fresh] == 4
         assert sum(by_endpoint(claimed.jobs)[one] for one in crowded) == 4
@@ -429,7 +429,7 @@ class TestFairness:
     def test_who_could_not_be_looked_at_for_want_of_room_is_asked_for_again(self, house: House) -> None:
         app = house.app()
         endpoint = house.endpoint(app)
-        asked = [(app.organisation_id, endpoint)]
+        asked = [(app.environment_id, endpoint)]
         assert house.claim({Lane.first: 0}, endpoints=asked).busy == set(asked)
         house.send(app, 20)
         house.change(DueDelivery, {"lane": Lane.retry})
@@ -443,7 +443,7 @@ class TestFairness:
         house.send(app, 12)
         house.finish(*house.claim().jobs)
         self.make_gates(house, app, 70)
-        claimed = Claimed(busy={(app.organisation_id, endpoint)}, more=True)
+        claimed = Claimed(busy={(app.environment_id, endpoint)}, more=True)
         while claimed.more and not claimed.jobs:
             claimed = house.claim(endpoints=list(claimed.busy))
         assert by_endpoint(claimed.jobs) == {endpoint: 4}
@@ -451,7 +451,7 @@ class TestFairness:
     @staticmethod
     def make_gates(house: House, app: App, number: int) -> list[UUID]:
         endpoints, since = house.endpoints(app, number), house.now(-3600)
-        owner = {"organisation_id": app.organisation_id, "application_id": app.id, "lane": 0}
+        owner = {"environment_id": app.environment_id, "application_id": app.id, "lane": 0}
         house.add(*(EndpointGate(endpoint_id=one, next_at=since, **owner) for one in endpoints))
         return endpoints
 
@@ -461,7 +461,7 @@ class TestFairness:
         house.send(app, 10)
         house.finish(*house.claim().jobs)
         house.send(app)
-        asked = [(app.organisation_id, endpoint)]
+        asked = [(app.environment_id, endpoint)]
         with house.sessions.begin() as other:
             other.execute(claim_queries.lock_endpoints(), transpose([(endpoint,)], "endpoint_id"))
             claimed = house.claim(endpoints=asked)
@@ -492,7 +492,7 @@ class TestLanes:
         replays = house.claim(share=40).jobs
         assert len(replays) == 20
         house.send(app, 1)
-        claimed = house.claim(share=40, in_flight={app.organisation_id: 20})
+        claimed = house.claim(share=40, in_flight={app.environment_id: 20})
         assert Counter(job.lane for job in claimed.jobs) == {Lane.first: 10}
 
     def test_behind_gates_fresh_events_go_before_retries_and_replays(self, house: House) -> None:
@@ -507,7 +507,7 @@ class TestLanes:
         house.claim()
         assert house.states() == {DueState.sending: 8, DueState.held: 60}
         house.finish(*in_flight)
-        claimed = house.claim(endpoints=[(app.organisation_id, endpoint)])
+        claimed = house.claim(endpoints=[(app.environment_id, endpoint)])
         assert Counter(job.lane for job in claimed.jobs) == {Lane.first: 8}
 
     def test_an_arrival_at_a_tight_rate_goes_to_the_fresh_event(self, house: House) -> None:
@@ -610,7 +610,7 @@ class TestGates:
         app = house.app()
         endpoint = house.endpoint(app)
         house.send(app, 16)
-        asked = [(app.organisation_id, endpoint)]
+        asked = [(app.environment_id, endpoint)]
         house.finish(*house.claim().jobs)
         house.finish(*house.claim(endpoints=asked).jobs)
         with house.sessions.begin() as ingest:
@@ -627,7 +627,7 @@ class TestGates:
     def test_no_delivery_is_left_behind_a_gate_that_was_removed(self, house: House) -> None:
         app = house.app()
         endpoint = house.endpoint(app)
-        asked = [(app.organisation_id, endpoint)]
+        asked = [(app.environment_id, endpoint)]
         done = threading.Event()
 
         def ingest() -> None:

@@ -83,7 +83,7 @@ class TestCommitting:
             assert await committer.accept(app.incoming(once=key)) == Replayed(202, b"first")
 
     async def test_what_is_refused_fails_its_own_request(self, api_engine: AsyncEngine, app: App) -> None:
-        nowhere = App(app.organisation_id, new_id())
+        nowhere = App(app.environment_id, new_id())
         async with running(api_engine) as committer:
             results = await outcomes(*(committer.accept(one.incoming()) for one in (app, nowhere, app)))
         assert isinstance(results[1], Problem)
@@ -175,7 +175,7 @@ class TestOutage:
     @staticmethod
     def taking(app: App, once: Once) -> Any:  # noqa: ANN401 a statement
         values = {
-            "organisation_id": app.organisation_id,
+            "environment_id": app.environment_id,
             "key": once.key,
             "body_digest": b"",
             "status": 1,

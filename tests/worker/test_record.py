@@ -136,7 +136,7 @@ class TestOutcome:
         self, house: House, schedules: Mapping[str, list[int]], expected: int
     ) -> None:
         app = house.app(house.organisation(retry_schedule=schedules.get("organisation")))
-        house.event_type(app.organisation_id, "a.b", retry_schedule=schedules.get("event_type"))
+        house.event_type(app.environment_id, "a.b", retry_schedule=schedules.get("event_type"))
         house.endpoint(app, retry_schedule=schedules.get("endpoint"))
         house.send(app)
         house.finish(house.claim_one(), status=500)
@@ -303,7 +303,7 @@ class TestReplay:
         job = house.claim_one()
         house.add(
             Delivery(
-                organisation_id=app.organisation_id,
+                environment_id=app.environment_id,
                 endpoint_id=endpoint,
                 message_id=job.key.message_id,
                 application_id=app.id,
@@ -327,7 +327,7 @@ class TestHealth:
 
     @staticmethod
     def pairs(house: House, app: App) -> list[tuple[UUID, UUID]]:
-        return [(app.organisation_id, one.id) for one in house.rows(Endpoint, application_id=app.id)]
+        return [(app.environment_id, one.id) for one in house.rows(Endpoint, application_id=app.id)]
 
     def test_five_failures_in_a_row_open_the_breaker(self, house: House, app: App, endpoint: UUID) -> None:
         self.fail(house, app, 4)
@@ -438,7 +438,7 @@ class TestTelling:
     @pytest.fixture
     def listener(self, house: House, app: App) -> App:
         """The application through which the organisation is told, with one endpoint."""
-        hidden = house.app(app.organisation_id, kind=ApplicationKind.operational)
+        hidden = house.app(app.environment_id, kind=ApplicationKind.operational)
         house.endpoint(hidden)
         return hidden
 
@@ -448,7 +448,7 @@ class TestTelling:
         ids = [message.id for message in house.messages(listener)]
         with house.sessions() as db:
             rows = db.execute(
-                select(Payload.message_id, Payload.body).filter_by(organisation_id=listener.organisation_id)
+                select(Payload.message_id, Payload.body).filter_by(environment_id=listener.environment_id)
             )
             bodies = {message_id: json.loads(body) for message_id, body in rows}
         return [bodies[one] for one in ids]
@@ -521,7 +521,7 @@ class TestTelling:
 
     def test_who_has_no_operational_endpoint_is_told_nothing(self, house: House, app: App) -> None:
         self.attempt(house, app, 7)
-        assert len(house.rows(Message, organisation_id=app.organisation_id)) == 1
+        assert len(house.rows(Message, environment_id=app.environment_id)) == 1
 
 
 class TestPartitions:
@@ -531,7 +531,7 @@ class TestPartitions:
         assert f"attempts_p{distant:%Y%m%d}" not in house.partitions("attempts")
         house.finish(house.claim_one(), attempt_id=house.id_on(distant))
         assert f"attempts_p{distant:%Y%m%d}" in house.partitions("attempts")
-        assert len(house.rows(Attempt, organisation_id=app.organisation_id)) == 1
+        assert len(house.rows(Attempt, environment_id=app.environment_id)) == 1
 
 
 def test_a_batch_asks_as_much_for_thirty_as_for_two(house: House) -> None:

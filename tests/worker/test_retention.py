@@ -66,7 +66,7 @@ def id_on(day: date) -> UUID:
 
 def message(day: date) -> Message:
     return Message(
-        organisation_id=ORGANISATION,
+        environment_id=ORGANISATION,
         id=id_on(day),
         application_id=uuid4(),
         event_type="a",
@@ -78,7 +78,7 @@ def message(day: date) -> Message:
 
 def due(message_id: UUID, expires_on: date) -> DueDelivery:
     return DueDelivery(
-        organisation_id=ORGANISATION,
+        environment_id=ORGANISATION,
         endpoint_id=uuid4(),
         message_id=message_id,
         trigger=0,
@@ -95,7 +95,7 @@ def due(message_id: UUID, expires_on: date) -> DueDelivery:
 
 def payload(message_id: UUID, day: date, body: bytes = b"{}") -> Payload:
     return Payload(
-        organisation_id=ORGANISATION, message_id=message_id, expires_on=day, content_type="application/json", body=body
+        environment_id=ORGANISATION, message_id=message_id, expires_on=day, content_type="application/json", body=body
     )
 
 
@@ -116,7 +116,7 @@ def test_what_is_older_than_ninety_days_goes(sessions: sessionmaker[Session], to
     old, last = today - 91 * DAY, today - 90 * DAY
     make(sessions, days=(old, last))
     finished = Delivery(
-        organisation_id=ORGANISATION,
+        environment_id=ORGANISATION,
         endpoint_id=uuid4(),
         message_id=id_on(old),
         application_id=uuid4(),
@@ -131,7 +131,7 @@ def test_what_is_older_than_ninety_days_goes(sessions: sessionmaker[Session], to
         assert name(parent, old) not in partitions(sessions, parent)
         assert name(parent, last) in partitions(sessions, parent)
     with sessions() as db:
-        assert db.scalars(select(Message.id).filter_by(organisation_id=ORGANISATION)).all() == [id_on(last)]
+        assert db.scalars(select(Message.id).filter_by(environment_id=ORGANISATION)).all() == [id_on(last)]
 
 
 def test_a_message_that_is_still_owed_keeps_its_day(sessions: sessionmaker[Session], today: date) -> None:
@@ -163,7 +163,7 @@ def test_payloads_that_are_still_needed_move_on(
     assert report.moved == 10
     assert f"payloads {past}" in report.dropped
     with sessions() as db:
-        left = db.scalars(select(Payload).filter_by(organisation_id=ORGANISATION)).all()
+        left = db.scalars(select(Payload).filter_by(environment_id=ORGANISATION)).all()
         assert {(one.message_id, one.body) for one in left} == {(one, str(one).encode()) for one in needed}
         days = {one.expires_on for one in left}
         assert days == set(db.scalars(select(DueDelivery.expires_on)))
@@ -216,21 +216,21 @@ def test_old_keys_and_acts_are_purged_in_small_batches(
         return [
             *(
                 IdempotencyKey(
-                    organisation_id=ORGANISATION, key=os.urandom(32), body_digest=b"", status=200, response=b"",
+                    environment_id=ORGANISATION, key=os.urandom(32), body_digest=b"", status=200, response=b"",
                     created_at=made,
                 )
                 for _ in range(number)
             ),
             *(
                 MessageEventId(
-                    organisation_id=ORGANISATION, application_id=uuid4(), event_id="e", message_id=uuid4(),
+                    environment_id=ORGANISATION, application_id=uuid4(), event_id="e", message_id=uuid4(),
                     created_at=made,
                 )
                 for _ in range(number)
             ),
             *(
                 DeliveryAction(
-                    organisation_id=ORGANISATION, id=uuid4(), endpoint_id=uuid4(), message_id=uuid4(), kind="cancel",
+                    environment_id=ORGANISATION, id=uuid4(), endpoint_id=uuid4(), message_id=uuid4(), kind="cancel",
                     reason="r", created_at=made,
                 )
                 for _ in range(number)

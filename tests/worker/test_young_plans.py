@@ -26,7 +26,7 @@ STATEMENTS = [
 
 
 FILL = text(
-    "INSERT INTO due_deliveries (organisation_id, endpoint_id, message_id, trigger, application_id, lane, state,"
+    "INSERT INTO due_deliveries (environment_id, endpoint_id, message_id, trigger, application_id, lane, state,"
     " due_at, attempt, failures, expires_on, event_type)"
     " SELECT gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), 0, gen_random_uuid(), 0, 0,"
     " now(), 0, 0, current_date, 'a' FROM generate_series(1, 2000)"

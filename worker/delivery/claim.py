@@ -120,13 +120,13 @@ class Claimer:
         closed = {pair for pair in ours if pair[1] not in facts}
         self._close(turn.db, closed, looked)
         excess = self._grant(turn, rows, looked, facts) if facts else []
-        ended = [row for row in rows if (row.organisation_id, row.endpoint_id) in closed]
+        ended = [row for row in rows if (row.environment_id, row.endpoint_id) in closed]
         turn.depth = _next_depth(turn, rows, (*excess, *ended))
 
     def _close(self, db: Session, endpoints: Collection[EndpointKey], looked: Iterable[Any]) -> None:
         """Ends what is owed to endpoints that were disabled or deleted after it was owed, and their gates."""
-        for organisation_id, endpoint_id in endpoints:
-            operations.cancel(db, organisation_id, endpoint_id=endpoint_id, reason="endpoint closed")
+        for environment_id, endpoint_id in endpoints:
+            operations.cancel(db, environment_id, endpoint_id=endpoint_id, reason="endpoint closed")
         gates.remove(db, [gate for gate in map(gate_of, looked) if gate[:2] in endpoints])
 
     def _grant(
@@ -194,8 +194,8 @@ class Claimer:
         destinations = self._destinations.find(turn.db, {row.endpoint_id: facts[row.endpoint_id] for row in rows})
         taken = time.monotonic()
         gone = [row for row in rows if row.message_id not in payloads]
-        for organisation_id, message_id in {(row.organisation_id, row.message_id) for row in gone}:
-            operations.cancel(turn.db, organisation_id, message_id=message_id, reason="payload gone")
+        for environment_id, message_id in {(row.environment_id, row.message_id) for row in gone}:
+            operations.cancel(turn.db, environment_id, message_id=message_id, reason="payload gone")
         return [
             _job(row, destinations[row.endpoint_id], payloads[row.message_id], facts[row.endpoint_id], taken)
             for row in rows
@@ -219,9 +219,9 @@ def _next_depth(turn: _Turn, rows: Iterable[Any], moved: Iterable[Any]) -> dict[
 
 def _lock(turn: _Turn, rows: Iterable[Any], looked: Iterable[Any]) -> list[EndpointKey]:
     """The endpoints of due rows and gates, without those that another claim counts at this moment."""
-    owners = {row.endpoint_id: row.organisation_id for row in rows}
+    owners = {row.endpoint_id: row.environment_id for row in rows}
     ours = {row.endpoint_id for row in rows if row.is_ours}
-    behind = {one.endpoint_id: one.organisation_id for one in looked if one.endpoint_id not in owners}
+    behind = {one.endpoint_id: one.environment_id for one in looked if one.endpoint_id not in owners}
     if behind:
         parameters = transpose([(one,) for one in sorted(behind)], "endpoint_id")
         ours.update(turn.db.scalars(queries.lock_endpoints(), parameters))
@@ -247,10 +247,10 @@ def _admission(turn: _Turn, facts: Mapping[UUID, Any], cap: int) -> Admission[UU
 
 def _owners(db: Session, facts: Mapping[UUID, Any]) -> dict[UUID, datetime | None]:
     """The rates of the applications that have one, locked; one that another claim uses is absent."""
-    limited = sorted({(row.organisation_id, row.application_id) for row in facts.values() if row.owner_rate})
+    limited = sorted({(row.environment_id, row.application_id) for row in facts.values() if row.owner_rate})
     if not limited:
         return {}
-    parameters = transpose(limited, "organisation_id", "application_id")
+    parameters = transpose(limited, "environment_id", "application_id")
     db.execute(queries.make_owner_rates(), parameters)
     return {row.application_id: row.rate_tat for row in db.execute(queries.lock_owners(), parameters)}
 
@@ -258,7 +258,7 @@ def _owners(db: Session, facts: Mapping[UUID, Any]) -> dict[UUID, datetime | Non
 def _known(row: Any, owners: Mapping[UUID, datetime | None]) -> Facts[UUID]:  # noqa: ANN401 a row of queries.facts
     is_locked = row.owner_rate is None or row.application_id in owners
     return Facts(
-        tenant=row.organisation_id,
+        tenant=row.environment_id,
         owner=row.application_id,
         in_flight=row.in_flight,
         health=_health(row) if is_locked else Health(slow_until=row.now + RECHECK),
@@ -307,17 +307,17 @@ def _remove_emptied(db: Session, emptied: Mapping[Gate, UUID], now: datetime) ->
 
 
 def _store_rates(db: Session, admission: Admission[UUID], facts: Mapping[UUID, Any]) -> None:
-    tenants = {row.application_id: row.organisation_id for row in facts.values()}
+    tenants = {row.application_id: row.environment_id for row in facts.values()}
     if admission.tats:
-        rows = [(facts[one].organisation_id, one, tat) for one, tat in admission.tats.items()]
+        rows = [(facts[one].environment_id, one, tat) for one, tat in admission.tats.items()]
         db.execute(queries.set_rates(), transpose(rows, *queries.ENDPOINT_KEY, "rate_tat"))
     if admission.owner_tats:
         rows = [(tenants[one], one, tat) for one, tat in admission.owner_tats.items()]
-        db.execute(queries.set_owner_rates(), transpose(rows, "organisation_id", "application_id", "rate_tat"))
+        db.execute(queries.set_owner_rates(), transpose(rows, "environment_id", "application_id", "rate_tat"))
 
 
 def _key(row: Any) -> DueKey:  # noqa: ANN401 a due row
-    return DueKey(row.organisation_id, row.endpoint_id, row.message_id, row.trigger)
+    return DueKey(row.environment_id, row.endpoint_id, row.message_id, row.trigger)
 
 
 def _job(row: Any, destination: Destination, payload: Any, facts: Any, taken: float) -> Job:  # noqa: ANN401 rows

@@ -30,7 +30,7 @@ class Destinations:
         """How to send to these endpoints; `wanted` are rows of queries.facts, which bear their revisions."""
         known = self._known
         missing = [
-            (row.organisation_id, one)
+            (row.environment_id, one)
             for one, row in wanted.items()
             if one not in known or known[one].revision != row.revision
         ]
@@ -58,7 +58,7 @@ class Destinations:
             return Destination(row.revision, row.url, (), (), row.header_style, None, None, fault=str(error))
 
     def _open(self, row: Any, secrets: Sequence[Any]) -> Destination:  # noqa: ANN401 as above
-        owner = (row.organisation_id, row.id)
+        owner = (row.environment_id, row.id)
         keys = [(parse_secret(open_secret(self._ring, *owner, one.secret)), one.expires_at) for one in secrets]
         return Destination(
             revision=row.revision,

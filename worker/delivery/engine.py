@@ -220,7 +220,7 @@ class Engine:
             int(lane): max(0, int(self._limits.in_flight * part) - lanes[int(lane)])
             for lane, part in LANES_IN_FLIGHT.items()
         }
-        tenants = Counter(job.key.organisation_id for job in flying)
+        tenants = Counter(job.key.environment_id for job in flying)
         return Demand(room, self._limits.in_flight // 2, tenants, pokes)
 
     def _fly(self, claimed: Claimed) -> None:

@@ -19,14 +19,14 @@ AT_ONCE = 64
 class Gate(NamedTuple):
     """The key of a gate."""
 
-    organisation_id: UUID
+    environment_id: UUID
     endpoint_id: UUID
     lane: int
 
 
 def gate_of(row: Any) -> Gate:  # noqa: ANN401 a row of a gate, or of a delivery behind it
     """The gate that a row is of, or waits behind."""
-    return Gate(row.organisation_id, row.endpoint_id, row.lane)
+    return Gate(row.environment_id, row.endpoint_id, row.lane)
 
 
 def to_look_at(db: Session, lanes: Sequence[int], asked: Collection[EndpointKey]) -> Sequence[Any]:

@@ -16,7 +16,7 @@ EndpointKey = tuple[UUID, UUID]
 class DueKey(NamedTuple):
     """The key of a row of due_deliveries."""
 
-    organisation_id: UUID
+    environment_id: UUID
     endpoint_id: UUID
     message_id: UUID
     trigger: int

@@ -74,15 +74,15 @@ def _decide(db: Session, results: Sequence[Sent], now: datetime) -> list[Decisio
 
 
 def _kind(one: Sent) -> tuple[UUID, str]:
-    return one.job.key.organisation_id, one.job.event_type
+    return one.job.key.environment_id, one.job.event_type
 
 
 def _schedules(db: Session, failed: Sequence[Sent]) -> Mapping[tuple[UUID, str], Any]:
     kinds = sorted({_kind(one) for one in failed})
     if not kinds:
         return {}
-    rows = db.execute(queries.schedules(), transpose(kinds, "organisation_id", "event_type"))
-    return {(row.organisation_id, row.event_type): row for row in rows}
+    rows = db.execute(queries.schedules(), transpose(kinds, "environment_id", "event_type"))
+    return {(row.environment_id, row.event_type): row for row in rows}
 
 
 def _delay(one: Sent, schedules: Any, now: datetime) -> float | None:  # noqa: ANN401 a row of queries.schedules
@@ -124,7 +124,7 @@ def _row(place: int, one: Decision) -> tuple[Any, ...]:
     success = sent.verdict.success
     return (
         place,
-        job.key.organisation_id,
+        job.key.environment_id,
         sent.attempt_id,
         job.application_id,
         job.key.endpoint_id,
@@ -158,7 +158,7 @@ def _lock_health(db: Session, keys: Sequence[EndpointKey]) -> dict[EndpointKey, 
     db.execute(queries.make_health(), parameters)
     rows = db.execute(queries.health(), parameters)
     return {
-        (row.organisation_id, row.endpoint_id): Health(**{name: getattr(row, name) for name in claim_queries.HEALTH})
+        (row.environment_id, row.endpoint_id): Health(**{name: getattr(row, name) for name in claim_queries.HEALTH})
         for row in rows
     }
 
@@ -201,11 +201,11 @@ def _disable(
         queries.disable_endpoints(), transpose(sorted(rows), *claim_queries.ENDPOINT_KEY, "reason")
     ).all()
     for row in disabled:
-        operations.cancel(db, row.organisation_id, endpoint_id=row.id, reason="endpoint disabled")
+        operations.cancel(db, row.environment_id, endpoint_id=row.id, reason="endpoint disabled")
     since = {key[1]: health.fail_since or now for key, health in learnt.items()}
     told = {key[1] for key, group in touched.items() if not group[0].job.is_operational}
     return [
-        Disabled(row.organisation_id, row.application_id, row.id, row.uid, since[row.id])
+        Disabled(row.environment_id, row.application_id, row.id, row.uid, since[row.id])
         for row in disabled
         if row.id in told
     ]

@@ -19,7 +19,7 @@ from worker.delivery.job import Sent
 class Disabled:
     """An endpoint that was disabled because it failed, since `since`, or said that it is gone."""
 
-    organisation_id: UUID
+    environment_id: UUID
     application_id: UUID
     endpoint_id: UUID
     uid: str | None
@@ -41,17 +41,17 @@ def tell(db: Session, changes: Sequence[tuple[str | None, Sent]], disabled: Sequ
 
 
 def _uids(db: Session, told: Sequence[tuple[str, Sent]], disabled: Sequence[Disabled]) -> Mapping[UUID, str]:
-    keys = {(sent.job.key.organisation_id, sent.job.application_id) for _, sent in told}
-    keys |= {(one.organisation_id, one.application_id) for one in disabled}
-    rows = db.execute(queries.application_uids(), transpose(sorted(keys), "organisation_id", "id"))
+    keys = {(sent.job.key.environment_id, sent.job.application_id) for _, sent in told}
+    keys |= {(one.environment_id, one.application_id) for one in disabled}
+    rows = db.execute(queries.application_uids(), transpose(sorted(keys), "environment_id", "id"))
     return {row.id: row.uid for row in rows}
 
 
 def _event_ids(db: Session, told: Sequence[tuple[str, Sent]]) -> Mapping[UUID, str]:
-    keys = sorted({(sent.job.key.organisation_id, sent.job.key.message_id) for _, sent in told})
+    keys = sorted({(sent.job.key.environment_id, sent.job.key.message_id) for _, sent in told})
     if not keys:
         return {}
-    rows = db.execute(queries.event_ids(), transpose(keys, "organisation_id", "id"))
+    rows = db.execute(queries.event_ids(), transpose(keys, "environment_id", "id"))
     return {row.id: row.event_id for row in rows}
 
 
@@ -69,7 +69,7 @@ def _attempt_event(kind: str, sent: Sent, uids: Mapping[UUID, str], event_ids: M
             "timestamp": sent.started_at.isoformat(),
         },
     }
-    return Event(job.key.organisation_id, f"message.attempt.{kind}", data)
+    return Event(job.key.environment_id, f"message.attempt.{kind}", data)
 
 
 def _disabled_event(one: Disabled, uids: Mapping[UUID, str]) -> Event:
@@ -80,4 +80,4 @@ def _disabled_event(one: Disabled, uids: Mapping[UUID, str]) -> Event:
         "endpointUid": one.uid,
         "failSince": one.since.isoformat(),
     }
-    return Event(one.organisation_id, "endpoint.disabled", data)
+    return Event(one.environment_id, "endpoint.disabled", data)

@@ -30,21 +30,21 @@ BATCH = 128
 _RETENTION = timedelta(days=90)
 _ENTER = "SELECT set_config('app.organisations', $1, true)"
 _KEYS = """
-INSERT INTO idempotency_keys (organisation_id, key, body_digest, status, response)
+INSERT INTO idempotency_keys (environment_id, key, body_digest, status, response)
 SELECT * FROM unnest($1::uuid[], $2::bytea[], $3::bytea[], $4::smallint[], $5::bytea[])
 ON CONFLICT DO NOTHING RETURNING key
 """
 _MESSAGES = """
-INSERT INTO messages (organisation_id, id, application_id, event_type, created_at, payload_expires_at, fan_out)
+INSERT INTO messages (environment_id, id, application_id, event_type, created_at, payload_expires_at, fan_out)
 SELECT o, i, a, t, c, e, ARRAY[p] FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::timestamptz[],
     $6::timestamptz[], $7::uuid[]) AS given(o, i, a, t, c, e, p)
 """
 _PAYLOADS = """
-INSERT INTO payloads (organisation_id, message_id, expires_on, content_type, body)
+INSERT INTO payloads (environment_id, message_id, expires_on, content_type, body)
 SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::date[], $4::text[], $5::bytea[])
 """
 _DUE = """
-INSERT INTO due_deliveries (organisation_id, endpoint_id, message_id, trigger, application_id, lane, state, due_at,
+INSERT INTO due_deliveries (environment_id, endpoint_id, message_id, trigger, application_id, lane, state, due_at,
     attempt, failures, expires_on, event_type)
 SELECT o, p, i, 0, a, 0, 0, now(), 0, 0, e, t
 FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::date[], $6::text[]) AS given(o, p, i, a, e, t)
@@ -95,7 +95,7 @@ class Committer:
     async def _store(self, posts: Sequence[Post]) -> None:
         fetch = self._connection.fetch
         tenants = [post.tenant for post in posts]
-        organisations = [one.organisation_id for one in tenants]
+        organisations = [one.environment_id for one in tenants]
         messages = [post.message_id for post in posts]
         applications = [one.application_id for one in tenants]
         endpoints = [one.endpoint_id for one in tenants]

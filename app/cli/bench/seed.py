@@ -17,7 +17,7 @@ _RETENTION = timedelta(days=90)
 _CHUNK = 1000
 _NULL = "\\N"
 _MESSAGES = (
-    "organisation_id",
+    "environment_id",
     "id",
     "application_id",
     "event_type",
@@ -25,9 +25,9 @@ _MESSAGES = (
     "payload_expires_at",
     "fan_out",
 )
-_PAYLOADS = ("organisation_id", "message_id", "expires_on", "content_type", "body")
+_PAYLOADS = ("environment_id", "message_id", "expires_on", "content_type", "body")
 _DUE = (
-    "organisation_id",
+    "environment_id",
     "endpoint_id",
     "message_id",
     "trigger",
@@ -41,7 +41,7 @@ _DUE = (
     "event_type",
 )
 _DELIVERIES = (
-    "organisation_id",
+    "environment_id",
     "endpoint_id",
     "message_id",
     "application_id",
@@ -50,7 +50,7 @@ _DELIVERIES = (
     "finished_at",
 )
 _ATTEMPTS = (
-    "organisation_id",
+    "environment_id",
     "id",
     "application_id",
     "endpoint_id",
@@ -122,32 +122,32 @@ def _past_id(moment: datetime) -> str:
 
 def _message(one: Stored) -> str:
     tenant, message_id, moment = one
-    owner = f"{tenant.organisation_id}\t{message_id}\t{tenant.application_id}"
+    owner = f"{tenant.environment_id}\t{message_id}\t{tenant.application_id}"
     return f"{owner}\t{EVENT_TYPE}\t{moment}\t{moment + _RETENTION}\t{{{tenant.endpoint_id}}}\n"
 
 
 def _payload(one: Stored) -> str:
     tenant, message_id, moment = one
     expires_on = (moment + _RETENTION).date()
-    return f"{tenant.organisation_id}\t{message_id}\t{expires_on}\tapplication/json\t{_BODY}\n"
+    return f"{tenant.environment_id}\t{message_id}\t{expires_on}\tapplication/json\t{_BODY}\n"
 
 
 def _due(one: Stored) -> str:
     tenant, message_id, moment = one
-    key = f"{tenant.organisation_id}\t{tenant.endpoint_id}\t{message_id}\t0"
+    key = f"{tenant.environment_id}\t{tenant.endpoint_id}\t{message_id}\t0"
     expires_on = (moment + _RETENTION).date()
     return f"{key}\t{tenant.application_id}\t0\t0\t{moment}\t0\t0\t{expires_on}\t{EVENT_TYPE}\n"
 
 
 def _delivery(one: Stored) -> str:
     tenant, message_id, moment = one
-    key = f"{tenant.organisation_id}\t{tenant.endpoint_id}\t{message_id}"
+    key = f"{tenant.environment_id}\t{tenant.endpoint_id}\t{message_id}"
     return f"{key}\t{tenant.application_id}\t0\t1\t{moment}\n"
 
 
 def _attempt(one: Stored) -> str:
     tenant, message_id, moment = one
-    key = f"{tenant.organisation_id}\t{_past_id(moment)}\t{tenant.application_id}\t{tenant.endpoint_id}"
+    key = f"{tenant.environment_id}\t{_past_id(moment)}\t{tenant.application_id}\t{tenant.endpoint_id}"
     return f"{key}\t{message_id}\t{EVENT_TYPE}\t0\t1\t0\t204\t\\\\x\t3\thttp://localhost/\t{moment}\n"
 
 

@@ -26,7 +26,7 @@ DATABASE_VARIABLE, TENANTS_VARIABLE = "BENCH_DATABASE_URL", "BENCH_TENANTS_FILE"
 class Tenant:
     """An application of the bench with its one endpoint, and the key of its organisation."""
 
-    organisation_id: UUID
+    environment_id: UUID
     application_id: UUID
     endpoint_id: UUID
     key: str
@@ -49,12 +49,13 @@ def make_tenants(migrator_url: str, ring: KeyRing, receiver_url: str) -> list[Te
 
 def _make_organisation(db: Session, ring: KeyRing, url: str) -> Iterator[Tenant]:
     organisation_id = organisations.create_organisation(db, "Bench")
-    key = organisations.create_key(db, organisation_id, "bench", "test")
+    key, text = organisations.create_key(db, organisation_id, organisations.NewKey("bench", "test"))
+    environment_id = key.environment_id
     for number in range(APPLICATIONS_EACH):
-        application = applications.add(db, organisation_id, {"name": f"Bench {number}", "metadata_": {}})
+        application = applications.add(db, environment_id, {"name": f"Bench {number}", "metadata_": {}})
         assert application is not None
         endpoint = endpoints.create(db, ring, application, endpoints.NewEndpoint({"url": f"{url}/{number}"}))
-        yield Tenant(organisation_id, application.id, endpoint.id, key)
+        yield Tenant(environment_id, application.id, endpoint.id, text)
 
 
 def write_tenants(path: Path, tenants: Sequence[Tenant]) -> None:
@@ -68,5 +69,5 @@ def read_tenants(path: Path) -> list[Tenant]:
     return [_read(**one) for one in json.loads(path.read_text())]
 
 
-def _read(organisation_id: str, application_id: str, endpoint_id: str, key: str) -> Tenant:
-    return Tenant(UUID(organisation_id), UUID(application_id), UUID(endpoint_id), key)
+def _read(environment_id: str, application_id: str, endpoint_id: str, key: str) -> Tenant:
+    return Tenant(UUID(environment_id), UUID(application_id), UUID(endpoint_id), key)

@@ -16,26 +16,26 @@ from app.models import Application
 DELETED = "application deleted"
 
 
-def add(db: Session, organisation_id: UUID, values: queries.Values) -> Application | None:
+def add(db: Session, environment_id: UUID, values: queries.Values) -> Application | None:
     """Adds an application; None when another one has its uid."""
-    return _row(db, queries.add(organisation_id, new_id(), values))
+    return _row(db, queries.add(environment_id, new_id(), values))
 
 
-def add_or_find(db: Session, organisation_id: UUID, values: queries.Values) -> tuple[Application, bool]:
+def add_or_find(db: Session, environment_id: UUID, values: queries.Values) -> tuple[Application, bool]:
     """The application, and whether it is new; Problem `conflict` when the one that has its uid is being deleted."""
-    added = add(db, organisation_id, values)
+    added = add(db, environment_id, values)
     if added is not None:
         return added, True
-    found = db.scalars(queries.by_uid(organisation_id, values["uid"])).one_or_none()
+    found = db.scalars(queries.by_uid(environment_id, values["uid"])).one_or_none()
     if found is None:
         raise uid_taken()
     return found, False
 
 
-def change(db: Session, organisation_id: UUID, application_id: UUID, values: queries.Values) -> Application:
+def change(db: Session, environment_id: UUID, application_id: UUID, values: queries.Values) -> Application:
     """Changes an application. Raises Problem `conflict` when the uid is taken, `not_found` when it was just deleted."""
     try:
-        changed = _row(db, queries.change(organisation_id, application_id, values))
+        changed = _row(db, queries.change(environment_id, application_id, values))
     except IntegrityError as error:
         if queries.UID_IS_TAKEN in str(error.orig):
             raise uid_taken() from None
@@ -45,13 +45,13 @@ def change(db: Session, organisation_id: UUID, application_id: UUID, values: que
     return changed
 
 
-def remove(db: Session, organisation_id: UUID, application_id: UUID) -> None:
+def remove(db: Session, environment_id: UUID, application_id: UUID) -> None:
     """Deletes an application with its endpoints, and cancels what they are owed. Raises Problem `not_found`."""
-    if db.execute(queries.remove(organisation_id, application_id)).first() is None:
+    if db.execute(queries.remove(environment_id, application_id)).first() is None:
         raise not_found("Application")
-    db.execute(queries.close_endpoints(organisation_id, application_id))
-    db.execute(queries.drop_secrets(organisation_id, application_id))
-    deliveries.cancel(db, organisation_id, application_id=application_id, reason=DELETED)
+    db.execute(queries.close_endpoints(environment_id, application_id))
+    db.execute(queries.drop_secrets(environment_id, application_id))
+    deliveries.cancel(db, environment_id, application_id=application_id, reason=DELETED)
 
 
 def uid_taken() -> Exception:

@@ -13,35 +13,35 @@ UID_IS_TAKEN = "uq_applications_uid"
 Values = Mapping[str, Any]
 
 
-def live(organisation_id: UUID) -> Select[Application]:
+def live(environment_id: UUID) -> Select[Application]:
     """The applications that are not deleted, in no order."""
     return select(Application).where(
-        Application.organisation_id == organisation_id,
+        Application.environment_id == environment_id,
         Application.kind == ApplicationKind.tenant,
         Application.deleted_at.is_(None),
     )
 
 
-def by_uid(organisation_id: UUID, uid: str) -> Select[Application]:
+def by_uid(environment_id: UUID, uid: str) -> Select[Application]:
     """The application of this uid."""
-    return live(organisation_id).where(Application.uid == uid)
+    return live(environment_id).where(Application.uid == uid)
 
 
-def add(organisation_id: UUID, application_id: UUID, values: Values) -> Insert:
+def add(environment_id: UUID, application_id: UUID, values: Values) -> Insert:
     """Adds an application, which comes back; nothing does when its uid is taken."""
     return (
         insert(Application)
-        .values(organisation_id=organisation_id, id=application_id, **values)
-        .on_conflict_do_nothing(index_elements=["organisation_id", "uid"], index_where=Application.deleted_at.is_(None))
+        .values(environment_id=environment_id, id=application_id, **values)
+        .on_conflict_do_nothing(index_elements=["environment_id", "uid"], index_where=Application.deleted_at.is_(None))
     )
 
 
-def change(organisation_id: UUID, application_id: UUID, values: Values) -> Update:
+def change(environment_id: UUID, application_id: UUID, values: Values) -> Update:
     """Changes an application that is not deleted."""
     return (
         update(Application)
         .where(
-            Application.organisation_id == organisation_id,
+            Application.environment_id == environment_id,
             Application.id == application_id,
             Application.deleted_at.is_(None),
         )
@@ -49,17 +49,17 @@ def change(organisation_id: UUID, application_id: UUID, values: Values) -> Updat
     )
 
 
-def remove(organisation_id: UUID, application_id: UUID) -> Update:
+def remove(environment_id: UUID, application_id: UUID) -> Update:
     """Marks an application as deleted, which frees its uid; its id comes back."""
-    return change(organisation_id, application_id, {"deleted_at": func.now()}).returning(Application.id)
+    return change(environment_id, application_id, {"deleted_at": func.now()}).returning(Application.id)
 
 
-def close_endpoints(organisation_id: UUID, application_id: UUID) -> Update:
+def close_endpoints(environment_id: UUID, application_id: UUID) -> Update:
     """Marks the endpoints as deleted, so that a message that is coming in meanwhile is not delivered either."""
     return (
         update(Endpoint)
         .where(
-            Endpoint.organisation_id == organisation_id,
+            Endpoint.environment_id == environment_id,
             Endpoint.application_id == application_id,
             Endpoint.deleted_at.is_(None),
         )
@@ -67,11 +67,11 @@ def close_endpoints(organisation_id: UUID, application_id: UUID) -> Update:
     )
 
 
-def drop_secrets(organisation_id: UUID, application_id: UUID) -> Delete:
+def drop_secrets(environment_id: UUID, application_id: UUID) -> Delete:
     """Forgets the signing keys of the endpoints."""
     endpoints = select(Endpoint.id).where(
-        Endpoint.organisation_id == organisation_id, Endpoint.application_id == application_id
+        Endpoint.environment_id == environment_id, Endpoint.application_id == application_id
     )
     return delete(EndpointSecret).where(
-        EndpointSecret.organisation_id == organisation_id, EndpointSecret.endpoint_id.in_(endpoints)
+        EndpointSecret.environment_id == environment_id, EndpointSecret.endpoint_id.in_(endpoints)
     )

@@ -4,9 +4,9 @@ from typing import Annotated, Any
 
 from fastapi import Query, Response
 
-from app.auth.dependencies import Db, OrganisationCaller
+from app.auth.dependencies import CanListApplications, CanWriteApplications, Db
 from app.auth.idempotency import Answer, OnceOnly
-from app.auth.resources import AppId, TargetApplication, seek_application
+from app.auth.resources import AppId, ReadableApplication, WritableApplication, seek_application
 from app.features.applications import queries, service
 from app.features.applications.schemas import ApplicationIn, ApplicationOut, ApplicationPatch
 from app.kit.openapi import problems
@@ -18,17 +18,17 @@ router = Router(tag="application", prefix="/app")
 
 
 @router.get("", response_model=Listing[ApplicationOut])
-async def list_(caller: OrganisationCaller, db: Db, page: PageQuery) -> dict[str, Any]:
+async def list_(caller: CanListApplications, db: Db, page: PageQuery) -> dict[str, Any]:
     """The organisation's applications, oldest first."""
-    organisation_id = caller.organisation_id
-    seal = Seal("applications", (organisation_id,))
-    return await paginate(db, queries.live(organisation_id), Application.id, page, seal=seal, shape=ApplicationOut.of)
+    environment_id = caller.environment_id
+    seal = Seal("applications", (environment_id,))
+    return await paginate(db, queries.live(environment_id), Application.id, page, seal=seal, shape=ApplicationOut.of)
 
 
 @router.post("", response_model=ApplicationOut, status_code=201, responses={200: {"model": ApplicationOut}})
 async def create(
     body: ApplicationIn,
-    caller: OrganisationCaller,
+    caller: CanWriteApplications,
     db: Db,
     once: OnceOnly,
     get_if_exists: Annotated[bool, Query(description="Answer 200 with the one that has this uid")] = False,  # noqa: FBT002
@@ -36,40 +36,38 @@ async def create(
     """Adds an application. 409 when the uid is taken, unless `get_if_exists`."""
 
     async def work() -> Answer:
-        application, new = await service.create(db, caller.organisation_id, body, get_if_exists=get_if_exists)
+        application, new = await service.create(db, caller.environment_id, body, get_if_exists=get_if_exists)
         return Answer(201 if new else 200, ApplicationOut.of(application))
 
     return await once(201, work)
 
 
 @router.get("/{app_id}", response_model=ApplicationOut)
-async def get(application: TargetApplication) -> ApplicationOut:
+async def get(application: ReadableApplication) -> ApplicationOut:
     """One application, by its id or uid."""
     return ApplicationOut.of(application)
 
 
 @router.put("/{app_id}", response_model=ApplicationOut, responses={201: {"model": ApplicationOut}, **problems(409)})
 async def upsert(
-    app_id: AppId, body: ApplicationIn, caller: OrganisationCaller, db: Db, response: Response
+    app_id: AppId, body: ApplicationIn, caller: CanWriteApplications, db: Db, response: Response
 ) -> ApplicationOut:
     """Replaces an application, or adds one (201) with the path as its uid."""
-    organisation_id = caller.organisation_id
-    current = await seek_application(db, organisation_id, app_id)
+    environment_id = caller.environment_id
+    current = await seek_application(db, environment_id, app_id)
     if current is not None:
-        return ApplicationOut.of(await service.replace(db, organisation_id, current, body))
+        return ApplicationOut.of(await service.replace(db, environment_id, current, body))
     response.status_code = 201
-    return ApplicationOut.of(await service.create_at(db, organisation_id, app_id, body))
+    return ApplicationOut.of(await service.create_at(db, environment_id, app_id, body))
 
 
 @router.patch("/{app_id}", response_model=ApplicationOut, responses=problems(409))
-async def patch(
-    caller: OrganisationCaller, application: TargetApplication, body: ApplicationPatch, db: Db
-) -> ApplicationOut:
+async def patch(application: WritableApplication, body: ApplicationPatch, db: Db) -> ApplicationOut:
     """Changes the given fields; null clears."""
-    return ApplicationOut.of(await service.patch(db, caller.organisation_id, application, body))
+    return ApplicationOut.of(await service.patch(db, application.environment_id, application, body))
 
 
 @router.delete("/{app_id}", status_code=204)
-async def delete(caller: OrganisationCaller, application: TargetApplication, db: Db) -> None:
+async def delete(application: WritableApplication, db: Db) -> None:
     """Deletes an application and cancels what its endpoints are owed; its uid is free at once."""
-    await service.remove(db, caller.organisation_id, application.id)
+    await service.remove(db, application.environment_id, application.id)

@@ -17,24 +17,24 @@ COLUMNS = {"metadata": "metadata_"}
 
 
 async def create(
-    db: AsyncSession, organisation_id: UUID, body: ApplicationIn, *, get_if_exists: bool
+    db: AsyncSession, environment_id: UUID, body: ApplicationIn, *, get_if_exists: bool
 ) -> tuple[Application, bool]:
     """The application, and whether it is new. Raises Problem `conflict` when the uid is taken and that is no reason."""
-    application, new = await db.run_sync(operations.add_or_find, organisation_id, columns(body))
+    application, new = await db.run_sync(operations.add_or_find, environment_id, columns(body))
     if not new and not get_if_exists:
         raise uid_taken()
     return application, new
 
 
-async def replace(db: AsyncSession, organisation_id: UUID, current: Application, body: ApplicationIn) -> Application:
+async def replace(db: AsyncSession, environment_id: UUID, current: Application, body: ApplicationIn) -> Application:
     """The application with everything as in the body; a uid that is left out stays."""
     values = columns(body)
     if "uid" not in body.model_fields_set:
         values.pop("uid")
-    return await db.run_sync(operations.change, organisation_id, current.id, values)
+    return await db.run_sync(operations.change, environment_id, current.id, values)
 
 
-async def create_at(db: AsyncSession, organisation_id: UUID, reference: str, body: ApplicationIn) -> Application:
+async def create_at(db: AsyncSession, environment_id: UUID, reference: str, body: ApplicationIn) -> Application:
     """A new application whose uid is the one in the path, unless the body has its own.
 
     Raises Problem `not_found` when the path holds an id: ids are not for callers to choose.
@@ -43,21 +43,21 @@ async def create_at(db: AsyncSession, organisation_id: UUID, reference: str, bod
         raise not_found("Application")
     values = columns(body)
     values["uid"] = body.uid or reference
-    application = await db.run_sync(operations.add, organisation_id, values)
+    application = await db.run_sync(operations.add, environment_id, values)
     if application is None:
         raise uid_taken()
     return application
 
 
-async def patch(db: AsyncSession, organisation_id: UUID, current: Application, body: ApplicationPatch) -> Application:
+async def patch(db: AsyncSession, environment_id: UUID, current: Application, body: ApplicationPatch) -> Application:
     """The application with the given fields changed."""
     values = columns(body, only=body.model_fields_set)
-    return await db.run_sync(operations.change, organisation_id, current.id, values) if values else current
+    return await db.run_sync(operations.change, environment_id, current.id, values) if values else current
 
 
-async def remove(db: AsyncSession, organisation_id: UUID, application_id: UUID) -> None:
+async def remove(db: AsyncSession, environment_id: UUID, application_id: UUID) -> None:
     """Deletes the application and cancels what it is owed."""
-    await db.run_sync(operations.remove, organisation_id, application_id)
+    await db.run_sync(operations.remove, environment_id, application_id)
 
 
 def columns(body: ApplicationIn | ApplicationPatch, only: set[str] | None = None) -> dict[str, Any]:

@@ -4,13 +4,14 @@ from fastapi import Request, Response
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.auth.caller import Caller
-from app.auth.dependencies import AnyCaller, Db, OrganisationCaller, credential
+from app.auth.dependencies import AnyCaller, CanGrantPortals, Db, credential, require
 from app.auth.idempotency import OnceOnly
 from app.auth.keys import Callers
 from app.auth.portal import PortalTokens, portal_url
-from app.auth.resources import AppId, load_application, seek_application
+from app.auth.resources import AppId, ApplicationToClose, load_application, seek_application
+from app.domain.permissions import Permission
 from app.features.authentication import queries, service
-from app.features.authentication.schemas import AppPortalAccessIn, AppPortalAccessOut
+from app.features.authentication.schemas import ApplicationTokenExpireIn, AppPortalAccessIn, AppPortalAccessOut
 from app.kit.routing import Router
 from app.models import Application
 
@@ -20,7 +21,7 @@ router = Router(tag="authentication", prefix="/auth")
 @router.post("/app-portal-access/{app_id}", response_model=AppPortalAccessOut)
 @router.post("/dashboard-access/{app_id}", response_model=AppPortalAccessOut, include_in_schema=False)
 async def app_portal_access(
-    request: Request, app_id: AppId, body: AppPortalAccessIn, caller: OrganisationCaller, db: Db, once: OnceOnly
+    request: Request, app_id: AppId, body: AppPortalAccessIn, caller: CanGrantPortals, db: Db, once: OnceOnly
 ) -> Response:
     """A token for the application's own users, and the page that takes it.
 
@@ -29,10 +30,22 @@ async def app_portal_access(
 
     async def work() -> AppPortalAccessOut:
         application = await _application(db, caller, app_id, body)
-        token = service.mint(request.app.state.portal_tokens, application, body)
+        token = service.mint(request.app.state.portal_tokens, caller.organisation_id, application, body)
         return AppPortalAccessOut(token=token, url=portal_url(request.app.state.settings.public_url, token))
 
     return await once(200, work, private=True)
+
+
+@router.post("/app/{app_id}/expire-all", status_code=204)
+async def expire_all(
+    application: ApplicationToClose, body: ApplicationTokenExpireIn, db: Db, once: OnceOnly
+) -> Response:
+    """Ends the portal tokens that were made until now, of one or more sessions or all, at once or after a while."""
+
+    async def work() -> None:
+        await service.expire_all(db, application, body)
+
+    return await once(204, work)
 
 
 @router.post("/logout", status_code=204)
@@ -48,9 +61,10 @@ async def logout(request: Request, caller: AnyCaller, db: Db, once: OnceOnly) ->
 
 async def _application(db: AsyncSession, caller: Caller, reference: str, body: AppPortalAccessIn) -> Application:
     if body.application is None:
-        return await load_application(db, caller.organisation_id, reference)
-    found = await seek_application(db, caller.organisation_id, reference)
-    return found or await service.make_application(db, caller.organisation_id, reference, body.application)
+        return await load_application(db, caller.environment_id, reference)
+    require(caller, Permission.application_write)
+    found = await seek_application(db, caller.environment_id, reference)
+    return found or await service.make_application(db, caller.environment_id, reference, body.application)
 
 
 async def _revoke(request: Request, db: AsyncSession) -> None:
@@ -58,5 +72,5 @@ async def _revoke(request: Request, db: AsyncSession) -> None:
     callers: Callers = request.app.state.callers
     text = credential(request)
     token = tokens.verify(text)
-    await db.execute(queries.revoke(token.grant.organisation_id, token.id, token.expires_at))
+    await db.execute(queries.revoke(token.grant.environment_id, token.id, token.expires_at))
     callers.forget(text)

@@ -4,11 +4,13 @@ from typing import Annotated
 
 from pydantic import AliasChoices, BeforeValidator, Field
 
-from app.auth.dependencies import Capability
-from app.auth.portal import LIFETIME, LONGEST, SHORTEST
+from app.auth.portal import LIFETIME, LONGEST, SHORTEST, Capability
 from app.kit.wire import WHOLE, In, Metadata, Name, Names, Out, Rate
 
 WholeSeconds = Annotated[int, Field(ge=int(SHORTEST.total_seconds()), le=int(LONGEST.total_seconds())), WHOLE]
+
+
+SessionId = Annotated[str, Field(min_length=1, max_length=256)]
 
 
 class PortalApplicationIn(In):
@@ -38,7 +40,16 @@ class AppPortalAccessIn(In):
     capabilities: list[OneCapability] | None = None
     expiry: WholeSeconds | None = Field(int(LIFETIME.total_seconds()), description="Seconds the token lives")
     read_only: bool | None = None
-    session_id: str | None = Field(None, max_length=256)
+    session_id: SessionId | None = None
+
+
+class ApplicationTokenExpireIn(In):
+    """Which portal tokens are to end, and when: at once, or after a while."""
+
+    expiry: Annotated[int, Field(ge=0, le=int(LONGEST.total_seconds())), WHOLE] | None = Field(
+        None, description="Seconds until they end"
+    )
+    session_ids: list[SessionId] | None = Field(None, description="Only those of these sessions", max_length=100)
 
 
 class AppPortalAccessOut(Out):

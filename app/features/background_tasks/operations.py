@@ -46,10 +46,10 @@ class StepError(Exception):
     """The task can never be done; its text is shown to the caller."""
 
 
-def start(db: Session, organisation_id: UUID, kind: TaskKind, request: Mapping[str, Any]) -> BackgroundTask:
+def start(db: Session, environment_id: UUID, kind: TaskKind, request: Mapping[str, Any]) -> BackgroundTask:
     """Makes a task that is due at once."""
     ask(db, Wake.background)
-    statement = queries.start(organisation_id, new_id(), kind, TaskStatus.running, request)
+    statement = queries.start(environment_id, new_id(), kind, TaskStatus.running, request)
     return db.scalars(statement).one()
 
 
@@ -91,7 +91,7 @@ def _end(db: Session, task: BackgroundTask, status: TaskStatus, progress: Mappin
         "status": status,
         "data": describe(task, progress, status),
     }
-    emit(db, task.organisation_id, FINISHED_EVENT, event)
+    emit(db, task.environment_id, FINISHED_EVENT, event)
 
 
 def _hold(row: UUID | None) -> None:

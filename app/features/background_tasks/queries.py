@@ -14,29 +14,29 @@ from app.models import BackgroundTask
 KEPT = timedelta(days=90)
 
 
-def tasks(organisation_id: UUID, *, status: str | None = None, kind: str | None = None) -> Select[BackgroundTask]:
+def tasks(environment_id: UUID, *, status: str | None = None, kind: str | None = None) -> Select[BackgroundTask]:
     """An organisation's tasks of the last 90 days."""
     found = select(BackgroundTask).where(
-        BackgroundTask.organisation_id == organisation_id, BackgroundTask.created_at > func.now() - KEPT
+        BackgroundTask.environment_id == environment_id, BackgroundTask.created_at > func.now() - KEPT
     )
     if status is not None:
         found = found.where(BackgroundTask.status == status)
     return found if kind is None else found.where(BackgroundTask.kind == kind)
 
 
-def task(organisation_id: UUID, task_id: UUID) -> Select[BackgroundTask]:
+def task(environment_id: UUID, task_id: UUID) -> Select[BackgroundTask]:
     """One task."""
-    return select(BackgroundTask).where(BackgroundTask.organisation_id == organisation_id, BackgroundTask.id == task_id)
+    return select(BackgroundTask).where(BackgroundTask.environment_id == environment_id, BackgroundTask.id == task_id)
 
 
 def start(
-    organisation_id: UUID, task_id: UUID, kind: str, running: str, request: Mapping[str, Any]
+    environment_id: UUID, task_id: UUID, kind: str, running: str, request: Mapping[str, Any]
 ) -> ReturningInsert[BackgroundTask]:
     """Makes a task that is due at once; returns it."""
     return (
         insert(BackgroundTask)
         .values(
-            organisation_id=organisation_id,
+            environment_id=environment_id,
             id=task_id,
             kind=kind,
             status=running,
@@ -52,7 +52,7 @@ def claim(running: str, lease: timedelta) -> ReturningUpdate[BackgroundTask]:
     """Leases the task that has waited longest, of any organisation, and raises its fence; returns it."""
     due = aliased(BackgroundTask)
     waiting = (
-        select(due.organisation_id, due.id)
+        select(due.environment_id, due.id)
         .where(due.status == running, due.due_at <= func.now())
         .order_by(due.due_at)
         .limit(1)
@@ -61,7 +61,7 @@ def claim(running: str, lease: timedelta) -> ReturningUpdate[BackgroundTask]:
     )
     return (
         update(BackgroundTask)
-        .where(BackgroundTask.organisation_id == waiting.c.organisation_id, BackgroundTask.id == waiting.c.id)
+        .where(BackgroundTask.environment_id == waiting.c.environment_id, BackgroundTask.id == waiting.c.id)
         .values(due_at=func.now() + lease, fence=BackgroundTask.fence + 1)
         .returning(BackgroundTask)
     )
@@ -81,7 +81,7 @@ def _held(held: BackgroundTask) -> ReturningUpdate[UUID]:
     return (
         update(BackgroundTask)
         .where(
-            BackgroundTask.organisation_id == held.organisation_id,
+            BackgroundTask.environment_id == held.environment_id,
             BackgroundTask.id == held.id,
             BackgroundTask.fence == held.fence,
         )

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from fastapi import Path, Query
 
-from app.auth.dependencies import Db, OrganisationCaller
+from app.auth.dependencies import CanReadTasks, Db
 from app.features.background_tasks import service
 from app.features.background_tasks.operations import TaskStatus
 from app.features.background_tasks.schemas import BackgroundTaskOut
@@ -18,19 +18,19 @@ router = Router(tag="Background Tasks")
 
 @router.get("/background-task", response_model=Listing[BackgroundTaskOut], operation_id="v1.background-task.list")
 async def list_background_tasks(
-    caller: OrganisationCaller,
+    caller: CanReadTasks,
     db: Db,
     asked: PageQuery,
     status: Annotated[TaskStatus | None, Query()] = None,
     task: Annotated[Name | None, Query()] = None,
 ) -> dict[str, Any]:
     """The tasks of the last 90 days, the newest first."""
-    return await service.page(db, caller.organisation_id, status, task, asked)
+    return await service.page(db, caller.environment_id, status, task, asked)
 
 
 @router.get("/background-task/{task_id}", operation_id="v1.background-task.get")
 async def get_background_task(
-    caller: OrganisationCaller, db: Db, task_id: Annotated[Reference, Path(description="The task's id")]
+    caller: CanReadTasks, db: Db, task_id: Annotated[Reference, Path(description="The task's id")]
 ) -> BackgroundTaskOut:
     """A task and how far it is."""
-    return await service.read(db, caller.organisation_id, task_id)
+    return await service.read(db, caller.environment_id, task_id)

@@ -15,24 +15,24 @@ from app.models import BackgroundTask
 
 
 async def page(
-    db: AsyncSession, organisation_id: UUID, status: TaskStatus | None, kind: str | None, asked: Page
+    db: AsyncSession, environment_id: UUID, status: TaskStatus | None, kind: str | None, asked: Page
 ) -> dict[str, Any]:
     """A page of the organisation's tasks, the newest first."""
     return await paginate(
         db,
-        queries.tasks(organisation_id, status=status, kind=kind),
+        queries.tasks(environment_id, status=status, kind=kind),
         BackgroundTask.id,
         asked,
-        seal=Seal("background-tasks", (organisation_id,)),
+        seal=Seal("background-tasks", (environment_id,)),
         shape=BackgroundTaskOut.of,
         order=Order.descending,
     )
 
 
-async def read(db: AsyncSession, organisation_id: UUID, reference: str) -> BackgroundTaskOut:
+async def read(db: AsyncSession, environment_id: UUID, reference: str) -> BackgroundTaskOut:
     """One task. Raises `not_found`."""
     task_id = decode(PREFIX, reference)
-    found = task_id and await db.scalar(queries.task(organisation_id, task_id))
+    found = task_id and await db.scalar(queries.task(environment_id, task_id))
     if not found:
         raise not_found("Background task")
     return BackgroundTaskOut.of(found)

@@ -54,7 +54,7 @@ from app.models import (
 DUE = table_of(DueDelivery)
 GATES = table_of(EndpointGate)
 MOMENT = DateTime(timezone=True)
-ENDPOINT_KEY = ("organisation_id", "endpoint_id")
+ENDPOINT_KEY = ("environment_id", "endpoint_id")
 DUE_KEY = (*ENDPOINT_KEY, "message_id", "trigger")
 GATE_KEY = (*ENDPOINT_KEY, "lane")
 # Literals, so that the planner sees that the partial indexes serve.
@@ -69,7 +69,7 @@ def tid() -> ColumnElement[str]:
 
 
 DUE_ROW = (
-    *(DUE.c[name] for name in ("organisation_id", "endpoint_id", "message_id", "trigger", "application_id")),
+    *(DUE.c[name] for name in ("environment_id", "endpoint_id", "message_id", "trigger", "application_id")),
     *(DUE.c[name] for name in ("lane", "attempt", "failures", "event_type", "expires_on")),
     tid().label("tid"),
 )
@@ -105,16 +105,16 @@ def gates() -> Select[*tuple[Any, ...]]:
     All of an endpoint, since its lanes share what may go. They are not locked: who holds the lock of an endpoint
     owns its gates.
     """
-    given = unnest(organisation_id=Uuid(), endpoint_id=Uuid())
+    given = unnest(environment_id=Uuid(), endpoint_id=Uuid())
     due = (
-        select(GATES.c.organisation_id, GATES.c.endpoint_id)
+        select(GATES.c.environment_id, GATES.c.endpoint_id)
         .where(GATES.c.lane == func.any(bindparam("lanes", type_=ARRAY(Integer))), GATES.c.next_at <= func.now())
         .order_by(GATES.c.next_at)
         .limit(bindparam("most", type_=Integer))
         .subquery("due")
     )
     keys = union(select(due), select(given)).subquery("keys")
-    mine = and_(GATES.c.organisation_id == keys.c.organisation_id, GATES.c.endpoint_id == keys.c.endpoint_id)
+    mine = and_(GATES.c.environment_id == keys.c.environment_id, GATES.c.endpoint_id == keys.c.endpoint_id)
     return select(*GATES.c).join(keys, mine).order_by(GATES.c.lane, GATES.c.next_at)
 
 
@@ -145,7 +145,7 @@ def lock_endpoints() -> Select[UUID]:
 @cache
 def facts() -> Select[*tuple[Any, ...]]:
     """What admission must know of endpoints: configuration, health, rates, and how many are in flight."""
-    given = unnest(organisation_id=Uuid(), endpoint_id=Uuid())
+    given = unnest(environment_id=Uuid(), endpoint_id=Uuid())
     flying = (
         select(func.count())
         .select_from(DUE)
@@ -156,7 +156,7 @@ def facts() -> Select[*tuple[Any, ...]]:
     rates = table_of(EndpointRate)
     return (
         select(
-            Endpoint.organisation_id,
+            Endpoint.environment_id,
             Endpoint.id,
             Endpoint.application_id,
             Endpoint.revision,
@@ -170,18 +170,18 @@ def facts() -> Select[*tuple[Any, ...]]:
             func.now().label("now"),
         )
         .select_from(given)
-        .join(Endpoint, and_(Endpoint.organisation_id == given.c.organisation_id, Endpoint.id == given.c.endpoint_id))
+        .join(Endpoint, and_(Endpoint.environment_id == given.c.environment_id, Endpoint.id == given.c.endpoint_id))
         .join(
             Application,
-            and_(Application.organisation_id == Endpoint.organisation_id, Application.id == Endpoint.application_id),
+            and_(Application.environment_id == Endpoint.environment_id, Application.id == Endpoint.application_id),
         )
         .outerjoin(
             health,
-            and_(health.c.organisation_id == given.c.organisation_id, health.c.endpoint_id == given.c.endpoint_id),
+            and_(health.c.environment_id == given.c.environment_id, health.c.endpoint_id == given.c.endpoint_id),
         )
         .outerjoin(
             rates,
-            and_(rates.c.organisation_id == given.c.organisation_id, rates.c.endpoint_id == given.c.endpoint_id),
+            and_(rates.c.environment_id == given.c.environment_id, rates.c.endpoint_id == given.c.endpoint_id),
         )
     )
 
@@ -193,12 +193,12 @@ HEALTH = ("consecutive_failures", "opened_times", "open_until", "probing", "slow
 def lock_owners() -> Select[*tuple[Any, ...]]:
     """Locks the rates of applications, which endpoints share; those that another claim uses are passed over."""
     rates = table_of(ApplicationRate)
-    given = unnest(organisation_id=Uuid(), application_id=Uuid())
+    given = unnest(environment_id=Uuid(), application_id=Uuid())
     return (
-        select(rates.c.organisation_id, rates.c.application_id, rates.c.rate_tat)
+        select(rates.c.environment_id, rates.c.application_id, rates.c.rate_tat)
         .join(
             given,
-            and_(rates.c.organisation_id == given.c.organisation_id, rates.c.application_id == given.c.application_id),
+            and_(rates.c.environment_id == given.c.environment_id, rates.c.application_id == given.c.application_id),
         )
         .with_for_update(of=rates, skip_locked=True)
     )
@@ -207,15 +207,15 @@ def lock_owners() -> Select[*tuple[Any, ...]]:
 @cache
 def make_owner_rates() -> Insert:
     """Makes the rows that `lock_owners` locks. Where there is one it is not touched, lest we wait for its user."""
-    given = unnest(organisation_id=Uuid(), application_id=Uuid())
+    given = unnest(environment_id=Uuid(), application_id=Uuid())
     rates = table_of(ApplicationRate)
     known = select(rates.c.application_id).where(
-        rates.c.organisation_id == given.c.organisation_id, rates.c.application_id == given.c.application_id
+        rates.c.environment_id == given.c.environment_id, rates.c.application_id == given.c.application_id
     )
     return (
         insert(rates)
         .from_select(
-            ["organisation_id", "application_id"],
+            ["environment_id", "application_id"],
             select(given).where(~known.exists()).order_by(given.c.application_id),
         )
         .on_conflict_do_nothing()
@@ -236,7 +236,7 @@ def take() -> Select[*tuple[Any, ...]]:
             due_at=func.now() + bindparam("lease", type_=Interval),
             attempt=DUE.c.attempt + 1,
         )
-        .returning(DUE.c.organisation_id, DUE.c.message_id)
+        .returning(DUE.c.environment_id, DUE.c.message_id)
         .cte("taken")
     )
     # Once, however many endpoints a message goes to.
@@ -245,7 +245,7 @@ def take() -> Select[*tuple[Any, ...]]:
     found = (
         select(table.c.content_type, table.c.body)
         .where(
-            table.c.organisation_id == sent.c.organisation_id,
+            table.c.environment_id == sent.c.environment_id,
             table.c.message_id == sent.c.message_id,
             table.c.expires_on == bindparam("day", type_=Date),
         )
@@ -269,12 +269,12 @@ def _is_one_of() -> ColumnElement[bool]:
 @cache
 def set_gates() -> Insert:
     """Makes or moves gates."""
-    given = unnest(organisation_id=Uuid(), endpoint_id=Uuid(), lane=Integer(), application_id=Uuid(), next_at=MOMENT)
+    given = unnest(environment_id=Uuid(), endpoint_id=Uuid(), lane=Integer(), application_id=Uuid(), next_at=MOMENT)
     made = insert(GATES).from_select(
         [one.key for one in given.c], select(given).order_by(given.c.endpoint_id, given.c.lane)
     )
     return made.on_conflict_do_update(
-        index_elements=["organisation_id", "endpoint_id", "lane"], set_={"next_at": made.excluded.next_at}
+        index_elements=["environment_id", "endpoint_id", "lane"], set_={"next_at": made.excluded.next_at}
     )
 
 
@@ -297,7 +297,7 @@ def remove_gates() -> ReturningDelete[*tuple[Any, ...]]:
 
 
 def _gate_key() -> Any:  # noqa: ANN401 a table of arrays
-    return unnest(organisation_id=Uuid(), endpoint_id=Uuid(), lane=Integer())
+    return unnest(environment_id=Uuid(), endpoint_id=Uuid(), lane=Integer())
 
 
 def _is_gate(given: Any) -> Any:  # noqa: ANN401 a condition on the gate that the arrays name
@@ -325,18 +325,18 @@ def orphans() -> Insert:
 
 
 def _gate_of_due() -> list[Any]:
-    return [GATES.c[name] == DUE.c[name] for name in ("organisation_id", "endpoint_id", "lane")]
+    return [GATES.c[name] == DUE.c[name] for name in ("environment_id", "endpoint_id", "lane")]
 
 
 @cache
 def set_rates() -> Insert:
     """Stores what endpoints' rates have spent."""
-    given = unnest(organisation_id=Uuid(), endpoint_id=Uuid(), rate_tat=MOMENT)
+    given = unnest(environment_id=Uuid(), endpoint_id=Uuid(), rate_tat=MOMENT)
     made = insert(table_of(EndpointRate)).from_select(
         [one.key for one in given.c], select(given).order_by(given.c.endpoint_id)
     )
     return made.on_conflict_do_update(
-        index_elements=["organisation_id", "endpoint_id"], set_={"rate_tat": made.excluded.rate_tat}
+        index_elements=["environment_id", "endpoint_id"], set_={"rate_tat": made.excluded.rate_tat}
     )
 
 
@@ -344,10 +344,10 @@ def set_rates() -> Insert:
 def set_owner_rates() -> Update:
     """Stores what applications' rates have spent."""
     rates = table_of(ApplicationRate)
-    given = unnest(organisation_id=Uuid(), application_id=Uuid(), rate_tat=MOMENT)
+    given = unnest(environment_id=Uuid(), application_id=Uuid(), rate_tat=MOMENT)
     return (
         update(rates)
-        .where(rates.c.organisation_id == given.c.organisation_id, rates.c.application_id == given.c.application_id)
+        .where(rates.c.environment_id == given.c.environment_id, rates.c.application_id == given.c.application_id)
         .values(rate_tat=given.c.rate_tat)
     )
 
@@ -355,9 +355,9 @@ def set_owner_rates() -> Update:
 @cache
 def destinations() -> Select[*tuple[Any, ...]]:
     """What sending to endpoints takes."""
-    given = unnest(organisation_id=Uuid(), endpoint_id=Uuid())
+    given = unnest(environment_id=Uuid(), endpoint_id=Uuid())
     return select(
-        Endpoint.organisation_id,
+        Endpoint.environment_id,
         Endpoint.id,
         Endpoint.revision,
         Endpoint.url,
@@ -365,19 +365,19 @@ def destinations() -> Select[*tuple[Any, ...]]:
         Endpoint.header_style,
         Endpoint.ca_pem,
         Endpoint.retry_schedule,
-    ).join(given, and_(Endpoint.organisation_id == given.c.organisation_id, Endpoint.id == given.c.endpoint_id))
+    ).join(given, and_(Endpoint.environment_id == given.c.environment_id, Endpoint.id == given.c.endpoint_id))
 
 
 @cache
 def secrets() -> Select[*tuple[Any, ...]]:
     """The live signing secrets of endpoints, newest first."""
-    given = unnest(organisation_id=Uuid(), endpoint_id=Uuid())
+    given = unnest(environment_id=Uuid(), endpoint_id=Uuid())
     table = table_of(EndpointSecret)
     return (
         select(table.c.endpoint_id, table.c.secret, table.c.expires_at)
         .join(
             given,
-            and_(table.c.organisation_id == given.c.organisation_id, table.c.endpoint_id == given.c.endpoint_id),
+            and_(table.c.environment_id == given.c.environment_id, table.c.endpoint_id == given.c.endpoint_id),
         )
         .where(table.c.expires_at.is_(None) | (table.c.expires_at > func.now()))
         .order_by(table.c.endpoint_id, table.c.id.desc())

@@ -86,6 +86,6 @@ def _fold(facts: Iterable[Fact]) -> Standing:
     return standing
 
 
-def rebuild(db: Session, organisation_id: UUID, message_id: UUID | None = None) -> dict[Pair, Standing]:
+def rebuild(db: Session, environment_id: UUID, message_id: UUID | None = None) -> dict[Pair, Standing]:
     """The standing of every pair of an organisation, or of one message."""
-    return derive(Fact(*row) for row in db.execute(queries.history(organisation_id, message_id)))
+    return derive(Fact(*row) for row in db.execute(queries.history(environment_id, message_id)))

@@ -9,7 +9,7 @@ from app.features.deliveries import queries
 
 def cancel(
     db: Session,
-    organisation_id: UUID,
+    environment_id: UUID,
     *,
     application_id: UUID | None = None,
     endpoint_id: UUID | None = None,
@@ -21,6 +21,6 @@ def cancel(
     An attempt in flight is not stopped, but its result finds no row and is dropped.
     """
     statement = queries.cancel(
-        organisation_id, application_id=application_id, endpoint_id=endpoint_id, message_id=message_id, reason=reason
+        environment_id, application_id=application_id, endpoint_id=endpoint_id, message_id=message_id, reason=reason
     )
     return db.execute(statement).scalar_one()

@@ -89,24 +89,24 @@ def in_class(code_class: int) -> ColumnElement[bool]:
     return Attempt.response_status.between(code_class, code_class + CODES_IN_A_CLASS - 1)
 
 
-def attempts_of_endpoint(organisation_id: UUID, endpoint_id: UUID, filters: AttemptFilters) -> Select[Attempt]:
+def attempts_of_endpoint(environment_id: UUID, endpoint_id: UUID, filters: AttemptFilters) -> Select[Attempt]:
     """What was tried at an endpoint."""
-    return _attempts(organisation_id, filters).where(Attempt.endpoint_id == endpoint_id)
+    return _attempts(environment_id, filters).where(Attempt.endpoint_id == endpoint_id)
 
 
 def attempts_of_message(
-    organisation_id: UUID, message_id: UUID, filters: AttemptFilters, endpoint_id: UUID | None = None
+    environment_id: UUID, message_id: UUID, filters: AttemptFilters, endpoint_id: UUID | None = None
 ) -> Select[Attempt]:
     """What was tried for a message, at one endpoint or at all."""
-    found = _attempts(organisation_id, filters).where(Attempt.message_id == message_id, _since(message_id))
+    found = _attempts(environment_id, filters).where(Attempt.message_id == message_id, _since(message_id))
     return found if endpoint_id is None else found.where(Attempt.endpoint_id == endpoint_id)
 
 
-def _attempts(organisation_id: UUID, filters: AttemptFilters) -> Select[Attempt]:
-    found = select(Attempt).where(Attempt.organisation_id == organisation_id, *filters.conditions())
+def _attempts(environment_id: UUID, filters: AttemptFilters) -> Select[Attempt]:
+    found = select(Attempt).where(Attempt.environment_id == environment_id, *filters.conditions())
     if not filters.messages.has_labels:
         return found
-    return found.join(message_of(organisation_id, Attempt.message_id, *filters.messages.labels()), true())
+    return found.join(message_of(environment_id, Attempt.message_id, *filters.messages.labels()), true())
 
 
 def _since(message_id: UUID) -> ColumnElement[bool]:
@@ -114,37 +114,37 @@ def _since(message_id: UUID) -> ColumnElement[bool]:
     return Attempt.id >= lowest(timestamp(message_id) - SKEW)
 
 
-def attempt(organisation_id: UUID, message_id: UUID, attempt_id: UUID) -> Select[Attempt]:
+def attempt(environment_id: UUID, message_id: UUID, attempt_id: UUID) -> Select[Attempt]:
     """One attempt for a message."""
     return select(Attempt).where(
-        Attempt.organisation_id == organisation_id, Attempt.id == attempt_id, Attempt.message_id == message_id
+        Attempt.environment_id == environment_id, Attempt.id == attempt_id, Attempt.message_id == message_id
     )
 
 
-def expunge_response(organisation_id: UUID, message_id: UUID, attempt_id: UUID) -> Update:
+def expunge_response(environment_id: UUID, message_id: UUID, attempt_id: UUID) -> Update:
     """Overwrites what an endpoint answered; returns the attempt's id."""
     return (
         update(Attempt)
-        .where(Attempt.organisation_id == organisation_id, Attempt.id == attempt_id, Attempt.message_id == message_id)
+        .where(Attempt.environment_id == environment_id, Attempt.id == attempt_id, Attempt.message_id == message_id)
         .values(response=EXPUNGED, response_expunged=True)
         .returning(Attempt.id)
     )
 
 
 def messages_of_endpoint(
-    organisation_id: UUID, endpoint_id: UUID, filters: Filters, statuses: Collection[Status] | None, cut: Cut[UUID]
+    environment_id: UUID, endpoint_id: UUID, filters: Filters, statuses: Collection[Status] | None, cut: Cut[UUID]
 ) -> Select[Any]:
     """A part of the messages owed to an endpoint: how each stands, when it is tried next, and its id.
 
     Each branch orders and limits itself, so that both are read by their indexes and no further than needed.
     """
     due = _open().where(
-        DueDelivery.organisation_id == organisation_id,
+        DueDelivery.environment_id == environment_id,
         DueDelivery.endpoint_id == endpoint_id,
         *filters.window(DueDelivery.message_id),
     )
     ended = _ended_pairs().where(
-        Delivery.organisation_id == organisation_id,
+        Delivery.environment_id == environment_id,
         Delivery.endpoint_id == endpoint_id,
         *filters.window(Delivery.message_id),
     )
@@ -152,7 +152,7 @@ def messages_of_endpoint(
         due, ended = due.where(_is_open(statuses)), ended.where(_is_any(Delivery.status, statuses))
     if filters.look_at_messages:
         due, ended = (
-            one.join(message_of(organisation_id, key, *filters.of_message()), true())
+            one.join(message_of(environment_id, key, *filters.of_message()), true())
             for one, key in ((due, DueDelivery.message_id), (ended, Delivery.message_id))
         )
     parts = [cut.of(due, DueDelivery.message_id).subquery(), cut.of(ended, Delivery.message_id).subquery()]
@@ -188,42 +188,42 @@ def _ended_pairs() -> Select[UUID, UUID, int, datetime]:
     return select(Delivery.endpoint_id, Delivery.message_id, Delivery.status, cast(null(), MOMENT).label("next_at"))
 
 
-def endpoints_of_message(organisation_id: UUID, message_id: UUID) -> Select[Any]:
+def endpoints_of_message(environment_id: UUID, message_id: UUID) -> Select[Any]:
     """The endpoints that a message is or was owed to with how it stands with each."""
-    due = _open().where(DueDelivery.organisation_id == organisation_id, DueDelivery.message_id == message_id)
-    ended = _ended_pairs().where(Delivery.organisation_id == organisation_id, Delivery.message_id == message_id)
+    due = _open().where(DueDelivery.environment_id == environment_id, DueDelivery.message_id == message_id)
+    ended = _ended_pairs().where(Delivery.environment_id == environment_id, Delivery.message_id == message_id)
     pairs = union_all(due, ended).subquery("pairs")
     return (
         select(Endpoint, pairs.c.status, pairs.c.next_at)
         .join(pairs, Endpoint.id == pairs.c.endpoint_id)
-        .where(Endpoint.organisation_id == organisation_id)
+        .where(Endpoint.environment_id == environment_id)
     )
 
 
-def is_owed(organisation_id: UUID, endpoint_id: UUID, message_id: UUID) -> Select[bool]:
+def is_owed(environment_id: UUID, endpoint_id: UUID, message_id: UUID) -> Select[bool]:
     """Whether a message is or was owed to an endpoint."""
-    return select(is_owed_at_all(organisation_id, endpoint_id, literal(message_id, Uuid())))
+    return select(is_owed_at_all(environment_id, endpoint_id, literal(message_id, Uuid())))
 
 
 def is_owed_at_all(
-    organisation_id: UUID, endpoint_id: UUID, message_id: ColumnElement[UUID] | InstrumentedAttribute[UUID]
+    environment_id: UUID, endpoint_id: UUID, message_id: ColumnElement[UUID] | InstrumentedAttribute[UUID]
 ) -> ColumnElement[bool]:
     """Whether the pair is known, open or finished."""
     due = select(DueDelivery.message_id).where(
-        DueDelivery.organisation_id == organisation_id,
+        DueDelivery.environment_id == environment_id,
         DueDelivery.endpoint_id == endpoint_id,
         DueDelivery.message_id == message_id,
         DueDelivery.trigger == Trigger.scheduled,
     )
     ended = select(Delivery.message_id).where(
-        Delivery.organisation_id == organisation_id,
+        Delivery.environment_id == environment_id,
         Delivery.endpoint_id == endpoint_id,
         Delivery.message_id == message_id,
     )
     return due.exists() | ended.exists()
 
 
-def history(organisation_id: UUID, message_id: UUID | None = None) -> Select[*tuple[Any, ...]]:
+def history(environment_id: UUID, message_id: UUID | None = None) -> Select[*tuple[Any, ...]]:
     """All that is append-only about the organisation's deliveries, or one message's, in order: see derive.Fact."""
     owed = select(
         Message.id.label("message_id"),
@@ -233,7 +233,7 @@ def history(organisation_id: UUID, message_id: UUID | None = None) -> Select[*tu
         cast(null(), SmallInteger).label("trigger"),
         cast(null(), SmallInteger).label("status"),
         cast(null(), Boolean).label("is_last"),
-    ).where(Message.organisation_id == organisation_id)
+    ).where(Message.environment_id == environment_id)
     ended = Attempt.started_at + Attempt.duration_ms * literal_column("interval '1 millisecond'")
     tried = select(
         Attempt.message_id,
@@ -243,7 +243,7 @@ def history(organisation_id: UUID, message_id: UUID | None = None) -> Select[*tu
         Attempt.trigger,
         Attempt.status,
         Attempt.next_at.is_(None),
-    ).where(Attempt.organisation_id == organisation_id)
+    ).where(Attempt.environment_id == environment_id)
     acts = select(
         DeliveryAction.message_id,
         DeliveryAction.endpoint_id,
@@ -252,7 +252,7 @@ def history(organisation_id: UUID, message_id: UUID | None = None) -> Select[*tu
         null(),
         null(),
         null(),
-    ).where(DeliveryAction.organisation_id == organisation_id)
+    ).where(DeliveryAction.environment_id == environment_id)
     if message_id is not None:
         owed = owed.where(Message.id == message_id)
         tried = tried.where(Attempt.message_id == message_id, _since(message_id))
@@ -266,7 +266,7 @@ def resend(message: Message, endpoint_id: UUID, reason: str) -> Select[int]:
     debt = (
         upsert(DueDelivery)
         .values(
-            organisation_id=message.organisation_id,
+            environment_id=message.environment_id,
             endpoint_id=endpoint_id,
             message_id=message.id,
             trigger=Trigger.manual,
@@ -282,12 +282,12 @@ def resend(message: Message, endpoint_id: UUID, reason: str) -> Select[int]:
         .on_conflict_do_nothing()
     )
     row = DueDelivery
-    owed = debt.returning(row.organisation_id, row.endpoint_id, row.message_id, row.due_at.label("at")).cte("owed")
+    owed = debt.returning(row.environment_id, row.endpoint_id, row.message_id, row.due_at.label("at")).cte("owed")
     return select(func.count()).select_from(owed).add_cte(_acts(owed, ActionKind.resend, reason))
 
 
 def cancel(
-    organisation_id: UUID,
+    environment_id: UUID,
     *,
     application_id: UUID | None,
     endpoint_id: UUID | None,
@@ -295,9 +295,9 @@ def cancel(
     reason: str,
 ) -> Select[int]:
     """Ends every open delivery in scope as canceled, those being sent too; says how many."""
-    scope = [DueDelivery.organisation_id == organisation_id]
+    scope = [DueDelivery.environment_id == environment_id]
     if application_id is not None:
-        scope.append(DueDelivery.endpoint_id.in_(_endpoints_of(organisation_id, application_id)))
+        scope.append(DueDelivery.endpoint_id.in_(_endpoints_of(environment_id, application_id)))
     if endpoint_id is not None:
         scope.append(DueDelivery.endpoint_id == endpoint_id)
     if message_id is not None:
@@ -306,16 +306,16 @@ def cancel(
     return select(func.count()).select_from(gone).add_cte(_ended(gone), _acts(gone, ActionKind.cancel, reason))
 
 
-def _endpoints_of(organisation_id: UUID, application_id: UUID) -> Select[UUID]:
+def _endpoints_of(environment_id: UUID, application_id: UUID) -> Select[UUID]:
     return select(Endpoint.id).where(
-        Endpoint.organisation_id == organisation_id, Endpoint.application_id == application_id
+        Endpoint.environment_id == environment_id, Endpoint.application_id == application_id
     )
 
 
 def _ended(gone: CTE) -> CTE:
     row = gone.c
     values = select(
-        row.organisation_id,
+        row.environment_id,
         row.endpoint_id,
         row.message_id,
         row.application_id,
@@ -323,7 +323,7 @@ def _ended(gone: CTE) -> CTE:
         row.failures,
         row.at,
     ).where(row.trigger == Trigger.scheduled)
-    names = ["organisation_id", "endpoint_id", "message_id", "application_id", "status", "attempts", "finished_at"]
+    names = ["environment_id", "endpoint_id", "message_id", "application_id", "status", "attempts", "finished_at"]
     ended = upsert(Delivery).from_select(names, values).on_conflict_do_nothing()
     return ended.returning(Delivery.message_id).cte("ended")
 
@@ -332,12 +332,12 @@ def _acts(pairs: CTE, kind: ActionKind, reason: str) -> CTE:
     """One action for each pair, at the moment that the pair has."""
     row = pairs.c
     distinct = (
-        select(row.organisation_id, row.endpoint_id, row.message_id, func.min(row.at).label("at"))
-        .group_by(row.organisation_id, row.endpoint_id, row.message_id)
+        select(row.environment_id, row.endpoint_id, row.message_id, func.min(row.at).label("at"))
+        .group_by(row.environment_id, row.endpoint_id, row.message_id)
         .subquery("pairs")
     )
     values = select(
-        distinct.c.organisation_id,
+        distinct.c.environment_id,
         uuid7(),
         distinct.c.endpoint_id,
         distinct.c.message_id,
@@ -345,7 +345,7 @@ def _acts(pairs: CTE, kind: ActionKind, reason: str) -> CTE:
         _text(reason),
         distinct.c.at,
     )
-    names = ["organisation_id", "id", "endpoint_id", "message_id", "kind", "reason", "created_at"]
+    names = ["environment_id", "id", "endpoint_id", "message_id", "kind", "reason", "created_at"]
     return insert(DeliveryAction).from_select(names, values).returning(DeliveryAction.id).cte("acts")
 
 
@@ -369,7 +369,7 @@ class Scope:
     `after` and `below` bound the messages' ids, both exclusive.
     """
 
-    organisation_id: UUID
+    environment_id: UUID
     endpoint_id: UUID
     after: UUID
     below: UUID
@@ -384,7 +384,7 @@ def replay(scope: Scope, most: int, reason: str) -> Select[int, int, UUID | None
     gone = (
         delete(Delivery)
         .where(*_ended_in(scope), Delivery.message_id == found.c.message_id)
-        .returning(Delivery.organisation_id, Delivery.endpoint_id, Delivery.message_id, _taken())
+        .returning(Delivery.environment_id, Delivery.endpoint_id, Delivery.message_id, _taken())
         .cte("gone")
     )
     again = select(found, gone.c.at).join(gone, gone.c.message_id == found.c.message_id)
@@ -397,7 +397,7 @@ def replay(scope: Scope, most: int, reason: str) -> Select[int, int, UUID | None
 
 def _ended_in(scope: Scope) -> list[ColumnElement[bool]]:
     return [
-        Delivery.organisation_id == scope.organisation_id,
+        Delivery.environment_id == scope.environment_id,
         Delivery.endpoint_id == scope.endpoint_id,
         Delivery.message_id > scope.after,
         Delivery.message_id < scope.below,
@@ -406,7 +406,7 @@ def _ended_in(scope: Scope) -> list[ColumnElement[bool]]:
 
 
 def _finished(scope: Scope) -> Select[*tuple[Any, ...]]:
-    row = message_of(scope.organisation_id, Delivery.message_id, readable(), *scope.messages.of_message())
+    row = message_of(scope.environment_id, Delivery.message_id, readable(), *scope.messages.of_message())
     message = aliased(Message, row)
     found = select(*_debt(scope.endpoint_id, message)).select_from(Delivery).join(row, true()).where(*_ended_in(scope))
     return found if scope.code_class is None else found.join(_answer(scope, scope.code_class), true())
@@ -415,7 +415,7 @@ def _finished(scope: Scope) -> Select[*tuple[Any, ...]]:
 def _answer(scope: Scope, code_class: int) -> LateralFromClause:
     """An attempt for the delivery's message that had an answer of the class."""
     mine = (
-        Attempt.organisation_id == scope.organisation_id,
+        Attempt.environment_id == scope.environment_id,
         Attempt.message_id == Delivery.message_id,
         Attempt.endpoint_id == scope.endpoint_id,
         _since(scope.after),
@@ -426,7 +426,7 @@ def _answer(scope: Scope, code_class: int) -> LateralFromClause:
 def _debt(endpoint_id: UUID, message: type[Message] | AliasedClass[Message] = Message) -> list[ColumnElement[Any]]:
     """The columns of a due row that the message gives."""
     return [
-        message.organisation_id.label("organisation_id"),
+        message.environment_id.label("environment_id"),
         cast(literal(endpoint_id), Uuid).label("endpoint_id"),
         message.id.label("message_id"),
         message.application_id.label("application_id"),
@@ -447,18 +447,18 @@ def _owe_again(debts: Subquery) -> CTE:
     names = ["due_at" if one.key == "at" else one.key for one in debts.c]
     owed = upsert(DueDelivery).from_select([*names, *fixed], values).on_conflict_do_nothing()
     row = DueDelivery
-    return owed.returning(row.organisation_id, row.endpoint_id, row.message_id, row.due_at.label("at")).cte("owed")
+    return owed.returning(row.environment_id, row.endpoint_id, row.message_id, row.due_at.label("at")).cte("owed")
 
 
 def candidates(
-    organisation_id: UUID, application_id: UUID, endpoint_id: UUID, after: UUID, below: UUID
+    environment_id: UUID, application_id: UUID, endpoint_id: UUID, after: UUID, below: UUID
 ) -> Select[UUID, str, list[str] | None, bool]:
     """Messages with id, event type and channels, and whether the endpoint is known not to be owed them."""
     missing = readable() & (func.array_position(Message.fan_out, endpoint_id).is_(None))
     return (
         select(Message.id, Message.event_type, Message.channels, missing)
         .where(
-            Message.organisation_id == organisation_id,
+            Message.environment_id == environment_id,
             Message.application_id == application_id,
             Message.id > after,
             Message.id < below,
@@ -467,29 +467,29 @@ def candidates(
     )
 
 
-def flags_of(organisation_id: UUID, names: Collection[str]) -> Select[str, list[str] | None]:
+def flags_of(environment_id: UUID, names: Collection[str]) -> Select[str, list[str] | None]:
     """The feature flags of event types."""
     return select(EventType.name, EventType.feature_flags).where(
-        EventType.organisation_id == organisation_id, EventType.name.in_(names)
+        EventType.environment_id == environment_id, EventType.name.in_(names)
     )
 
 
-def owe_missing(organisation_id: UUID, endpoint_id: UUID, ids: Collection[UUID], reason: str) -> Select[int]:
+def owe_missing(environment_id: UUID, endpoint_id: UUID, ids: Collection[UUID], reason: str) -> Select[int]:
     """Owes messages to an endpoint that was never owed them, in the replay lane; says how many."""
-    known = is_owed_at_all(organisation_id, endpoint_id, Message.id)
+    known = is_owed_at_all(environment_id, endpoint_id, Message.id)
     debts = select(*_debt(endpoint_id), _taken()).where(
-        Message.organisation_id == organisation_id, Message.id.in_(ids), readable(), ~known
+        Message.environment_id == environment_id, Message.id.in_(ids), readable(), ~known
     )
     owed = _owe_again(debts.subquery("missing"))
     return select(func.count()).select_from(owed).add_cte(_acts(owed, ActionKind.replay, reason))
 
 
-def open_endpoint(organisation_id: UUID, endpoint_id: UUID) -> Select[Endpoint]:
+def open_endpoint(environment_id: UUID, endpoint_id: UUID) -> Select[Endpoint]:
     """An endpoint that is neither deleted nor disabled; nobody can disable it until the transaction ends."""
     return (
         select(Endpoint)
         .where(
-            Endpoint.organisation_id == organisation_id,
+            Endpoint.environment_id == environment_id,
             Endpoint.id == endpoint_id,
             Endpoint.deleted_at.is_(None),
             Endpoint.disabled.is_(False),

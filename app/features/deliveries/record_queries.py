@@ -42,10 +42,10 @@ from app.models import (
     DueState,
     Endpoint,
     EndpointHealth,
+    Environment,
     EventType,
     Lane,
     Message,
-    Organisation,
     Trigger,
 )
 
@@ -54,13 +54,13 @@ FENCED = (*DUE_KEY, "attempt")
 # A parameter, so that no index is thought to serve which knows the state and not the delivery.
 IS_SENDING = DUE.c.state == int(DueState.sending)
 _OWN = [*(DUE.c[name] for name in DUE_KEY), DUE.c.attempt.label("number")]
-PAIR = ("organisation_id", "endpoint_id", "message_id")
+PAIR = ("environment_id", "endpoint_id", "message_id")
 DELIVERY = (*PAIR, "application_id", "status")
 
 
 def _fenced(**more: Any) -> Any:  # noqa: ANN401 a table of arrays
     return unnest(
-        organisation_id=Uuid(),
+        environment_id=Uuid(),
         endpoint_id=Uuid(),
         message_id=Uuid(),
         trigger=SmallInteger(),
@@ -83,7 +83,7 @@ def release() -> Update:
 @cache
 def settle_twins() -> ReturningDelete[*tuple[Any, ...]]:
     """Ends the scheduled delivery of messages that a manual resend has just delivered."""
-    given = unnest(organisation_id=Uuid(), endpoint_id=Uuid(), message_id=Uuid())
+    given = unnest(environment_id=Uuid(), endpoint_id=Uuid(), message_id=Uuid())
     return (
         delete(DUE)
         .where(*(DUE.c[name] == given.c[name] for name in PAIR), DUE.c.trigger == int(Trigger.scheduled))
@@ -93,7 +93,7 @@ def settle_twins() -> ReturningDelete[*tuple[Any, ...]]:
 
 RESULT = (
     "place",
-    "organisation_id",
+    "environment_id",
     "id",
     "application_id",
     "endpoint_id",
@@ -159,7 +159,7 @@ def _is_among(ours: CTE, which: ColumnElement[bool]) -> ColumnElement[bool]:
 def _results() -> TableValuedAlias:
     return unnest(
         place=Integer(),
-        organisation_id=Uuid(),
+        environment_id=Uuid(),
         id=Uuid(),
         application_id=Uuid(),
         endpoint_id=Uuid(),
@@ -219,13 +219,13 @@ def _finish(alive: CTE) -> Insert:
 @cache
 def health() -> Select[*tuple[Any, ...]]:
     """What is known of endpoints, locked in order; nothing of those that never failed."""
-    given = unnest(organisation_id=Uuid(), endpoint_id=Uuid())
+    given = unnest(environment_id=Uuid(), endpoint_id=Uuid())
     table = table_of(EndpointHealth)
     return (
-        select(table.c.organisation_id, table.c.endpoint_id, *(table.c[name] for name in HEALTH))
+        select(table.c.environment_id, table.c.endpoint_id, *(table.c[name] for name in HEALTH))
         .join(
             given,
-            and_(table.c.organisation_id == given.c.organisation_id, table.c.endpoint_id == given.c.endpoint_id),
+            and_(table.c.environment_id == given.c.environment_id, table.c.endpoint_id == given.c.endpoint_id),
         )
         .order_by(table.c.endpoint_id)
         .with_for_update(of=table)
@@ -235,10 +235,10 @@ def health() -> Select[*tuple[Any, ...]]:
 @cache
 def make_health() -> Insert:
     """Makes the rows that `health` locks, in order."""
-    given = unnest(organisation_id=Uuid(), endpoint_id=Uuid())
+    given = unnest(environment_id=Uuid(), endpoint_id=Uuid())
     return (
         insert(table_of(EndpointHealth))
-        .from_select(["organisation_id", "endpoint_id"], select(given).order_by(given.c.endpoint_id))
+        .from_select(["environment_id", "endpoint_id"], select(given).order_by(given.c.endpoint_id))
         .on_conflict_do_nothing()
     )
 
@@ -247,7 +247,7 @@ def make_health() -> Insert:
 def set_health() -> Update:
     """Stores what the attempts say of endpoints."""
     given = unnest(
-        organisation_id=Uuid(),
+        environment_id=Uuid(),
         endpoint_id=Uuid(),
         consecutive_failures=Integer(),
         opened_times=Integer(),
@@ -259,7 +259,7 @@ def set_health() -> Update:
     table = table_of(EndpointHealth)
     return (
         update(table)
-        .where(table.c.organisation_id == given.c.organisation_id, table.c.endpoint_id == given.c.endpoint_id)
+        .where(table.c.environment_id == given.c.environment_id, table.c.endpoint_id == given.c.endpoint_id)
         .values({name: given.c[name] for name in HEALTH})
     )
 
@@ -267,46 +267,46 @@ def set_health() -> Update:
 @cache
 def schedules() -> Select[*tuple[Any, ...]]:
     """The retry schedules of event types and organisations, where they have one."""
-    given = unnest(organisation_id=Uuid(), event_type=Text())
-    kind, owner = table_of(EventType), table_of(Organisation)
+    given = unnest(environment_id=Uuid(), event_type=Text())
+    kind, owner = table_of(EventType), table_of(Environment)
     return (
         select(
-            given.c.organisation_id,
+            given.c.environment_id,
             given.c.event_type,
             kind.c.retry_schedule.label("of_type"),
             owner.c.retry_schedule.label("of_organisation"),
         )
         .select_from(given)
-        .join(owner, owner.c.id == given.c.organisation_id)
-        .outerjoin(kind, and_(kind.c.organisation_id == given.c.organisation_id, kind.c.name == given.c.event_type))
+        .join(owner, owner.c.id == given.c.environment_id)
+        .outerjoin(kind, and_(kind.c.environment_id == given.c.environment_id, kind.c.name == given.c.event_type))
     )
 
 
 @cache
 def disable_endpoints() -> Update:
     """Disables endpoints that are not yet, for `reason`."""
-    given = unnest(organisation_id=Uuid(), endpoint_id=Uuid(), reason=Text())
+    given = unnest(environment_id=Uuid(), endpoint_id=Uuid(), reason=Text())
     return (
         update(table_of(Endpoint))
         .where(
-            Endpoint.organisation_id == given.c.organisation_id,
+            Endpoint.environment_id == given.c.environment_id,
             Endpoint.id == given.c.endpoint_id,
             Endpoint.disabled.is_(False),
             Endpoint.deleted_at.is_(None),
         )
         .values(disabled=True, disabled_reason=given.c.reason, revision=Endpoint.revision + 1, updated_at=func.now())
-        .returning(Endpoint.organisation_id, Endpoint.application_id, Endpoint.id, Endpoint.uid)
+        .returning(Endpoint.environment_id, Endpoint.application_id, Endpoint.id, Endpoint.uid)
     )
 
 
 @cache
 def application_uids() -> Select[*tuple[Any, ...]]:
     """The uids of applications that have one."""
-    given = unnest(organisation_id=Uuid(), id=Uuid())
+    given = unnest(environment_id=Uuid(), id=Uuid())
     table = table_of(Application)
     return (
         select(table.c.id, table.c.uid)
-        .join(given, and_(table.c.organisation_id == given.c.organisation_id, table.c.id == given.c.id))
+        .join(given, and_(table.c.environment_id == given.c.environment_id, table.c.id == given.c.id))
         .where(table.c.uid.is_not(None))
     )
 
@@ -314,10 +314,10 @@ def application_uids() -> Select[*tuple[Any, ...]]:
 @cache
 def event_ids() -> Select[*tuple[Any, ...]]:
     """The event ids of messages that have one."""
-    given = unnest(organisation_id=Uuid(), id=Uuid())
+    given = unnest(environment_id=Uuid(), id=Uuid())
     table = table_of(Message)
     return (
         select(table.c.id, table.c.event_id)
-        .join(given, and_(table.c.organisation_id == given.c.organisation_id, table.c.id == given.c.id))
+        .join(given, and_(table.c.environment_id == given.c.environment_id, table.c.id == given.c.id))
         .where(table.c.event_id.is_not(None))
     )

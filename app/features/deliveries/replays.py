@@ -79,7 +79,7 @@ class Batch:
 def step(db: Session, task: BackgroundTask) -> tuple[dict[str, Any], bool]:
     """Does the next batch of a task; its progress then, and whether it is done. Raises StepError."""
     asked = Replay.of_request(task.request)
-    endpoint = db.scalar(queries.open_endpoint(task.organisation_id, asked.endpoint_id))
+    endpoint = db.scalar(queries.open_endpoint(task.environment_id, asked.endpoint_id))
     if endpoint is None:
         raise StepError(ENDED)
     after = UUID(task.progress["cursor"]) if "cursor" in task.progress else _before(asked.since)
@@ -96,7 +96,7 @@ def _progress(task: BackgroundTask, asked: Replay, batch: Batch) -> dict[str, An
 
 def _owe_finished(db: Session, endpoint: Endpoint, asked: Replay, after: UUID) -> Batch:
     scope = queries.Scope(
-        endpoint.organisation_id,
+        endpoint.environment_id,
         endpoint.id,
         after,
         lowest(asked.until),
@@ -108,7 +108,7 @@ def _owe_finished(db: Session, endpoint: Endpoint, asked: Replay, after: UUID) -
 
 
 def _owe_missing(db: Session, endpoint: Endpoint, asked: Replay, after: UUID) -> Batch:
-    owner = endpoint.organisation_id, endpoint.application_id
+    owner = endpoint.environment_id, endpoint.application_id
     looked = db.execute(queries.candidates(*owner, endpoint.id, after, lowest(asked.until)).limit(BATCH)).all()
     subscription = _subscription(endpoint)
     flags = _flags(db, endpoint, {event_type for _, event_type, _, _ in looked})
@@ -119,7 +119,7 @@ def _owe_missing(db: Session, endpoint: Endpoint, asked: Replay, after: UUID) ->
         and matches(subscription, event_type, frozenset(channels or ()), flags.get(event_type, frozenset()))
     ]
     owed = (
-        db.scalars(queries.owe_missing(endpoint.organisation_id, endpoint.id, wanted, "replay")).one() if wanted else 0
+        db.scalars(queries.owe_missing(endpoint.environment_id, endpoint.id, wanted, "replay")).one() if wanted else 0
     )
     return Batch(len(looked), owed, looked[-1][0] if looked else None)
 
@@ -135,7 +135,7 @@ def _subscription(endpoint: Endpoint) -> Subscription:
 def _flags(db: Session, endpoint: Endpoint, names: set[str]) -> dict[str, frozenset[str]]:
     if endpoint.feature_flags is None or not names:
         return {}
-    rows = db.execute(queries.flags_of(endpoint.organisation_id, names))
+    rows = db.execute(queries.flags_of(endpoint.environment_id, names))
     return {name: frozenset(flags or ()) for name, flags in rows}
 
 

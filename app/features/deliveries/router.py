@@ -4,9 +4,9 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Path, Query, Response
 
-from app.auth.dependencies import CanCreateAttempts, Db, OrganisationCaller
+from app.auth.dependencies import Db
 from app.auth.idempotency import OnceOnly
-from app.auth.resources import TargetApplication
+from app.auth.resources import ApplicationToExpunge, ApplicationToReplay, ApplicationWithDeliveries
 from app.features.deliveries import service
 from app.features.deliveries.queries import AttemptFilters
 from app.features.deliveries.schemas import (
@@ -71,7 +71,7 @@ AttemptList = Listing[MessageAttemptOut]
 )
 async def list_attempts_by_endpoint(
     db: Db,
-    application: TargetApplication,
+    application: ApplicationWithDeliveries,
     endpoint_id: EndpointId,
     filters: AttemptFiltersQuery,
     asked: PageQuery,
@@ -87,7 +87,7 @@ async def list_attempts_by_endpoint(
 )
 async def list_attempts_by_message(
     db: Db,
-    application: TargetApplication,
+    application: ApplicationWithDeliveries,
     msg_id: MessageId,
     filters: AttemptFiltersQuery,
     asked: PageQuery,
@@ -103,7 +103,7 @@ async def list_attempts_by_message(
 )
 async def list_attempts_of_pair(
     db: Db,
-    application: TargetApplication,
+    application: ApplicationWithDeliveries,
     msg_id: MessageId,
     endpoint_id: EndpointId,
     filters: AttemptFiltersQuery,
@@ -116,7 +116,7 @@ async def list_attempts_of_pair(
 
 @router.get("/app/{app_id}/msg/{msg_id}/attempt/{attempt_id}", operation_id="v1.message-attempt.get")
 async def get_attempt(
-    db: Db, application: TargetApplication, msg_id: MessageId, attempt_id: AttemptId
+    db: Db, application: ApplicationWithDeliveries, msg_id: MessageId, attempt_id: AttemptId
 ) -> MessageAttemptOut:
     """One attempt."""
     return await service.attempt(db, application, msg_id, attempt_id)
@@ -127,9 +127,7 @@ async def get_attempt(
     status_code=204,
     operation_id="v1.message-attempt.expunge-content",
 )
-async def expunge_attempt(
-    _caller: OrganisationCaller, db: Db, application: TargetApplication, msg_id: MessageId, attempt_id: AttemptId
-) -> None:
+async def expunge_attempt(db: Db, application: ApplicationToExpunge, msg_id: MessageId, attempt_id: AttemptId) -> None:
     """Overwrites what the endpoint answered with `EXPUNGED`."""
     await service.expunge(db, application, msg_id, attempt_id)
 
@@ -141,7 +139,7 @@ async def expunge_attempt(
 )
 async def list_attempted_messages(
     db: Db,
-    application: TargetApplication,
+    application: ApplicationWithDeliveries,
     endpoint_id: EndpointId,
     filters: FiltersQuery,
     asked: PageQuery,
@@ -158,7 +156,7 @@ async def list_attempted_messages(
     operation_id="v1.message-attempt.list-attempted-destinations",
 )
 async def list_attempted_destinations(
-    db: Db, application: TargetApplication, msg_id: MessageId, asked: PageQuery, show: ShowQuery
+    db: Db, application: ApplicationWithDeliveries, msg_id: MessageId, asked: PageQuery, show: ShowQuery
 ) -> dict[str, Any]:
     """The endpoints that a message was or is owed to and how it stands with each."""
     return await service.endpoints_of_message(db, application, msg_id, asked, show)
@@ -172,9 +170,8 @@ async def list_attempted_destinations(
     operation_id="v1.message-attempt.resend",
 )
 async def resend(
-    _caller: CanCreateAttempts,
     db: Db,
-    application: TargetApplication,
+    application: ApplicationToReplay,
     msg_id: MessageId,
     endpoint_id: EndpointId,
     once: OnceOnly,
@@ -196,9 +193,8 @@ async def resend(
     operation_id="v1.endpoint.recover",
 )
 async def recover(
-    _caller: CanCreateAttempts,
     db: Db,
-    application: TargetApplication,
+    application: ApplicationToReplay,
     endpoint_id: EndpointId,
     asked: ReplayIn,
     once: OnceOnly,
@@ -219,9 +215,8 @@ async def recover(
     operation_id="v1.endpoint.replay-missing",
 )
 async def replay_missing(
-    _caller: CanCreateAttempts,
     db: Db,
-    application: TargetApplication,
+    application: ApplicationToReplay,
     endpoint_id: EndpointId,
     asked: ReplayIn,
     once: OnceOnly,
@@ -242,9 +237,8 @@ async def replay_missing(
     operation_id="v1.endpoint.bulk-replay",
 )
 async def bulk_replay(
-    _caller: CanCreateAttempts,
     db: Db,
-    application: TargetApplication,
+    application: ApplicationToReplay,
     endpoint_id: EndpointId,
     asked: BulkReplayIn,
     once: OnceOnly,

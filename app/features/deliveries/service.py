@@ -70,7 +70,7 @@ async def attempts_of_endpoint(
 ) -> dict[str, Any]:
     """A page of what was tried at an endpoint, the newest first."""
     endpoint = await db.run_sync(find_endpoint, application, endpoint_ref)
-    found = queries.attempts_of_endpoint(application.organisation_id, endpoint.id, filters)
+    found = queries.attempts_of_endpoint(application.environment_id, endpoint.id, filters)
     return await _attempts(db, found, asked, Seal("endpoint-attempts", _owner(endpoint)), show)
 
 
@@ -87,13 +87,13 @@ async def attempts_of_message(
     message, _ = await db.run_sync(reading.find, application, message_ref)
     endpoint = await db.run_sync(find_endpoint, application, endpoint_ref) if endpoint_ref else None
     found = queries.attempts_of_message(
-        application.organisation_id, message.id, filters, None if endpoint is None else endpoint.id
+        application.environment_id, message.id, filters, None if endpoint is None else endpoint.id
     )
     return await _attempts(db, found, asked, Seal("message-attempts", _owner(message)), show)
 
 
 def _owner(row: Any) -> tuple[UUID, ...]:  # noqa: ANN401 a message or an endpoint
-    return row.organisation_id, row.id
+    return row.environment_id, row.id
 
 
 async def _attempts(
@@ -105,14 +105,14 @@ async def _attempts(
     attempts: list[Attempt] = page["data"]
     shown = [MessageAttemptOut.of(one, with_content=show.content) for one in attempts]
     if show.message and attempts:
-        messages = await _messages(db, attempts[0].organisation_id, {one.message_id for one in attempts})
+        messages = await _messages(db, attempts[0].environment_id, {one.message_id for one in attempts})
         for out, one in zip(shown, attempts, strict=True):
             out.msg = _shown(messages.get(one.message_id))
     return {**page, "data": shown}
 
 
-async def _messages(db: AsyncSession, organisation_id: UUID, ids: Collection[UUID]) -> dict[UUID, Row[Message, bool]]:
-    rows = await db.execute(messages_by_id(organisation_id, ids)) if ids else ()
+async def _messages(db: AsyncSession, environment_id: UUID, ids: Collection[UUID]) -> dict[UUID, Row[Message, bool]]:
+    rows = await db.execute(messages_by_id(environment_id, ids)) if ids else ()
     return {row[0].id: row for row in rows}
 
 
@@ -123,7 +123,7 @@ def _shown(row: Row[Message, bool] | None) -> MessageOut | None:
 async def attempt(db: AsyncSession, application: Application, message_ref: str, reference: str) -> MessageAttemptOut:
     """One attempt. Raises `not_found`."""
     message, _ = await db.run_sync(reading.find, application, message_ref)
-    found = await db.scalar(queries.attempt(application.organisation_id, message.id, _attempt_id(reference)))
+    found = await db.scalar(queries.attempt(application.environment_id, message.id, _attempt_id(reference)))
     if found is None:
         raise not_found("Attempt")
     return MessageAttemptOut.of(found, with_content=True)
@@ -132,7 +132,7 @@ async def attempt(db: AsyncSession, application: Application, message_ref: str, 
 async def expunge(db: AsyncSession, application: Application, message_ref: str, reference: str) -> None:
     """Overwrites what the endpoint answered. Raises `not_found`."""
     message, _ = await db.run_sync(reading.find, application, message_ref)
-    statement = queries.expunge_response(application.organisation_id, message.id, _attempt_id(reference))
+    statement = queries.expunge_response(application.environment_id, message.id, _attempt_id(reference))
     if await db.scalar(statement) is None:
         raise not_found("Attempt")
 
@@ -155,7 +155,7 @@ async def messages_of_endpoint(
 ) -> bytes:
     """A page of the messages owed to an endpoint as JSON text, the newest first."""
     endpoint = await db.run_sync(find_endpoint, application, endpoint_ref)
-    owner = endpoint.organisation_id, endpoint.id
+    owner = endpoint.environment_id, endpoint.id
     page = await paginate_cuts(
         db,
         partial(queries.messages_of_endpoint, *owner, filters, show.wanted(status)),
@@ -164,13 +164,13 @@ async def messages_of_endpoint(
         shape=lambda row: row,
         order=Order.descending,
     )
-    return write_page(page, await _write(db, endpoint.organisation_id, page["data"], show))
+    return write_page(page, await _write(db, endpoint.environment_id, page["data"], show))
 
 
-async def _write(db: AsyncSession, organisation_id: UUID, pairs: Sequence[Any], show: Show) -> list[bytes]:
-    messages = await _messages(db, organisation_id, {pair.message_id for pair in pairs})
+async def _write(db: AsyncSession, environment_id: UUID, pairs: Sequence[Any], show: Show) -> list[bytes]:
+    messages = await _messages(db, environment_id, {pair.message_id for pair in pairs})
     rows = [messages[pair.message_id] for pair in pairs if pair.message_id in messages]
-    payloads = await db.run_sync(reading.payloads, organisation_id, rows, with_content=show.content)
+    payloads = await db.run_sync(reading.payloads, environment_id, rows, with_content=show.content)
     texts = {message.id: (message, payload) for (message, _), payload in zip(rows, payloads, strict=True)}
     return [_write_one(pair, show, *texts[pair.message_id]) for pair in pairs if pair.message_id in texts]
 
@@ -192,7 +192,7 @@ async def endpoints_of_message(
     message, _ = await db.run_sync(reading.find, application, message_ref)
     return await paginate(
         db,
-        queries.endpoints_of_message(application.organisation_id, message.id),
+        queries.endpoints_of_message(application.environment_id, message.id),
         Endpoint.id,
         asked,
         seal=Seal("message-endpoints", _owner(message)),
@@ -205,7 +205,7 @@ async def resend(db: AsyncSession, application: Application, message_ref: str, e
     """Owes the endpoint one try more, at once. Raises `not_found`, `missing_payload`, `endpoint_disabled`."""
     message, readable = await db.run_sync(reading.find, application, message_ref)
     endpoint = await db.run_sync(find_endpoint, application, endpoint_ref)
-    pair = application.organisation_id, endpoint.id, message.id
+    pair = application.environment_id, endpoint.id, message.id
     if not await db.scalar(queries.is_owed(*pair)):
         raise not_found("Message destination")
     if not readable:
@@ -264,4 +264,4 @@ def _window(asked: ReplayIn, longest: timedelta) -> tuple[datetime, datetime]:
 
 
 async def _start(db: AsyncSession, application: Application, kind: TaskKind, replay: Replay) -> BackgroundTask:
-    return await db.run_sync(background.start, application.organisation_id, kind, replay.as_request())
+    return await db.run_sync(background.start, application.environment_id, kind, replay.as_request())

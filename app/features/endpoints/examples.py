@@ -56,11 +56,11 @@ def send(db: Session, application: Application, endpoint: Endpoint, example: Exa
     """
     if endpoint.disabled:
         raise endpoint_disabled()
-    payload = _payload(db, endpoint.organisation_id, example)
+    payload = _payload(db, endpoint.environment_id, example)
     _spend(db, endpoint)
     message_id = new_id()
     incoming = Incoming(
-        organisation_id=endpoint.organisation_id,
+        environment_id=endpoint.environment_id,
         application=ids.encode("app", application.id),
         message_id=message_id,
         event_type=example.event_type,
@@ -80,15 +80,15 @@ def _spend(db: Session, endpoint: Endpoint) -> None:
     admission = admit(endpoint.example_tat, PER_SECOND, now, 1, burst=AT_ONCE)
     if not admission.granted:
         raise too_many_examples((admission.next_at - now).total_seconds())
-    db.execute(queries.spend_example(endpoint.organisation_id, endpoint.id, admission.tat))
+    db.execute(queries.spend_example(endpoint.environment_id, endpoint.id, admission.tat))
 
 
-def _payload(db: Session, organisation_id: UUID, example: Example) -> Mapping[str, Any]:
+def _payload(db: Session, environment_id: UUID, example: Example) -> Mapping[str, Any]:
     if example.payload is not None:
         return example.payload
     if example.event_type == PING:
         return PING_PAYLOAD
-    event_type = db.scalars(queries.event_type(organisation_id, example.event_type)).one_or_none()
+    event_type = db.scalars(queries.event_type(environment_id, example.event_type)).one_or_none()
     if event_type is None:
         raise unknown_event_types("eventType", [example.event_type])
     return _object(event_type, example)

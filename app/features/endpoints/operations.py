@@ -85,7 +85,7 @@ def seek(db: Session, application: Application, reference: str, *, lock: bool = 
     """The application's endpoint of this id or uid, or None."""
     if not is_name(reference):
         return None
-    statement = queries.find(application.organisation_id, application.id, reference)
+    statement = queries.find(application.environment_id, application.id, reference)
     return db.scalars(statement.with_for_update() if lock else statement).one_or_none()
 
 
@@ -94,7 +94,7 @@ def create(db: Session, ring: KeyRing, application: Application, new: NewEndpoin
     endpoint_id = new_id()
     secret = _read_secret(new.secret, "secret") if new.secret is not None else _generate()
     values = DEFAULTS | new.changes | _identity(application, endpoint_id)
-    values["headers"] = _seal_headers(ring, application.organisation_id, endpoint_id, new.headers)
+    values["headers"] = _seal_headers(ring, application.environment_id, endpoint_id, new.headers)
     endpoint: Endpoint | None = db.scalars(queries.add(values)).one_or_none()
     if endpoint is None:
         raise uid_taken()
@@ -114,10 +114,10 @@ def change(db: Session, application: Application, endpoint: Endpoint, changes: C
     except IntegrityError as error:
         raise _clash(error) from error
     if changed.disabled and not was_disabled:
-        cancel(db, endpoint.organisation_id, endpoint_id=endpoint.id, reason=DISABLED)
+        cancel(db, endpoint.environment_id, endpoint_id=endpoint.id, reason=DISABLED)
     if was_disabled and not changed.disabled:
-        db.execute(queries.forget_health(endpoint.organisation_id, endpoint.id))
-        db.execute(queries.open_gates(endpoint.organisation_id, endpoint.id))
+        db.execute(queries.forget_health(endpoint.environment_id, endpoint.id))
+        db.execute(queries.open_gates(endpoint.environment_id, endpoint.id))
     _announce(db, application, changed, "endpoint.updated")
     return changed
 
@@ -125,14 +125,14 @@ def change(db: Session, application: Application, endpoint: Endpoint, changes: C
 def delete(db: Session, application: Application, endpoint: Endpoint) -> None:
     """Deletes a locked endpoint with its secrets and headers; what is pending is cancelled, its uid is free."""
     deleted = _apply(db, endpoint, {"deleted_at": queries.now(), "headers": None})
-    db.execute(queries.drop_secrets(endpoint.organisation_id, endpoint.id))
-    cancel(db, endpoint.organisation_id, endpoint_id=endpoint.id, reason=DELETED)
+    db.execute(queries.drop_secrets(endpoint.environment_id, endpoint.id))
+    cancel(db, endpoint.environment_id, endpoint_id=endpoint.id, reason=DELETED)
     _announce(db, application, deleted, "endpoint.deleted")
 
 
 def secrets(db: Session, ring: KeyRing, endpoint: Endpoint) -> list[signing.Key]:
     """The signing keys in use, the current one first."""
-    owner = endpoint.organisation_id, endpoint.id
+    owner = endpoint.environment_id, endpoint.id
     rows = db.scalars(queries.live_secrets(*owner))
     return [signing.parse_secret(sealing.open_secret(ring, *owner, row.secret)) for row in rows]
 
@@ -142,12 +142,12 @@ def rotate(db: Session, ring: KeyRing, endpoint: Endpoint, key: str | None, grac
 
     The old one is good for the grace period. Raises `limit_reached`, or `invalid` for a key that is none.
     """
-    db.execute(queries.drop_expired_secrets(endpoint.organisation_id, endpoint.id))
+    db.execute(queries.drop_expired_secrets(endpoint.environment_id, endpoint.id))
     current, *retired = secrets(db, ring, endpoint)
     if len(retired) + bool(grace) > MAX_RETIRED_SECRETS:
         raise too_many_secrets(MAX_RETIRED_SECRETS)
     new = _read_secret(key, "key") if key is not None else _generate(like=current)
-    db.execute(queries.retire_secret(endpoint.organisation_id, endpoint.id, grace))
+    db.execute(queries.retire_secret(endpoint.environment_id, endpoint.id, grace))
     _add_secret(db, ring, endpoint, new)
     _apply(db, endpoint, {})
     return new
@@ -155,7 +155,7 @@ def rotate(db: Session, ring: KeyRing, endpoint: Endpoint, key: str | None, grac
 
 def headers(ring: KeyRing, endpoint: Endpoint) -> dict[str, str]:
     """The custom headers with all their values, for sending."""
-    return sealing.open_headers(ring, endpoint.organisation_id, endpoint.id, endpoint.headers)
+    return sealing.open_headers(ring, endpoint.environment_id, endpoint.id, endpoint.headers)
 
 
 def shown_headers(ring: KeyRing, endpoint: Endpoint) -> ShownHeaders:
@@ -167,7 +167,7 @@ def shown_headers(ring: KeyRing, endpoint: Endpoint) -> ShownHeaders:
 
 def set_headers(db: Session, ring: KeyRing, endpoint: Endpoint, new: Mapping[str, str]) -> None:
     """Replaces the custom headers. Raises `invalid`, naming the one that may not be set."""
-    sealed = _seal_headers(ring, endpoint.organisation_id, endpoint.id, new)
+    sealed = _seal_headers(ring, endpoint.environment_id, endpoint.id, new)
     _apply(db, endpoint, {"headers": sealed})
 
 
@@ -197,12 +197,12 @@ def uid_for(reference: str) -> str:
 
 
 def require_event_types(
-    db: Session, organisation_id: UUID, names: Sequence[str] | None, *, flags: Iterable[str] | None, field: str
+    db: Session, environment_id: UUID, names: Sequence[str] | None, *, flags: Iterable[str] | None, field: str
 ) -> None:
     """Raises `invalid` for event types that there are none of, or that a holder of `flags` may not know."""
     if not names:
         return
-    statement = queries.known_event_types(organisation_id, names, None if flags is None else sorted(flags))
+    statement = queries.known_event_types(environment_id, names, None if flags is None else sorted(flags))
     known = set(db.scalars(statement))
     if missing := [name for name in names if name not in known]:
         raise unknown_event_types(field, missing)
@@ -225,11 +225,11 @@ DEFAULTS: dict[str, Any] = {
 
 
 def _identity(application: Application, endpoint_id: UUID) -> dict[str, Any]:
-    return {"organisation_id": application.organisation_id, "application_id": application.id, "id": endpoint_id}
+    return {"environment_id": application.environment_id, "application_id": application.id, "id": endpoint_id}
 
 
 def _apply(db: Session, endpoint: Endpoint, values: Mapping[str, Any]) -> Endpoint:
-    changed: Endpoint = db.scalars(queries.change(endpoint.organisation_id, endpoint.id, values)).one()
+    changed: Endpoint = db.scalars(queries.change(endpoint.environment_id, endpoint.id, values)).one()
     return changed
 
 
@@ -247,11 +247,11 @@ def _announce(db: Session, application: Application, endpoint: Endpoint, event: 
         "endpointId": encode(queries.ENDPOINT, endpoint.id),
         "endpointUid": endpoint.uid,
     }
-    emit(db, endpoint.organisation_id, event, data)
+    emit(db, endpoint.environment_id, event, data)
 
 
 def _add_secret(db: Session, ring: KeyRing, endpoint: Endpoint, key: signing.Key) -> None:
-    owner = endpoint.organisation_id, endpoint.id
+    owner = endpoint.environment_id, endpoint.id
     db.execute(queries.add_secret(*owner, new_id(), sealing.seal_secret(ring, *owner, key.text)))
 
 
@@ -268,9 +268,9 @@ def _read_secret(text: str, name: str) -> signing.Key:
         raise invalid(name, str(error)) from None
 
 
-def _seal_headers(ring: KeyRing, organisation_id: UUID, endpoint_id: UUID, given: Mapping[str, str]) -> bytes | None:
+def _seal_headers(ring: KeyRing, environment_id: UUID, endpoint_id: UUID, given: Mapping[str, str]) -> bytes | None:
     try:
         check_headers(given)
     except BadHeader as refused:
         raise bad_header(refused.name, refused.reason) from None
-    return sealing.seal_headers(ring, organisation_id, endpoint_id, given)
+    return sealing.seal_headers(ring, environment_id, endpoint_id, given)

@@ -40,19 +40,19 @@ from app.models import (
 ENDPOINT = "ep"
 
 
-def of_application(organisation_id: UUID, application_id: UUID) -> Select[Endpoint]:
+def of_application(environment_id: UUID, application_id: UUID) -> Select[Endpoint]:
     """The endpoints of an application that are not deleted, in no order."""
-    return select(Endpoint).where(*_mine(organisation_id, application_id))
+    return select(Endpoint).where(*_mine(environment_id, application_id))
 
 
-def find(organisation_id: UUID, application_id: UUID, reference: str) -> Select[Endpoint]:
+def find(environment_id: UUID, application_id: UUID, reference: str) -> Select[Endpoint]:
     """The endpoint of this id or uid; an id wins over a uid that reads like it."""
     endpoint_id = decode(ENDPOINT, reference)
     named = Endpoint.uid == reference
     if endpoint_id is None:
-        return of_application(organisation_id, application_id).where(named)
+        return of_application(environment_id, application_id).where(named)
     by_id = Endpoint.id == endpoint_id
-    return of_application(organisation_id, application_id).where(or_(by_id, named)).order_by(by_id.desc()).limit(1)
+    return of_application(environment_id, application_id).where(or_(by_id, named)).order_by(by_id.desc()).limit(1)
 
 
 def add(values: Mapping[str, Any]) -> Insert:
@@ -61,17 +61,17 @@ def add(values: Mapping[str, Any]) -> Insert:
         upsert(Endpoint)
         .values(**values)
         .on_conflict_do_nothing(
-            index_elements=["organisation_id", "application_id", "uid"], index_where=text("deleted_at IS NULL")
+            index_elements=["environment_id", "application_id", "uid"], index_where=text("deleted_at IS NULL")
         )
         .returning(Endpoint)
     )
 
 
-def change(organisation_id: UUID, endpoint_id: UUID, values: Mapping[str, Any]) -> Update:
+def change(environment_id: UUID, endpoint_id: UUID, values: Mapping[str, Any]) -> Update:
     """The one way in which a caller changes an endpoint's row, secrets or headers: its revision rises with it."""
     return (
         update(Endpoint)
-        .where(Endpoint.organisation_id == organisation_id, Endpoint.id == endpoint_id)
+        .where(Endpoint.environment_id == environment_id, Endpoint.id == endpoint_id)
         .values(**values, revision=Endpoint.revision + 1)
         .returning(Endpoint)
         .execution_options(populate_existing=True)
@@ -88,35 +88,35 @@ def moment() -> Select[datetime]:
     return select(now())
 
 
-def known_event_types(organisation_id: UUID, names: Sequence[str], flags: Sequence[str] | None) -> Select[str]:
+def known_event_types(environment_id: UUID, names: Sequence[str], flags: Sequence[str] | None) -> Select[str]:
     """Which of these event types there are; with `flags`, only those that are open to a holder of the flags."""
-    found = select(EventType.name).where(EventType.organisation_id == organisation_id, EventType.name.in_(names))
+    found = select(EventType.name).where(EventType.environment_id == environment_id, EventType.name.in_(names))
     if flags is None:
         return found
     open_to_all = func.coalesce(func.cardinality(EventType.feature_flags), 0) == 0
     return found.where(or_(open_to_all, EventType.feature_flags.bool_op("&&")(list(flags))))
 
 
-def spend_example(organisation_id: UUID, endpoint_id: UUID, tat: datetime) -> Update:
+def spend_example(environment_id: UUID, endpoint_id: UUID, tat: datetime) -> Update:
     """Remembers that an example was sent, which changes nothing that a worker or a reader sees."""
     return (
         update(Endpoint)
-        .where(Endpoint.organisation_id == organisation_id, Endpoint.id == endpoint_id)
+        .where(Endpoint.environment_id == environment_id, Endpoint.id == endpoint_id)
         .values(example_tat=tat, updated_at=Endpoint.updated_at)
     )
 
 
-def event_type(organisation_id: UUID, name: str) -> Select[EventType]:
+def event_type(environment_id: UUID, name: str) -> Select[EventType]:
     """An event type by its name."""
-    return select(EventType).where(EventType.organisation_id == organisation_id, EventType.name == name)
+    return select(EventType).where(EventType.environment_id == environment_id, EventType.name == name)
 
 
-def live_secrets(organisation_id: UUID, endpoint_id: UUID) -> Select[EndpointSecret]:
+def live_secrets(environment_id: UUID, endpoint_id: UUID) -> Select[EndpointSecret]:
     """The signing secrets that are in use, the newest first."""
     return (
         select(EndpointSecret)
         .where(
-            EndpointSecret.organisation_id == organisation_id,
+            EndpointSecret.environment_id == environment_id,
             EndpointSecret.endpoint_id == endpoint_id,
             or_(EndpointSecret.expires_at.is_(None), EndpointSecret.expires_at > func.now()),
         )
@@ -124,19 +124,19 @@ def live_secrets(organisation_id: UUID, endpoint_id: UUID) -> Select[EndpointSec
     )
 
 
-def add_secret(organisation_id: UUID, endpoint_id: UUID, secret_id: UUID, blob: bytes) -> Insert:
+def add_secret(environment_id: UUID, endpoint_id: UUID, secret_id: UUID, blob: bytes) -> Insert:
     """Adds the current secret."""
     return insert(EndpointSecret).values(
-        organisation_id=organisation_id, endpoint_id=endpoint_id, id=secret_id, secret=blob
+        environment_id=environment_id, endpoint_id=endpoint_id, id=secret_id, secret=blob
     )
 
 
-def retire_secret(organisation_id: UUID, endpoint_id: UUID, grace: timedelta) -> Update:
+def retire_secret(environment_id: UUID, endpoint_id: UUID, grace: timedelta) -> Update:
     """Lets the current secret live on for the grace period only, by the database's clock."""
     return (
         update(EndpointSecret)
         .where(
-            EndpointSecret.organisation_id == organisation_id,
+            EndpointSecret.environment_id == environment_id,
             EndpointSecret.endpoint_id == endpoint_id,
             EndpointSecret.expires_at.is_(None),
         )
@@ -144,44 +144,44 @@ def retire_secret(organisation_id: UUID, endpoint_id: UUID, grace: timedelta) ->
     )
 
 
-def drop_expired_secrets(organisation_id: UUID, endpoint_id: UUID) -> Delete:
+def drop_expired_secrets(environment_id: UUID, endpoint_id: UUID) -> Delete:
     """Deletes the secrets whose grace period is over."""
-    return _secrets(organisation_id, endpoint_id).where(EndpointSecret.expires_at <= func.now())
+    return _secrets(environment_id, endpoint_id).where(EndpointSecret.expires_at <= func.now())
 
 
-def drop_secrets(organisation_id: UUID, endpoint_id: UUID) -> Delete:
+def drop_secrets(environment_id: UUID, endpoint_id: UUID) -> Delete:
     """Deletes every secret of an endpoint."""
-    return _secrets(organisation_id, endpoint_id)
+    return _secrets(environment_id, endpoint_id)
 
 
-def forget_health(organisation_id: UUID, endpoint_id: UUID) -> Update:
+def forget_health(environment_id: UUID, endpoint_id: UUID) -> Update:
     """Lets an endpoint start afresh; its rate goes on."""
     return (
         update(EndpointHealth)
-        .where(EndpointHealth.organisation_id == organisation_id, EndpointHealth.endpoint_id == endpoint_id)
+        .where(EndpointHealth.environment_id == environment_id, EndpointHealth.endpoint_id == endpoint_id)
         .values(
             consecutive_failures=0, opened_times=0, open_until=None, probing=False, slow_until=None, fail_since=None
         )
     )
 
 
-def open_gates(organisation_id: UUID, endpoint_id: UUID) -> Update:
+def open_gates(environment_id: UUID, endpoint_id: UUID) -> Update:
     """Lets what waits behind an endpoint's gates, for a health that is forgotten, be looked at now."""
     return (
         update(EndpointGate)
-        .where(EndpointGate.organisation_id == organisation_id, EndpointGate.endpoint_id == endpoint_id)
+        .where(EndpointGate.environment_id == environment_id, EndpointGate.endpoint_id == endpoint_id)
         .values(next_at=func.now())
     )
 
 
-def count_open(organisation_id: UUID, endpoint_id: UUID, first: UUID, last: UUID) -> Select[int, int]:
+def count_open(environment_id: UUID, endpoint_id: UUID, first: UUID, last: UUID) -> Select[int, int]:
     """(status, count) of the scheduled deliveries that are pending or being sent, for messages of this id range."""
     sending = and_(DueDelivery.state == DueState.sending, DueDelivery.due_at > func.now())
     status = case((sending, int(Status.sending)), else_=int(Status.pending)).label("status")
     return (
         select(status, func.count())
         .where(
-            DueDelivery.organisation_id == organisation_id,
+            DueDelivery.environment_id == environment_id,
             DueDelivery.endpoint_id == endpoint_id,
             DueDelivery.message_id.between(first, last),
             DueDelivery.trigger == Trigger.scheduled,
@@ -190,12 +190,12 @@ def count_open(organisation_id: UUID, endpoint_id: UUID, first: UUID, last: UUID
     )
 
 
-def count_finished(organisation_id: UUID, endpoint_id: UUID, first: UUID, last: UUID) -> Select[int, int]:
+def count_finished(environment_id: UUID, endpoint_id: UUID, first: UUID, last: UUID) -> Select[int, int]:
     """(status, count) of the deliveries that have ended, for messages of this id range."""
     return (
         select(Delivery.status, func.count())
         .where(
-            Delivery.organisation_id == organisation_id,
+            Delivery.environment_id == environment_id,
             Delivery.endpoint_id == endpoint_id,
             Delivery.message_id.between(first, last),
         )
@@ -203,15 +203,15 @@ def count_finished(organisation_id: UUID, endpoint_id: UUID, first: UUID, last: 
     )
 
 
-def _secrets(organisation_id: UUID, endpoint_id: UUID) -> Delete:
+def _secrets(environment_id: UUID, endpoint_id: UUID) -> Delete:
     return delete(EndpointSecret).where(
-        EndpointSecret.organisation_id == organisation_id, EndpointSecret.endpoint_id == endpoint_id
+        EndpointSecret.environment_id == environment_id, EndpointSecret.endpoint_id == endpoint_id
     )
 
 
-def _mine(organisation_id: UUID, application_id: UUID) -> tuple[ColumnElement[bool], ...]:
+def _mine(environment_id: UUID, application_id: UUID) -> tuple[ColumnElement[bool], ...]:
     return (
-        Endpoint.organisation_id == organisation_id,
+        Endpoint.environment_id == environment_id,
         Endpoint.application_id == application_id,
         Endpoint.deleted_at.is_(None),
     )

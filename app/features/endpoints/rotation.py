@@ -36,16 +36,16 @@ def _in_transaction(sessions: sessionmaker[Session], ring: KeyRing, turn: Turn) 
 def _turn_secrets(db: Session, ring: KeyRing) -> int:
     rows = db.execute(queries.secrets_under_other_keys(ring.header, BATCH)).all()
     for row in rows:
-        aad = binding(SECRET_COLUMN, row.organisation_id, row.endpoint_id)
+        aad = binding(SECRET_COLUMN, row.environment_id, row.endpoint_id)
         turned = ring.encrypt(ring.decrypt(row.secret, aad), aad)
-        db.execute(queries.replace_secret(row.organisation_id, row.id, row.secret, turned))
+        db.execute(queries.replace_secret(row.environment_id, row.id, row.secret, turned))
     return len(rows)
 
 
 def _turn_headers(db: Session, ring: KeyRing) -> int:
     rows = db.execute(queries.headers_under_other_keys(ring.header, BATCH)).all()
     for row in rows:
-        aad = binding(HEADERS_COLUMN, row.organisation_id, row.id)
+        aad = binding(HEADERS_COLUMN, row.environment_id, row.id)
         turned = ring.encrypt(ring.decrypt(row.headers, aad), aad)
-        db.execute(queries.replace_headers(row.organisation_id, row.id, row.headers, turned))
+        db.execute(queries.replace_headers(row.environment_id, row.id, row.headers, turned))
     return len(rows)

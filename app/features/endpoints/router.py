@@ -4,10 +4,11 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Path, Query, Request, Response, status
 
-from app.auth.dependencies import AnyCaller, Capability, Db, capable, organisation_only
+from app.auth.dependencies import AnyCaller, Db
 from app.auth.idempotency import Answer, OnceOnly
-from app.auth.resources import TargetApplication
+from app.auth.resources import AppId, ApplicationFor
 from app.domain import ids
+from app.domain.permissions import Permission
 from app.features.endpoints import service
 from app.features.endpoints.schemas import (
     EndpointHeadersIn,
@@ -34,25 +35,35 @@ from app.models import Endpoint
 
 router = Router(tag="endpoint", prefix="/app/{app_id}/endpoint")
 EndpointId = Annotated[Reference, Path(description="The endpoint's id or uid")]
-MANAGES = [Depends(capable(Capability.manage_endpoint))]
-SEES_SECRETS = [Depends(capable(Capability.view_endpoint_secret, writes=False))]
-MANAGES_SECRETS = [Depends(capable(Capability.manage_endpoint_secret))]
 CREATED: dict[int | str, dict[str, Any]] = {201: {"model": EndpointOut, "description": "It was made"}}
 
 
-async def scope(request: Request, application: TargetApplication, db: Db, caller: AnyCaller) -> Scope:
-    """Whose endpoints the request is about."""
-    state = request.app.state
-    return Scope(db, state.keyring, state.destinations, application, caller.feature_flags)
+class ScopeFor:
+    """A dependency: whose endpoints the request is about, for a caller that holds `permission`."""
+
+    def __init__(self, permission: Permission) -> None:
+        self.permission = permission
+        self._application = ApplicationFor(permission)
+
+    async def __call__(self, request: Request, app_id: AppId, db: Db, caller: AnyCaller) -> Scope:
+        """The scope. Raises Problem `not_found` or `forbidden`."""
+        application = await self._application(app_id, db, caller)
+        state = request.app.state
+        return Scope(db, state.keyring, state.destinations, application, caller.feature_flags)
 
 
-Target = Annotated[Scope, Depends(scope)]
+Readable = Annotated[Scope, Depends(ScopeFor(Permission.endpoint_read))]
+Writable = Annotated[Scope, Depends(ScopeFor(Permission.endpoint_write))]
+Testable = Annotated[Scope, Depends(ScopeFor(Permission.endpoint_test))]
+WithSecrets = Annotated[Scope, Depends(ScopeFor(Permission.endpoint_secret_read))]
+WithSecretsToTurn = Annotated[Scope, Depends(ScopeFor(Permission.endpoint_secret_write))]
+WithDeliveries = Annotated[Scope, Depends(ScopeFor(Permission.delivery_read))]
 
 
 @router.get("")
-async def list_(target: Target, page: PageQuery) -> Listing[EndpointOut]:
+async def list_(target: Readable, page: PageQuery) -> Listing[EndpointOut]:
     """The application's endpoints, the newest first unless asked otherwise."""
-    owner = target.application.organisation_id, target.application.id
+    owner = target.application.environment_id, target.application.id
     found = await paginate(
         target.db,
         service.every(target),
@@ -65,8 +76,8 @@ async def list_(target: Target, page: PageQuery) -> Listing[EndpointOut]:
     return Listing[EndpointOut](**found)
 
 
-@router.post("", status_code=status.HTTP_201_CREATED, response_model=EndpointOut, dependencies=MANAGES)
-async def create(target: Target, new: EndpointIn, once: OnceOnly) -> Response:
+@router.post("", status_code=status.HTTP_201_CREATED, response_model=EndpointOut)
+async def create(target: Writable, new: EndpointIn, once: OnceOnly) -> Response:
     """Makes an endpoint, with a secret of its own unless one is given."""
 
     async def work() -> EndpointOut:
@@ -76,32 +87,32 @@ async def create(target: Target, new: EndpointIn, once: OnceOnly) -> Response:
 
 
 @router.get("/{endpoint_id}")
-async def get(target: Target, endpoint_id: EndpointId) -> EndpointOut:
+async def get(target: Readable, endpoint_id: EndpointId) -> EndpointOut:
     """One endpoint."""
     return EndpointOut.of(await service.get(target, endpoint_id))
 
 
-@router.put("/{endpoint_id}", response_model=EndpointOut, responses={**CREATED, **problems(409)}, dependencies=MANAGES)
-async def upsert(target: Target, endpoint_id: EndpointId, wanted: EndpointUpdate) -> Response:
+@router.put("/{endpoint_id}", response_model=EndpointOut, responses={**CREATED, **problems(409)})
+async def upsert(target: Writable, endpoint_id: EndpointId, wanted: EndpointUpdate) -> Response:
     """Makes the endpoint what is given, or makes one with this uid. Its secret and headers stay."""
     endpoint, made = await service.put(target, endpoint_id, wanted)
     return Answer(status.HTTP_201_CREATED if made else status.HTTP_200_OK, EndpointOut.of(endpoint)).response()
 
 
-@router.patch("/{endpoint_id}", responses=problems(409), dependencies=MANAGES)
-async def patch(target: Target, endpoint_id: EndpointId, wanted: EndpointPatch) -> EndpointOut:
+@router.patch("/{endpoint_id}", responses=problems(409))
+async def patch(target: Writable, endpoint_id: EndpointId, wanted: EndpointPatch) -> EndpointOut:
     """Changes what is given; null clears."""
     return EndpointOut.of(await service.patch(target, endpoint_id, wanted))
 
 
-@router.delete("/{endpoint_id}", status_code=status.HTTP_204_NO_CONTENT, dependencies=MANAGES)
-async def delete(target: Target, endpoint_id: EndpointId) -> None:
+@router.delete("/{endpoint_id}", status_code=status.HTTP_204_NO_CONTENT)
+async def delete(target: Writable, endpoint_id: EndpointId) -> None:
     """Deletes the endpoint; what is pending is cancelled."""
     await service.delete(target, endpoint_id)
 
 
-@router.get("/{endpoint_id}/secret", dependencies=SEES_SECRETS)
-async def get_secret(target: Target, endpoint_id: EndpointId) -> EndpointSecretOut:
+@router.get("/{endpoint_id}/secret")
+async def get_secret(target: WithSecrets, endpoint_id: EndpointId) -> EndpointSecretOut:
     """What a receiver verifies with: the secret, or the public half of an ed25519 key."""
     return EndpointSecretOut(key=await service.secret(target, endpoint_id))
 
@@ -110,10 +121,9 @@ async def get_secret(target: Target, endpoint_id: EndpointId) -> EndpointSecretO
     "/{endpoint_id}/secret/rotate",
     response_model=EndpointSecretOut,
     responses=problems(400),
-    dependencies=MANAGES_SECRETS,
 )
 async def rotate_secret(
-    target: Target, endpoint_id: EndpointId, wanted: EndpointSecretRotateIn, once: OnceOnly
+    target: WithSecretsToTurn, endpoint_id: EndpointId, wanted: EndpointSecretRotateIn, once: OnceOnly
 ) -> Response:
     """Gives the endpoint a new secret; until the grace period ends, deliveries are signed with both."""
 
@@ -124,26 +134,26 @@ async def rotate_secret(
 
 
 @router.get("/{endpoint_id}/headers")
-async def get_headers(target: Target, endpoint_id: EndpointId) -> EndpointHeadersOut:
+async def get_headers(target: Readable, endpoint_id: EndpointId) -> EndpointHeadersOut:
     """The custom headers; values that are credentials are never shown."""
     return EndpointHeadersOut.of(await service.headers(target, endpoint_id))
 
 
-@router.put("/{endpoint_id}/headers", status_code=status.HTTP_204_NO_CONTENT, dependencies=MANAGES)
-async def update_headers(target: Target, endpoint_id: EndpointId, wanted: EndpointHeadersIn) -> None:
+@router.put("/{endpoint_id}/headers", status_code=status.HTTP_204_NO_CONTENT)
+async def update_headers(target: Writable, endpoint_id: EndpointId, wanted: EndpointHeadersIn) -> None:
     """Replaces the custom headers, from the next attempt on."""
     await service.set_headers(target, endpoint_id, wanted.headers)
 
 
-@router.patch("/{endpoint_id}/headers", status_code=status.HTTP_204_NO_CONTENT, dependencies=MANAGES)
-async def patch_headers(target: Target, endpoint_id: EndpointId, wanted: EndpointHeadersPatchIn) -> None:
+@router.patch("/{endpoint_id}/headers", status_code=status.HTTP_204_NO_CONTENT)
+async def patch_headers(target: Writable, endpoint_id: EndpointId, wanted: EndpointHeadersPatchIn) -> None:
     """Sets some custom headers, and removes those that are null or in deleteHeaders."""
     await service.patch_headers(target, endpoint_id, wanted)
 
 
 @router.get("/{endpoint_id}/stats")
 async def get_stats(
-    target: Target, endpoint_id: EndpointId, window: Annotated[EndpointStatsRange, Query()]
+    target: WithDeliveries, endpoint_id: EndpointId, window: Annotated[EndpointStatsRange, Query()]
 ) -> EndpointStats:
     """How many deliveries of at most 28 days are in which state."""
     return await service.stats(target, endpoint_id, window, utc_now())
@@ -153,10 +163,9 @@ async def get_stats(
     "/{endpoint_id}/send-example",
     response_model=ExampleOut,
     responses=problems(400, 429),
-    dependencies=[Depends(organisation_only)],
 )
 async def send_example(
-    target: Target,
+    target: Testable,
     endpoint_id: EndpointId,
     wanted: EventExampleIn,
     once: OnceOnly,

@@ -46,7 +46,7 @@ class Scope:
 
 def every(scope: Scope) -> Select[Endpoint]:
     """The application's endpoints, as a statement for a page."""
-    return queries.of_application(scope.application.organisation_id, scope.application.id)
+    return queries.of_application(scope.application.environment_id, scope.application.id)
 
 
 async def get(scope: Scope, reference: str, *, lock: bool = False) -> Endpoint:
@@ -130,7 +130,7 @@ async def stats(scope: Scope, reference: str, window: EndpointStatsRange, now: d
     """How many of the window's deliveries are in which state. Raises `invalid` beyond 28 days."""
     first, last = _span(window, now)
     endpoint = await get(scope, reference)
-    of = endpoint.organisation_id, endpoint.id, ids.lowest(first), ids.lowest(last + MILLISECOND)
+    of = endpoint.environment_id, endpoint.id, ids.lowest(first), ids.lowest(last + MILLISECOND)
     counts = dict.fromkeys(Status, 0)
     for statement in (queries.count_open(*of), queries.count_finished(*of)):
         for status, count in await scope.db.execute(statement):
@@ -161,7 +161,7 @@ async def _checked(scope: Scope, wanted: Written) -> Changes:
     operations.require_destination(scope.destinations, changes)
     await scope.db.run_sync(
         operations.require_event_types,
-        scope.application.organisation_id,
+        scope.application.environment_id,
         changes.get("event_types"),
         flags=scope.flags,
         field=wanted.event_types_field,

@@ -15,9 +15,9 @@ NEW = literal_column("xmax = 0", Boolean)
 """Of a row that an upsert returns: whether it was inserted."""
 
 
-def visible(organisation_id: UUID, flags: Collection[str] | None, *, archived: bool) -> Select[EventType]:
+def visible(environment_id: UUID, flags: Collection[str] | None, *, archived: bool) -> Select[EventType]:
     """Those that a holder of these feature flags sees (None: all), in no order; the archived ones too if asked for."""
-    statement = select(EventType).where(EventType.organisation_id == organisation_id)
+    statement = select(EventType).where(EventType.environment_id == environment_id)
     if not archived:
         statement = statement.where(EventType.archived.is_(False))
     if flags is None:
@@ -28,40 +28,40 @@ def visible(organisation_id: UUID, flags: Collection[str] | None, *, archived: b
     )
 
 
-def named(organisation_id: UUID, flags: Collection[str] | None, name: str) -> Select[EventType]:
+def named(environment_id: UUID, flags: Collection[str] | None, name: str) -> Select[EventType]:
     """One of them, archived or not."""
-    return visible(organisation_id, flags, archived=True).where(EventType.name == name)
+    return visible(environment_id, flags, archived=True).where(EventType.name == name)
 
 
-def add(organisation_id: UUID, name: str, values: Values) -> Insert:
+def add(environment_id: UUID, name: str, values: Values) -> Insert:
     """Adds an event type, or brings back an archived one as this; no row comes back when there is one."""
-    return _upsert(organisation_id, name, values, only_archived=True)
+    return _upsert(environment_id, name, values, only_archived=True)
 
 
-def put(organisation_id: UUID, name: str, values: Values) -> Insert:
+def put(environment_id: UUID, name: str, values: Values) -> Insert:
     """Adds or replaces an event type."""
-    return _upsert(organisation_id, name, values, only_archived=False)
+    return _upsert(environment_id, name, values, only_archived=False)
 
 
-def _upsert(organisation_id: UUID, name: str, values: Values, *, only_archived: bool) -> Insert:
+def _upsert(environment_id: UUID, name: str, values: Values, *, only_archived: bool) -> Insert:
     return (
         insert(EventType)
-        .values(organisation_id=organisation_id, name=name, **values)
+        .values(environment_id=environment_id, name=name, **values)
         .on_conflict_do_update(
-            index_elements=["organisation_id", "name"],
+            index_elements=["environment_id", "name"],
             set_={**values, "updated_at": func.now()},
             where=EventType.archived.is_(True) if only_archived else None,
         )
     )
 
 
-def change(organisation_id: UUID, name: str, values: Values) -> Update:
+def change(environment_id: UUID, name: str, values: Values) -> Update:
     """Changes an event type."""
-    mine = (EventType.organisation_id == organisation_id, EventType.name == name)
+    mine = (EventType.environment_id == environment_id, EventType.name == name)
     return update(EventType).where(*mine).values(**values)
 
 
-def expunge(organisation_id: UUID, name: str) -> ReturningDelete[str]:
+def expunge(environment_id: UUID, name: str) -> ReturningDelete[str]:
     """Removes an event type; its name comes back."""
-    mine = (EventType.organisation_id == organisation_id, EventType.name == name)
+    mine = (EventType.environment_id == environment_id, EventType.name == name)
     return delete(EventType).where(*mine).returning(EventType.name)

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from fastapi import Path, Query, Response
 
-from app.auth.dependencies import AnyCaller, Db, OrganisationCaller
+from app.auth.dependencies import CanReadEventTypes, CanWriteEventTypes, Db
 from app.auth.idempotency import OnceOnly
 from app.features.event_types import queries, service
 from app.features.event_types.schemas import EventTypeIn, EventTypeOut, EventTypePatch, EventTypeUpdate
@@ -21,16 +21,16 @@ NewName = Annotated[Name, Path(description="The event type's name")]
 
 @router.get("", response_model=Listing[EventTypeOut])
 async def list_(
-    caller: AnyCaller,
+    caller: CanReadEventTypes,
     db: Db,
     page: PageQuery,
     include_archived: Annotated[bool, Query(description="Show archived ones too")] = False,  # noqa: FBT002
     with_content: Annotated[bool, Query(description="Show the schemas")] = False,  # noqa: FBT002
 ) -> dict[str, Any]:
     """The organisation's event types by name; a portal token sees those that its feature flags open."""
-    organisation_id = caller.organisation_id
-    statement = queries.visible(organisation_id, caller.feature_flags, archived=include_archived)
-    seal = Seal("event-types", (organisation_id,))
+    environment_id = caller.environment_id
+    statement = queries.visible(environment_id, caller.feature_flags, archived=include_archived)
+    seal = Seal("event-types", (environment_id,))
 
     def shape(row: EventType) -> EventTypeOut:
         return EventTypeOut.of(row, with_content=with_content)
@@ -39,44 +39,44 @@ async def list_(
 
 
 @router.post("", response_model=EventTypeOut, status_code=201)
-async def create(body: EventTypeIn, caller: OrganisationCaller, db: Db, once: OnceOnly) -> Response:
+async def create(body: EventTypeIn, caller: CanWriteEventTypes, db: Db, once: OnceOnly) -> Response:
     """Adds an event type, or brings back an archived one. 409 `event_type_exists` when there is one."""
 
     async def work() -> EventTypeOut:
-        return EventTypeOut.of(await service.create(db, caller.organisation_id, body))
+        return EventTypeOut.of(await service.create(db, caller.environment_id, body))
 
     return await once(201, work)
 
 
 @router.get("/{event_type_name}", response_model=EventTypeOut)
-async def get(event_type_name: TypeName, caller: AnyCaller, db: Db) -> EventTypeOut:
+async def get(event_type_name: TypeName, caller: CanReadEventTypes, db: Db) -> EventTypeOut:
     """One event type, archived or not."""
-    found = await service.find(db, caller.organisation_id, caller.feature_flags, event_type_name)
+    found = await service.find(db, caller.environment_id, caller.feature_flags, event_type_name)
     return EventTypeOut.of(found)
 
 
 @router.put("/{event_type_name}", response_model=EventTypeOut, responses={201: {"model": EventTypeOut}})
 async def upsert(
-    event_type_name: NewName, body: EventTypeUpdate, caller: OrganisationCaller, db: Db, response: Response
+    event_type_name: NewName, body: EventTypeUpdate, caller: CanWriteEventTypes, db: Db, response: Response
 ) -> EventTypeOut:
     """Replaces an event type, or adds it (201)."""
-    row, new = await service.put(db, caller.organisation_id, event_type_name, body)
+    row, new = await service.put(db, caller.environment_id, event_type_name, body)
     response.status_code = 201 if new else 200
     return EventTypeOut.of(row)
 
 
 @router.patch("/{event_type_name}", response_model=EventTypeOut)
-async def patch(event_type_name: TypeName, body: EventTypePatch, caller: OrganisationCaller, db: Db) -> EventTypeOut:
+async def patch(event_type_name: TypeName, body: EventTypePatch, caller: CanWriteEventTypes, db: Db) -> EventTypeOut:
     """Changes the given fields; null clears."""
-    return EventTypeOut.of(await service.patch(db, caller.organisation_id, event_type_name, body))
+    return EventTypeOut.of(await service.patch(db, caller.environment_id, event_type_name, body))
 
 
 @router.delete("/{event_type_name}", status_code=204)
 async def delete(
     event_type_name: TypeName,
-    caller: OrganisationCaller,
+    caller: CanWriteEventTypes,
     db: Db,
     expunge: Annotated[bool, Query(description="Delete it instead of archiving it")] = False,  # noqa: FBT002
 ) -> None:
     """Archives an event type: it is hidden from lists, and messages of it are still sent."""
-    await service.remove(db, caller.organisation_id, event_type_name, expunge=expunge)
+    await service.remove(db, caller.environment_id, event_type_name, expunge=expunge)

@@ -16,44 +16,44 @@ Row = TypeVar("Row")
 FRESH = {"populate_existing": True}
 
 
-async def find(db: AsyncSession, organisation_id: UUID, flags: frozenset[str] | None, name: str) -> EventType:
+async def find(db: AsyncSession, environment_id: UUID, flags: frozenset[str] | None, name: str) -> EventType:
     """The event type; Problem `not_found` when there is none, or a flag that is not held hides it."""
-    statement = queries.named(organisation_id, flags, name)
+    statement = queries.named(environment_id, flags, name)
     return _found(await db.scalar(statement) if is_name(name) else None)
 
 
-async def create(db: AsyncSession, organisation_id: UUID, body: EventTypeIn) -> EventType:
+async def create(db: AsyncSession, environment_id: UUID, body: EventTypeIn) -> EventType:
     """A new event type, or an archived one brought back; Problem `conflict` when there is one."""
     values = body.columns()
-    created = await _row(db, queries.add(organisation_id, values.pop("name"), values))
+    created = await _row(db, queries.add(environment_id, values.pop("name"), values))
     if created is None:
         raise conflict("An event type of this name exists", "event_type_exists")
     return created
 
 
-async def put(db: AsyncSession, organisation_id: UUID, name: str, body: EventTypeUpdate) -> tuple[EventType, bool]:
+async def put(db: AsyncSession, environment_id: UUID, name: str, body: EventTypeUpdate) -> tuple[EventType, bool]:
     """The event type as in the body, and whether it is new."""
-    statement: Any = queries.put(organisation_id, name, body.columns()).returning(EventType, queries.NEW)
+    statement: Any = queries.put(environment_id, name, body.columns()).returning(EventType, queries.NEW)
     row, new = (await db.execute(statement, execution_options=FRESH)).one()
     return row, new
 
 
-async def patch(db: AsyncSession, organisation_id: UUID, name: str, body: EventTypePatch) -> EventType:
+async def patch(db: AsyncSession, environment_id: UUID, name: str, body: EventTypePatch) -> EventType:
     """The event type with the given fields changed. Raises Problem `not_found`."""
     values = body.columns(body.model_fields_set)
     if not values:
-        return await find(db, organisation_id, None, name)
-    return _found(await _row(db, queries.change(organisation_id, name, values)) if is_name(name) else None)
+        return await find(db, environment_id, None, name)
+    return _found(await _row(db, queries.change(environment_id, name, values)) if is_name(name) else None)
 
 
-async def remove(db: AsyncSession, organisation_id: UUID, name: str, *, expunge: bool) -> None:
+async def remove(db: AsyncSession, environment_id: UUID, name: str, *, expunge: bool) -> None:
     """Archives the event type, or deletes it for good. Raises Problem `not_found`."""
     if not is_name(name):
         raise not_found("Event type")
     if expunge:
-        _found((await db.execute(queries.expunge(organisation_id, name))).first())
+        _found((await db.execute(queries.expunge(environment_id, name))).first())
     else:
-        _found(await _row(db, queries.change(organisation_id, name, {"archived": True})))
+        _found(await _row(db, queries.change(environment_id, name, {"archived": True})))
 
 
 async def _row(db: AsyncSession, statement: Insert | Update) -> EventType | None:

@@ -45,21 +45,21 @@ class Admission:
         self._alarm: asyncio.TimerHandle | None = None
         self._pauses = Pauses()
 
-    async def check(self, organisation_id: UUID) -> None:
+    async def check(self, environment_id: UUID) -> None:
         """Problem `too_many`, after a pause, when too many messages of the organisation wait already."""
-        if self._queue.is_full(organisation_id):
+        if self._queue.is_full(environment_id):
             await self._refuse()
 
-    async def enter(self, organisation_id: UUID) -> None:
+    async def enter(self, environment_id: UUID) -> None:
         """Returns when a message of the organisation may be read; raises what `check` does."""
         now = time.monotonic()
-        self._queue.has_company = self._presence.is_company(organisation_id, now)
-        if not self._queue.enter(organisation_id, now):
-            await self._line_up(organisation_id)
+        self._queue.has_company = self._presence.is_company(environment_id, now)
+        if not self._queue.enter(environment_id, now):
+            await self._line_up(environment_id)
 
-    def leave(self, organisation_id: UUID) -> None:
+    def leave(self, environment_id: UUID) -> None:
         """Lets the next one in."""
-        self._admit(self._queue.leave(organisation_id, time.monotonic()))
+        self._admit(self._queue.leave(environment_id, time.monotonic()))
 
     def _admit(self, tickets: list[Ticket]) -> None:
         while tickets:
@@ -76,17 +76,17 @@ class Admission:
         self._alarm = None
         self._admit(self._queue.call(time.monotonic()))
 
-    async def _line_up(self, organisation_id: UUID) -> None:
+    async def _line_up(self, environment_id: UUID) -> None:
         loop = asyncio.get_running_loop()
         called: asyncio.Future[None] = loop.create_future()
-        if not self._queue.line_up(organisation_id, (organisation_id, called)):
+        if not self._queue.line_up(environment_id, (environment_id, called)):
             await self._refuse()
         patience = loop.call_later(PATIENCE_SECONDS, _give_up, called)
         try:
             await called
         except asyncio.CancelledError:
             if not called.cancelled():
-                self.leave(organisation_id)
+                self.leave(environment_id)
             raise
         finally:
             patience.cancel()

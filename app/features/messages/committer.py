@@ -100,7 +100,7 @@ class Committer:
         return await self._transact(batch)
 
     async def _transact(self, batch: Sequence[Incoming]) -> list[Result]:
-        return await self._connection.run({one.organisation_id for one in batch}, accept, batch)
+        return await self._connection.run({one.environment_id for one in batch}, accept, batch)
 
     async def _recover(self, batch: Sequence[Waiting], error: Exception) -> None:
         """One bad message must not fail its neighbours; an outage fails all of them."""

@@ -6,13 +6,14 @@ from starlette.datastructures import State
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from app.auth.dependencies import admit_address, require
 from app.auth.idempotency import REPLAYED
+from app.domain.permissions import Permission
 from app.features.messages.admission import Admission
 from app.features.messages.committer import Committer
 from app.features.messages.ingest_router import refuse_own
 from app.features.messages.posting import JSON, Post, read
 from app.kit import logs
-from app.kit.errors import forbidden
 from app.kit.errors_http import REQUEST_ID, refused
 from app.kit.instance import HEADER
 from app.kit.middleware import name_request
@@ -64,7 +65,7 @@ class IngestLane:
     ) -> None:
         request_id = name_request(scope)
         try:
-            status, body, repeats = await self._take(scope["path"], headers, application, receive)
+            status, body, repeats = await self._take(scope, headers, application, receive)
         except Gone:
             return
         except Exception as error:  # noqa: BLE001 nobody else stands here to answer it
@@ -83,21 +84,21 @@ class IngestLane:
         await send({"type": "http.response.body", "body": body})
 
     async def _take(
-        self, path: str, headers: dict[bytes, bytes], application: str, receive: Receive
+        self, scope: Scope, headers: dict[bytes, bytes], application: str, receive: Receive
     ) -> tuple[int, bytes, bool]:
         state = self._state
         committer: Committer = state.committer
         admission: Admission = state.admission
         caller = await state.callers.identify(headers[b"authorization"][len(_BEARER) :].decode("latin-1").strip())
-        if not caller.is_organisation:
-            raise forbidden()
+        admit_address(caller, scope["client"][0] if scope.get("client") else "")
+        require(caller, Permission.message_send)
         refuse_own(_text(headers.get(_MARK)), state.markers)
         key = _text(headers.get(b"idempotency-key"))
         await admission.check(caller.organisation_id)
         body = await _body(receive)
         await admission.enter(caller.organisation_id)
         try:
-            ask = read(Post(caller, application, path, body, key))
+            ask = read(Post(caller, application, scope["path"], body, key))
             return ask.answer(await committer.accept(ask.incoming))
         finally:
             admission.leave(caller.organisation_id)

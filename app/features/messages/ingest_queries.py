@@ -46,12 +46,12 @@ from app.models import (
     DueState,
     Endpoint,
     EndpointGate,
+    Environment,
     EventType,
     IdempotencyKey,
     Lane,
     Message,
     MessageEventId,
-    Organisation,
     Payload,
     Trigger,
 )
@@ -61,14 +61,14 @@ KEYS_KEPT = timedelta(hours=24)
 
 
 APPS, ENDPOINTS, GATES = table_of(Application), table_of(Endpoint), table_of(EndpointGate)
-KINDS, OWNERS = table_of(EventType), table_of(Organisation)
-NAMES = ("place", "organisation_id", "named_id", "named_uid", "kind")
+KINDS, OWNERS = table_of(EventType), table_of(Environment)
+NAMES = ("place", "environment_id", "named_id", "named_uid", "kind")
 
 
 @cache
 def named() -> Select[int, UUID, bool]:
     """The live applications of a kind that ids or uids name: the place of the name, the id, and whether a uid did."""
-    given = unnest(place=Integer(), organisation_id=Uuid(), named_id=Uuid(), named_uid=Text(), kind=Text())
+    given = unnest(place=Integer(), environment_id=Uuid(), named_id=Uuid(), named_uid=Text(), kind=Text())
     found = _application(given)
     return select(given.c.place, found.c.id, found.c.is_by_uid).join(found, found.c.deleted_at.is_(None))
 
@@ -80,7 +80,7 @@ def _application(given: FromClause) -> FromClause:
     organisation's applications.
     """
     columns = (APPS.c.id, APPS.c.throttle_rate, APPS.c.deleted_at)
-    its = (APPS.c.organisation_id == given.c.organisation_id, APPS.c.kind == given.c.kind)
+    its = (APPS.c.environment_id == given.c.environment_id, APPS.c.kind == given.c.kind)
     by_id = select(*columns, literal_column("false").label("is_by_uid")).where(*its, APPS.c.id == given.c.named_id)
     by_uid = select(*columns, literal_column("true").label("is_by_uid")).where(
         *its, APPS.c.uid == given.c.named_uid, APPS.c.deleted_at.is_(None)
@@ -97,7 +97,7 @@ def _looked_up(statement: Select[*tuple[Any, ...]] | CompoundSelect[*tuple[Any, 
 @cache
 def insert_application() -> Insert:
     """Makes an application unless its uid is taken, by this transaction or one at the same time."""
-    names = ("organisation_id", "id", "uid", "name", "throttle_rate", "metadata")
+    names = ("environment_id", "id", "uid", "name", "throttle_rate", "metadata")
     values: dict[str, Any] = {name: bindparam(name) for name in names}
     return insert(table_of(Application)).values(values).on_conflict_do_nothing()
 
@@ -106,7 +106,7 @@ def insert_application() -> Insert:
 def idempotency_keys() -> Select[*tuple[Any, ...]]:
     """What was answered to `keys`."""
     return select(IdempotencyKey.key, IdempotencyKey.body_digest, IdempotencyKey.status, IdempotencyKey.response).where(
-        IdempotencyKey.organisation_id == func.any(bindparam("organisations", type_=ARRAY(Uuid))),
+        IdempotencyKey.environment_id == func.any(bindparam("organisations", type_=ARRAY(Uuid))),
         IdempotencyKey.key == func.any(bindparam("keys", type_=ARRAY(LargeBinary))),
     )
 
@@ -114,9 +114,9 @@ def idempotency_keys() -> Select[*tuple[Any, ...]]:
 @cache
 def release_idempotency_keys() -> Delete:
     """Gives back keys that this transaction took for requests that are refused after all."""
-    given = unnest(organisation_id=Uuid(), key=LargeBinary())
+    given = unnest(environment_id=Uuid(), key=LargeBinary())
     return delete(table_of(IdempotencyKey)).where(
-        IdempotencyKey.organisation_id == given.c.organisation_id, IdempotencyKey.key == given.c.key
+        IdempotencyKey.environment_id == given.c.environment_id, IdempotencyKey.key == given.c.key
     )
 
 
@@ -191,7 +191,7 @@ def _ask() -> Select[*tuple[Any, ...]]:
     """What is given, with the application that it names."""
     given = unnest(
         place=Integer(),
-        organisation_id=Uuid(),
+        environment_id=Uuid(),
         named_id=Uuid(),
         named_uid=Text(),
         kind=Text(),
@@ -229,20 +229,20 @@ def _ask() -> Select[*tuple[Any, ...]]:
 def _take_keys(asked: CTE) -> Insert:
     """Takes the keys that nobody holds, or held a day ago, in order; waits for whoever is taking the same one."""
     table = table_of(IdempotencyKey)
-    names = ("organisation_id", "key", "body_digest", "status", "response")
+    names = ("environment_id", "key", "body_digest", "status", "response")
     is_asked = and_(asked.c.key.is_not(None), asked.c.application_id.is_not(None))
     given = select(*(asked.c[name] for name in names)).where(is_asked).order_by(asked.c.key)
     new = insert(table).from_select(names, given)
     fresh = {name: new.excluded[name] for name in ("body_digest", "status", "response", "created_at")}
     return new.on_conflict_do_update(
-        index_elements=["organisation_id", "key"], set_=fresh, where=table.c.created_at < func.now() - KEYS_KEPT
+        index_elements=["environment_id", "key"], set_=fresh, where=table.c.created_at < func.now() - KEYS_KEPT
     ).returning(table.c.key)
 
 
 def _take_event_ids(fresh: CTE) -> Insert:
     """Takes the event ids that are free in their application, in order."""
     table = table_of(MessageEventId)
-    names = ("organisation_id", "application_id", "event_id")
+    names = ("environment_id", "application_id", "event_id")
     given = (
         select(*(fresh.c[name] for name in names), fresh.c.id)
         .where(fresh.c.event_id.is_not(None))
@@ -256,12 +256,12 @@ def _address(fresh: CTE, names: CTE) -> Select[*tuple[Any, ...]]:
     """The messages whose event id is free, each with the endpoints that it goes to, in arrays of the same order."""
     kind = _looked_up(
         select(KINDS.c.feature_flags, KINDS.c.retry_schedule[1].label("first_delay")).where(
-            KINDS.c.organisation_id == fresh.c.organisation_id, KINDS.c.name == fresh.c.event_type
+            KINDS.c.environment_id == fresh.c.environment_id, KINDS.c.name == fresh.c.event_type
         ),
         "kind",
     )
     owner = _looked_up(
-        select(OWNERS.c.retry_schedule[1].label("first_delay")).where(OWNERS.c.id == fresh.c.organisation_id), "owner"
+        select(OWNERS.c.retry_schedule[1].label("first_delay")).where(OWNERS.c.id == fresh.c.environment_id), "owner"
     )
     listens = _listens(fresh.c, kind.c.feature_flags)
     delay = func.coalesce(ENDPOINTS.c.retry_schedule[1], kind.c.first_delay, owner.c.first_delay, 0)
@@ -274,7 +274,7 @@ def _address(fresh: CTE, names: CTE) -> Select[*tuple[Any, ...]]:
             func.array_agg(_has_gate(), type_=ARRAY(Boolean)).label("have_gate"),
         )
         .where(
-            ENDPOINTS.c.organisation_id == fresh.c.organisation_id,
+            ENDPOINTS.c.environment_id == fresh.c.environment_id,
             ENDPOINTS.c.application_id == fresh.c.application_id,
             ENDPOINTS.c.disabled.is_(False),
             ENDPOINTS.c.deleted_at.is_(None),
@@ -310,7 +310,7 @@ def _has_gate() -> ColumnElement[bool]:
     return (
         select(GATES.c.lane)
         .where(
-            GATES.c.organisation_id == ENDPOINTS.c.organisation_id,
+            GATES.c.environment_id == ENDPOINTS.c.environment_id,
             GATES.c.endpoint_id == ENDPOINTS.c.id,
             GATES.c.lane == Lane.first,
         )
@@ -320,7 +320,7 @@ def _has_gate() -> ColumnElement[bool]:
 
 def _list_owed(message: CTE) -> Select[*tuple[Any, ...]]:
     """A row for each delivery."""
-    names = ("organisation_id", "application_id", "expires_on", "event_type", "deliver_at")
+    names = ("environment_id", "application_id", "expires_on", "event_type", "deliver_at")
     one = (
         func.unnest(message.c.endpoint_ids, message.c.delays, message.c.are_limited, message.c.have_gate)
         .table_valued(
@@ -341,14 +341,14 @@ def _make_gates(owed: CTE) -> Insert:
 
     Where there is one it is not touched, lest the whole batch wait for the claim that moves it.
     """
-    columns = (owed.c.organisation_id, owed.c.endpoint_id, owed.c.application_id)
+    columns = (owed.c.environment_id, owed.c.endpoint_id, owed.c.application_id)
     missing = (
         select(*columns, cast(int(Lane.first), Integer), func.now())
         .where(owed.c.is_limited, ~owed.c.has_gate)
         .distinct()
         .order_by(owed.c.endpoint_id)
     )
-    names = ["organisation_id", "endpoint_id", "application_id", "lane", "next_at"]
+    names = ["environment_id", "endpoint_id", "application_id", "lane", "next_at"]
     return insert(GATES).from_select(names, missing).on_conflict_do_nothing().returning(GATES.c.endpoint_id)
 
 
@@ -357,11 +357,11 @@ def _keep_gates(owed: CTE) -> Select[UUID]:
 
     One that a worker is removing is passed over: the delivery is then ready, and held later if need be.
     """
-    behind = select(owed.c.organisation_id, owed.c.endpoint_id).where(owed.c.has_gate).distinct().subquery("behind")
+    behind = select(owed.c.environment_id, owed.c.endpoint_id).where(owed.c.has_gate).distinct().subquery("behind")
     gate = _looked_up(
         select(GATES.c.endpoint_id)
         .where(
-            GATES.c.organisation_id == behind.c.organisation_id,
+            GATES.c.environment_id == behind.c.environment_id,
             GATES.c.endpoint_id == behind.c.endpoint_id,
             GATES.c.lane == Lane.first,
         )
@@ -382,8 +382,8 @@ def _insert_messages(given: CTE) -> Insert:
 
 
 def _insert_payloads(given: CTE) -> Insert:
-    names = ("organisation_id", "id", "expires_on", "content_type", "body")
-    columns = ["organisation_id", "message_id", *names[2:]]
+    names = ("environment_id", "id", "expires_on", "content_type", "body")
+    columns = ["environment_id", "message_id", *names[2:]]
     return insert(table_of(Payload)).from_select(columns, select(*(given.c[name] for name in names)))
 
 
@@ -398,7 +398,7 @@ def _owe(owed: CTE, held: CompoundSelect[UUID]) -> Insert:
     is_later = or_(owed.c.delay > 0, owed.c.deliver_at > func.now())
     is_held = and_(owed.c.endpoint_id.in_(held), is_later.is_not(true()))
     values: dict[str, Any] = {
-        "organisation_id": owed.c.organisation_id,
+        "environment_id": owed.c.environment_id,
         "endpoint_id": owed.c.endpoint_id,
         "message_id": owed.c.message_id,
         "application_id": owed.c.application_id,

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
-from app.auth.dependencies import OrganisationCaller
+from app.auth.dependencies import CanSendMessages
 from app.auth.idempotency import DOCUMENTED as IDEMPOTENCY
 from app.auth.idempotency import REPLAYED
 from app.auth.resources import AppId
@@ -37,7 +37,7 @@ DOCUMENTED = {
 async def create_message(
     request: Request,
     app_id: AppId,
-    caller: OrganisationCaller,
+    caller: CanSendMessages,
     with_content: Annotated[bool, Query()] = True,  # noqa: FBT002 a query parameter
 ) -> Response:
     """Accepts an event for every subscribed endpoint of the application.

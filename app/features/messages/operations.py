@@ -55,7 +55,7 @@ class Incoming:
     `response` is what the caller is answered, and again when it repeats the request under the same `once`.
     """
 
-    organisation_id: UUID
+    environment_id: UUID
     application: str
     message_id: UUID
     event_type: str
@@ -178,7 +178,7 @@ def _find(db: Session, entries: Sequence[_Entry]) -> Mapping[int, UUID]:
     """The applications by their entries' identity: by name rather than by the uid that is asked for, by id first."""
     names = [(entry, name) for entry in entries for name in (entry.incoming.application, _asked(entry.incoming).uid)]
     rows = [
-        (place, entry.incoming.organisation_id, _application_id(name), name, entry.incoming.kind)
+        (place, entry.incoming.environment_id, _application_id(name), name, entry.incoming.kind)
         for place, (entry, name) in enumerate(names)
     ]
     known = fetch(db, queries.named(), transpose(rows, *queries.NAMES)) if rows else []
@@ -189,7 +189,7 @@ def _find(db: Session, entries: Sequence[_Entry]) -> Mapping[int, UUID]:
 def _make_application(db: Session, incoming: Incoming) -> None:
     asked = _asked(incoming)
     values = {
-        "organisation_id": incoming.organisation_id,
+        "environment_id": incoming.environment_id,
         "id": new_id(),
         "uid": asked.uid,
         "name": asked.name,
@@ -218,7 +218,7 @@ def _explain(db: Session, refused: _Refused) -> None:
     # This transaction took them, for requests that are refused after all.
     keys = [_key(entry) for entry in refused[Outcome.taken] if entry.incoming.once]
     if keys:
-        db.execute(queries.release_idempotency_keys(), transpose(keys, "organisation_id", "key"))
+        db.execute(queries.release_idempotency_keys(), transpose(keys, "environment_id", "key"))
     if refused[Outcome.repeated]:
         _remind(db, refused[Outcome.repeated])
 
@@ -226,7 +226,7 @@ def _explain(db: Session, refused: _Refused) -> None:
 def _remind(db: Session, entries: Sequence[_Entry]) -> None:
     """Answers as those were answered whose keys these repeat."""
     keys = [_key(entry) for entry in entries]
-    organisations = list({organisation_id for organisation_id, _ in keys})
+    organisations = list({environment_id for environment_id, _ in keys})
     rows = db.execute(queries.idempotency_keys(), {"organisations": organisations, "keys": [key for _, key in keys]})
     known = {key: _Held(*held) for key, *held in rows}
     for entry, (_, key) in zip(entries, keys, strict=True):
@@ -236,7 +236,7 @@ def _remind(db: Session, entries: Sequence[_Entry]) -> None:
 
 
 def _key(entry: _Entry) -> tuple[UUID, bytes]:
-    return entry.incoming.organisation_id, _once(entry.incoming).key
+    return entry.incoming.environment_id, _once(entry.incoming).key
 
 
 def _once(incoming: Incoming) -> Once:
@@ -282,7 +282,7 @@ def _row(entry: _Entry, place: int, created_at: datetime) -> tuple[Any, ...]:
     one = entry.incoming
     return (
         place,
-        one.organisation_id,
+        one.environment_id,
         entry.named_id,
         entry.named_uid,
         one.kind,

@@ -9,10 +9,12 @@ from uuid import UUID
 from pydantic import ValidationError
 
 from app.auth.caller import Caller
+from app.auth.dependencies import require
 from app.auth.idempotency import request_key
 from app.domain import ids
 from app.domain.idempotency import is_valid_key
 from app.domain.json_text import BadJson, Document, read_object
+from app.domain.permissions import Permission
 from app.features.messages.operations import Accepted, Incoming, NewApplication, Once, Replayed
 from app.features.messages.schemas import MessageIn
 from app.kit.clock import new_id, utc_now
@@ -62,6 +64,8 @@ class Ask:
 def read(post: Post) -> Ask:
     """The message of a request. Raises the Problem that refuses it."""
     document, fields = _parse(post.body)
+    if fields.application is not None:
+        require(post.caller, Permission.application_write)
     payload = _payload(document)
     message_id = new_id()
     params = fields.transformations_params
@@ -70,7 +74,7 @@ def read(post: Post) -> Ask:
     if fields.deliver_at is not None and fields.deliver_at >= expires_at:
         raise invalid("deliverAt", "must lie before the payload expires")
     incoming = Incoming(
-        organisation_id=post.caller.organisation_id,
+        environment_id=post.caller.environment_id,
         application=post.application,
         message_id=message_id,
         event_type=fields.event_type,

@@ -89,20 +89,20 @@ def readable(of: type[Message] | AliasedClass[Message] = Message) -> ColumnEleme
 
 
 def message_of(
-    organisation_id: UUID, message_id: ColumnElement[UUID] | InstrumentedAttribute[UUID], *where: ColumnElement[bool]
+    environment_id: UUID, message_id: ColumnElement[UUID] | InstrumentedAttribute[UUID], *where: ColumnElement[bool]
 ) -> LateralFromClause:
     """The message of another table's row, to be joined with it.
 
     The limit keeps PostgreSQL from reading all messages to hash them: each row looks into one partition.
     """
-    mine = (Message.organisation_id == organisation_id, Message.id == message_id)
+    mine = (Message.environment_id == environment_id, Message.id == message_id)
     return select(Message).where(*mine, *where).limit(1).lateral("message")
 
 
-def messages(organisation_id: UUID, application_id: UUID, filters: Filters, cut: Cut[UUID]) -> Select[Any]:
+def messages(environment_id: UUID, application_id: UUID, filters: Filters, cut: Cut[UUID]) -> Select[Any]:
     """A part of an application's messages, each with whether its payload is readable, and its id."""
     rows = select(Message).where(
-        Message.organisation_id == organisation_id,
+        Message.environment_id == environment_id,
         Message.application_id == application_id,
         *filters.types(Message.event_type),
         *filters.window(Message.id),
@@ -116,50 +116,50 @@ def messages(organisation_id: UUID, application_id: UUID, filters: Filters, cut:
     return replace(cut, at=None).of(found, message.id)
 
 
-def message(organisation_id: UUID, application_id: UUID, message_id: UUID) -> Select[Message, bool]:
+def message(environment_id: UUID, application_id: UUID, message_id: UUID) -> Select[Message, bool]:
     """One message of an application."""
-    return _one(organisation_id, application_id).where(Message.id == message_id)
+    return _one(environment_id, application_id).where(Message.id == message_id)
 
 
-def message_by_event_id(organisation_id: UUID, application_id: UUID, event_id: str) -> Select[Message, bool]:
+def message_by_event_id(environment_id: UUID, application_id: UUID, event_id: str) -> Select[Message, bool]:
     """One message of an application by the id that its sender gave it."""
     named = select(MessageEventId.message_id).where(
-        MessageEventId.organisation_id == organisation_id,
+        MessageEventId.environment_id == environment_id,
         MessageEventId.application_id == application_id,
         MessageEventId.event_id == event_id,
     )
-    return _one(organisation_id, application_id).where(Message.id == named.scalar_subquery())
+    return _one(environment_id, application_id).where(Message.id == named.scalar_subquery())
 
 
-def _one(organisation_id: UUID, application_id: UUID) -> Select[Message, bool]:
+def _one(environment_id: UUID, application_id: UUID) -> Select[Message, bool]:
     return select(Message, readable()).where(
-        Message.organisation_id == organisation_id, Message.application_id == application_id
+        Message.environment_id == environment_id, Message.application_id == application_id
     )
 
 
-def messages_by_id(organisation_id: UUID, ids: Collection[UUID]) -> Select[Message, bool]:
+def messages_by_id(environment_id: UUID, ids: Collection[UUID]) -> Select[Message, bool]:
     """The messages of a page."""
-    return select(Message, readable()).where(Message.organisation_id == organisation_id, Message.id.in_(ids))
+    return select(Message, readable()).where(Message.environment_id == environment_id, Message.id.in_(ids))
 
 
-def payloads(organisation_id: UUID, ids: Collection[UUID], days: Collection[date]) -> Select[UUID, bytes]:
+def payloads(environment_id: UUID, ids: Collection[UUID], days: Collection[date]) -> Select[UUID, bytes]:
     """The bytes of messages whose payloads expire on these days."""
     return select(Payload.message_id, Payload.body).where(
-        Payload.organisation_id == organisation_id, Payload.message_id.in_(ids), Payload.expires_on.in_(days)
+        Payload.environment_id == environment_id, Payload.message_id.in_(ids), Payload.expires_on.in_(days)
     )
 
 
-def delete_payload(organisation_id: UUID, message_id: UUID) -> Delete:
+def delete_payload(environment_id: UUID, message_id: UUID) -> Delete:
     """Takes away the bytes, wherever they have moved on to."""
-    return delete(Payload).where(Payload.organisation_id == organisation_id, Payload.message_id == message_id)
+    return delete(Payload).where(Payload.environment_id == environment_id, Payload.message_id == message_id)
 
 
-def mark_expunged(organisation_id: UUID, message_id: UUID) -> Update:
+def mark_expunged(environment_id: UUID, message_id: UUID) -> Update:
     """Notes that the payload was taken away."""
     return (
         update(Message)
         .where(
-            Message.organisation_id == organisation_id,
+            Message.environment_id == environment_id,
             Message.id == message_id,
             Message.payload_expunged_at.is_(None),
         )

@@ -25,7 +25,7 @@ MessageRow = Row[Message, bool]
 
 def find(db: Session, application: Application, reference: str) -> MessageRow:
     """The application's message of this id or eventId, and whether its payload is readable. Raises `not_found`."""
-    owner = application.organisation_id, application.id
+    owner = application.environment_id, application.id
     found = None
     if message_id := decode(MESSAGE, reference):
         found = db.execute(queries.message(*owner, message_id)).one_or_none()
@@ -55,20 +55,20 @@ def instant(moment: datetime | None) -> str | None:
 
 
 def payloads(
-    db: Session, organisation_id: UUID, rows: Sequence[tuple[Message, bool]], *, with_content: bool
+    db: Session, environment_id: UUID, rows: Sequence[tuple[Message, bool]], *, with_content: bool
 ) -> list[bytes]:
     """For each message the JSON text to show as its payload."""
     if not with_content:
         return [WITHOUT_CONTENT] * len(rows)
     readable = [message for message, is_readable in rows if is_readable]
-    bodies = _bodies(db, organisation_id, readable) if readable else {}
+    bodies = _bodies(db, environment_id, readable) if readable else {}
     return [bodies.get(message.id, EXPIRED) for message, _ in rows]
 
 
-def _bodies(db: Session, organisation_id: UUID, messages: Sequence[Message]) -> dict[UUID, bytes]:
+def _bodies(db: Session, environment_id: UUID, messages: Sequence[Message]) -> dict[UUID, bytes]:
     # What is readable has not moved on, so it lies under the day of its expiry.
     days = {message.payload_expires_at.astimezone(UTC).date() for message in messages}
-    found = db.execute(queries.payloads(organisation_id, [one.id for one in messages], days))
+    found = db.execute(queries.payloads(environment_id, [one.id for one in messages], days))
     return {message_id: shown(body) for message_id, body in found}
 
 

@@ -4,8 +4,8 @@ from typing import Annotated
 
 from fastapi import Depends, Path, Query, Response
 
-from app.auth.dependencies import Db, OrganisationCaller
-from app.auth.resources import TargetApplication
+from app.auth.dependencies import Db
+from app.auth.resources import ApplicationToExpunge, ApplicationWithMessages
 from app.features.messages import service
 from app.features.messages.queries import Filters
 from app.features.messages.schemas import MessageOut
@@ -32,7 +32,7 @@ def _filters(
 @router.get("/app/{app_id}/msg", response_model=Listing[MessageOut], operation_id="v1.message.list")
 async def list_messages(
     db: Db,
-    application: TargetApplication,
+    application: ApplicationWithMessages,
     filters: Annotated[Filters, Depends(_filters)],
     asked: PageQuery,
     *,
@@ -44,15 +44,13 @@ async def list_messages(
 
 @router.get("/app/{app_id}/msg/{msg_id}", response_model=MessageOut, operation_id="v1.message.get")
 async def get_message(
-    db: Db, application: TargetApplication, msg_id: MessageId, *, with_content: WithContent = True
+    db: Db, application: ApplicationWithMessages, msg_id: MessageId, *, with_content: WithContent = True
 ) -> Response:
     """One message, by its id or its eventId."""
     return respond(await service.read(db, application, msg_id, with_content=with_content))
 
 
 @router.delete("/app/{app_id}/msg/{msg_id}/content", status_code=204, operation_id="v1.message.expunge-content")
-async def expunge_message(
-    _caller: OrganisationCaller, db: Db, application: TargetApplication, msg_id: MessageId
-) -> None:
+async def expunge_message(db: Db, application: ApplicationToExpunge, msg_id: MessageId) -> None:
     """Deletes the payload for good; what is pending of the message is cancelled."""
     await service.expunge(db, application, msg_id)

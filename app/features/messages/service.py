@@ -17,7 +17,7 @@ async def page(
     db: AsyncSession, application: Application, filters: queries.Filters, asked: Page, *, with_content: bool
 ) -> bytes:
     """A page of the application's messages as JSON text, the newest first."""
-    owner = application.organisation_id, application.id
+    owner = application.environment_id, application.id
     found = await paginate_cuts(
         db,
         partial(queries.messages, *owner, filters),
@@ -39,7 +39,7 @@ async def read(db: AsyncSession, application: Application, reference: str, *, wi
 async def _write(
     db: AsyncSession, application: Application, rows: list[tuple[Message, bool]], *, with_content: bool
 ) -> list[bytes]:
-    payloads = await db.run_sync(reading.payloads, application.organisation_id, rows, with_content=with_content)
+    payloads = await db.run_sync(reading.payloads, application.environment_id, rows, with_content=with_content)
     return [
         write_with(reading.describe(message), "payload", payload)
         for (message, _), payload in zip(rows, payloads, strict=True)
@@ -49,7 +49,7 @@ async def _write(
 async def expunge(db: AsyncSession, application: Application, reference: str) -> None:
     """Takes the payload away for good and cancels what is pending of the message. Raises `not_found`."""
     message, _ = await db.run_sync(reading.find, application, reference)
-    owner = message.organisation_id, message.id
+    owner = message.environment_id, message.id
     await db.execute(queries.mark_expunged(*owner))
     await db.execute(queries.delete_payload(*owner))
-    await db.run_sync(cancel, message.organisation_id, message_id=message.id, reason=EXPUNGED)
+    await db.run_sync(cancel, message.environment_id, message_id=message.id, reason=EXPUNGED)

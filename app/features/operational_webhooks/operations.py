@@ -23,14 +23,14 @@ KEPT = timedelta(days=90)
 class Event:
     """Something that happened to an organisation's endpoints, messages or tasks; `data` is the wire's model."""
 
-    organisation_id: UUID
+    environment_id: UUID
     type: str
     data: Mapping[str, Any]
 
 
-def emit(db: Session, organisation_id: UUID, event_type: str, data: Mapping[str, Any]) -> None:
+def emit(db: Session, environment_id: UUID, event_type: str, data: Mapping[str, Any]) -> None:
     """Tells one organisation of one event."""
-    emit_all(db, [Event(organisation_id, event_type, data)])
+    emit_all(db, [Event(environment_id, event_type, data)])
 
 
 def emit_all(db: Session, events: Sequence[Event]) -> None:
@@ -44,7 +44,7 @@ def emit_all(db: Session, events: Sequence[Event]) -> None:
 
 
 def _wanted(db: Session, events: Sequence[Event]) -> list[Incoming]:
-    statement = queries.listeners({one.organisation_id for one in events}, {one.type for one in events})
+    statement = queries.listeners({one.environment_id for one in events}, {one.type for one in events})
     listeners = db.execute(statement).all()
     found = ((one, _application_for(one, listeners)) for one in events)
     return [_incoming(one, application_id) for one, application_id in found if application_id is not None]
@@ -54,8 +54,8 @@ def _application_for(event: Event, listeners: Iterable[Any]) -> UUID | None:
     return next(
         (
             application_id
-            for organisation_id, application_id, event_types in listeners
-            if organisation_id == event.organisation_id and (event_types is None or event.type in event_types)
+            for environment_id, application_id, event_types in listeners
+            if environment_id == event.environment_id and (event_types is None or event.type in event_types)
         ),
         None,
     )
@@ -64,7 +64,7 @@ def _application_for(event: Event, listeners: Iterable[Any]) -> UUID | None:
 def _incoming(event: Event, application_id: UUID) -> Incoming:
     message_id = new_id()
     return Incoming(
-        organisation_id=event.organisation_id,
+        environment_id=event.environment_id,
         application=ids.encode("app", application_id),
         message_id=message_id,
         event_type=event.type,

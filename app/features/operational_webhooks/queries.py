@@ -11,38 +11,38 @@ from app.models import Application, ApplicationKind, Endpoint
 NAME = "Operational webhooks"
 
 
-def application(organisation_id: UUID) -> Select[Application]:
+def application(environment_id: UUID) -> Select[Application]:
     """The hidden application, when there is one."""
     return select(Application).where(
-        Application.organisation_id == organisation_id, Application.kind == ApplicationKind.operational
+        Application.environment_id == environment_id, Application.kind == ApplicationKind.operational
     )
 
 
-def add_application(organisation_id: UUID, application_id: UUID) -> Insert:
+def add_application(environment_id: UUID, application_id: UUID) -> Insert:
     """Makes the hidden application unless there is one."""
     return (
         insert(Application)
         .values(
-            organisation_id=organisation_id,
+            environment_id=environment_id,
             id=application_id,
             kind=ApplicationKind.operational,
             name=NAME,
             metadata_={},
         )
-        .on_conflict_do_nothing(index_elements=["organisation_id"], index_where=text("kind = 'operational'"))
+        .on_conflict_do_nothing(index_elements=["environment_id"], index_where=text("kind = 'operational'"))
     )
 
 
-def listeners(organisation_ids: Collection[UUID], event_types: Collection[str]) -> Select[UUID, UUID, list[str] | None]:
+def listeners(environment_ids: Collection[UUID], event_types: Collection[str]) -> Select[UUID, UUID, list[str] | None]:
     """(organisation, hidden application, event types) of each enabled endpoint that may want one of the events."""
     return (
-        select(Endpoint.organisation_id, Endpoint.application_id, Endpoint.event_types)
+        select(Endpoint.environment_id, Endpoint.application_id, Endpoint.event_types)
         .join(
             Application,
-            and_(Application.organisation_id == Endpoint.organisation_id, Application.id == Endpoint.application_id),
+            and_(Application.environment_id == Endpoint.environment_id, Application.id == Endpoint.application_id),
         )
         .where(
-            Application.organisation_id.in_(organisation_ids),
+            Application.environment_id.in_(environment_ids),
             Application.kind == ApplicationKind.operational,
             Endpoint.deleted_at.is_(None),
             Endpoint.disabled.is_(False),

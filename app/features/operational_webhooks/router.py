@@ -4,8 +4,9 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Path, Request, Response, status
 
-from app.auth.dependencies import Db, OrganisationCaller
+from app.auth.dependencies import AnyCaller, Db, require
 from app.auth.idempotency import Answer, OnceOnly
+from app.domain.permissions import Permission
 from app.features.operational_webhooks import service
 from app.features.operational_webhooks.schemas import (
     OperationalWebhookEndpointHeadersIn,
@@ -29,24 +30,32 @@ EndpointId = Annotated[Reference, Path(description="The endpoint's id or uid")]
 CREATED: dict[int | str, dict[str, Any]] = {201: {"model": OperationalWebhookEndpointOut, "description": "It was made"}}
 
 
-async def scope(request: Request, db: Db, caller: OrganisationCaller) -> Scope:
-    """Whose operational endpoints the request is about."""
-    application = await db.run_sync(service.open_application, caller.organisation_id)
-    return Scope(db, request.app.state.keyring, request.app.state.destinations, application)
+class ScopeFor:
+    """A dependency: whose operational endpoints the request is about, for a caller that holds `permission`."""
+
+    def __init__(self, permission: Permission) -> None:
+        self.permission = permission
+
+    async def __call__(self, request: Request, db: Db, caller: AnyCaller) -> Scope:
+        """The scope. Raises Problem `forbidden`."""
+        require(caller, self.permission)
+        application = await db.run_sync(service.open_application, caller.environment_id)
+        return Scope(db, request.app.state.keyring, request.app.state.destinations, application)
 
 
-Target = Annotated[Scope, Depends(scope)]
+Readable = Annotated[Scope, Depends(ScopeFor(Permission.operational_webhook_read))]
+Writable = Annotated[Scope, Depends(ScopeFor(Permission.operational_webhook_write))]
 
 
 @router.get("")
-async def list_(target: Target, page: PageQuery) -> Listing[OperationalWebhookEndpointOut]:
+async def list_(target: Readable, page: PageQuery) -> Listing[OperationalWebhookEndpointOut]:
     """The organisation's operational endpoints, the newest first unless asked otherwise."""
     found = await paginate(
         target.db,
         service.every(target),
         Endpoint.id,
         page,
-        seal=Seal("operational-endpoints", (target.application.organisation_id,)),
+        seal=Seal("operational-endpoints", (target.application.environment_id,)),
         shape=OperationalWebhookEndpointOut.of,
         order=Order.descending,
     )
@@ -54,7 +63,7 @@ async def list_(target: Target, page: PageQuery) -> Listing[OperationalWebhookEn
 
 
 @router.post("", status_code=status.HTTP_201_CREATED, response_model=OperationalWebhookEndpointOut)
-async def create(target: Target, new: OperationalWebhookEndpointIn, once: OnceOnly) -> Response:
+async def create(target: Writable, new: OperationalWebhookEndpointIn, once: OnceOnly) -> Response:
     """Makes an endpoint that is told of Postrider's own events."""
 
     async def work() -> OperationalWebhookEndpointOut:
@@ -64,13 +73,13 @@ async def create(target: Target, new: OperationalWebhookEndpointIn, once: OnceOn
 
 
 @router.get("/{endpoint_id}")
-async def get(target: Target, endpoint_id: EndpointId) -> OperationalWebhookEndpointOut:
+async def get(target: Readable, endpoint_id: EndpointId) -> OperationalWebhookEndpointOut:
     """One operational endpoint."""
     return OperationalWebhookEndpointOut.of(await service.get(target, endpoint_id))
 
 
 @router.put("/{endpoint_id}", response_model=OperationalWebhookEndpointOut, responses={**CREATED, **problems(409)})
-async def upsert(target: Target, endpoint_id: EndpointId, wanted: OperationalWebhookEndpointUpdate) -> Response:
+async def upsert(target: Writable, endpoint_id: EndpointId, wanted: OperationalWebhookEndpointUpdate) -> Response:
     """Makes the endpoint what is given, or makes one with this uid."""
     endpoint, made = await service.put(target, endpoint_id, wanted)
     body = OperationalWebhookEndpointOut.of(endpoint)
@@ -79,20 +88,20 @@ async def upsert(target: Target, endpoint_id: EndpointId, wanted: OperationalWeb
 
 @router.patch("/{endpoint_id}", responses=problems(409))
 async def patch(
-    target: Target, endpoint_id: EndpointId, wanted: OperationalWebhookEndpointPatch
+    target: Writable, endpoint_id: EndpointId, wanted: OperationalWebhookEndpointPatch
 ) -> OperationalWebhookEndpointOut:
     """Changes what is given; null clears."""
     return OperationalWebhookEndpointOut.of(await service.patch(target, endpoint_id, wanted))
 
 
 @router.delete("/{endpoint_id}", status_code=status.HTTP_204_NO_CONTENT)
-async def delete(target: Target, endpoint_id: EndpointId) -> None:
+async def delete(target: Writable, endpoint_id: EndpointId) -> None:
     """Deletes the endpoint; what is pending is cancelled."""
     await service.delete(target, endpoint_id)
 
 
 @router.get("/{endpoint_id}/secret")
-async def get_secret(target: Target, endpoint_id: EndpointId) -> OperationalWebhookEndpointSecretOut:
+async def get_secret(target: Writable, endpoint_id: EndpointId) -> OperationalWebhookEndpointSecretOut:
     """What a receiver verifies with."""
     return OperationalWebhookEndpointSecretOut(key=await service.secret(target, endpoint_id))
 
@@ -101,7 +110,7 @@ async def get_secret(target: Target, endpoint_id: EndpointId) -> OperationalWebh
     "/{endpoint_id}/secret/rotate", response_model=OperationalWebhookEndpointSecretOut, responses=problems(400)
 )
 async def rotate_secret(
-    target: Target, endpoint_id: EndpointId, wanted: OperationalWebhookEndpointSecretIn, once: OnceOnly
+    target: Writable, endpoint_id: EndpointId, wanted: OperationalWebhookEndpointSecretIn, once: OnceOnly
 ) -> Response:
     """Gives the endpoint a new secret; until the grace period ends, deliveries are signed with both."""
 
@@ -112,12 +121,14 @@ async def rotate_secret(
 
 
 @router.get("/{endpoint_id}/headers")
-async def get_headers(target: Target, endpoint_id: EndpointId) -> OperationalWebhookEndpointHeadersOut:
+async def get_headers(target: Readable, endpoint_id: EndpointId) -> OperationalWebhookEndpointHeadersOut:
     """The custom headers; values that are credentials are never shown."""
     return OperationalWebhookEndpointHeadersOut.of(await service.headers(target, endpoint_id))
 
 
 @router.put("/{endpoint_id}/headers", status_code=status.HTTP_204_NO_CONTENT)
-async def update_headers(target: Target, endpoint_id: EndpointId, wanted: OperationalWebhookEndpointHeadersIn) -> None:
+async def update_headers(
+    target: Writable, endpoint_id: EndpointId, wanted: OperationalWebhookEndpointHeadersIn
+) -> None:
     """Replaces the custom headers, from the next attempt on."""
     await service.set_headers(target, endpoint_id, wanted.headers)

@@ -40,18 +40,18 @@ class Scope:
     application: Application
 
 
-def open_application(db: Session, organisation_id: UUID) -> Application:
+def open_application(db: Session, environment_id: UUID) -> Application:
     """The hidden application, which the first use makes."""
-    found = db.scalars(queries.application(organisation_id)).one_or_none()
+    found = db.scalars(queries.application(environment_id)).one_or_none()
     if found is not None:
         return found
-    db.execute(queries.add_application(organisation_id, new_id()))
-    return db.scalars(queries.application(organisation_id)).one()
+    db.execute(queries.add_application(environment_id, new_id()))
+    return db.scalars(queries.application(environment_id)).one()
 
 
 def every(scope: Scope) -> Select[Endpoint]:
     """The organisation's operational endpoints, as a statement for a page."""
-    return endpoint_queries.of_application(scope.application.organisation_id, scope.application.id)
+    return endpoint_queries.of_application(scope.application.environment_id, scope.application.id)
 
 
 async def get(scope: Scope, reference: str, *, lock: bool = False) -> Endpoint:

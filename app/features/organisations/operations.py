@@ -1,61 +1,108 @@
-"""Makes organisations and their API keys, which no caller of the API may."""
+"""Makes organisations with their environments and API keys."""
 
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy.orm import Session
 
 from app.domain import api_key
+from app.domain.api_key import ENVIRONMENTS
+from app.domain.permissions import Role
 from app.domain.retry import validate_schedule
 from app.features.organisations import queries
 from app.kit.clock import new_id
-from app.models import ApiKey, Organisation
+from app.kit.encryption import KeyRing
+from app.models import ApiKey, ApiKeySecret, Environment, Organisation
 
 UNKNOWN = "there is no such organisation"
 
 
+@dataclass(frozen=True, slots=True)
+class NewKey:
+    """A key that is to be made; see ApiKey. With a `ring` it signs, and its text is kept sealed."""
+
+    name: str
+    environment: api_key.Environment
+    role: Role = Role.owner
+    scopes: Sequence[str] | None = None
+    allowed_networks: Sequence[str] = ()
+    denied_networks: Sequence[str] = ()
+    expires_at: datetime | None = None
+    ring: KeyRing | None = None
+
+
 def create_organisation(db: Session, name: str) -> UUID:
-    """Adds an organisation; returns its id."""
+    """Adds an organisation with its environments; returns its id."""
     organisation = Organisation(id=new_id(), name=name)
     db.add(organisation)
+    db.flush()
+    db.add_all([Environment(id=new_id(), organisation_id=organisation.id, kind=kind) for kind in ENVIRONMENTS])
     db.flush()
     return organisation.id
 
 
-def set_retry_schedule(db: Session, organisation_id: UUID, seconds: Sequence[int]) -> None:
+def set_retry_schedule(
+    db: Session, organisation_id: UUID, seconds: Sequence[int], kinds: Sequence[api_key.Environment] = ENVIRONMENTS
+) -> None:
     """Sets when deliveries are tried that neither endpoint nor event type has a schedule for; empty is the default.
 
     ValueError for a schedule that cannot be, LookupError without such an organisation.
     """
     schedule = list(validate_schedule(seconds)) if seconds else None
-    if db.execute(queries.set_retry_schedule(organisation_id, schedule)).first() is None:
+    if db.execute(queries.set_retry_schedule(organisation_id, kinds, schedule)).first() is None:
         raise LookupError(UNKNOWN)
 
 
-def create_key(
-    db: Session,
-    organisation_id: UUID,
-    name: str,
-    environment: api_key.Environment,
-    expires_at: datetime | None = None,
-) -> str:
-    """Adds a key; returns its text, which is shown this once. LookupError without such an organisation."""
-    if db.execute(queries.organisation(organisation_id)).first() is None:
+def environment_id(db: Session, organisation_id: UUID, kind: api_key.Environment) -> UUID:
+    """An environment of an organisation. LookupError without such an organisation."""
+    found = db.scalars(queries.environment(organisation_id, kind)).one_or_none()
+    if found is None:
         raise LookupError(UNKNOWN)
-    text = api_key.generate(environment, os.urandom(api_key.RANDOM_BYTES))
+    return found
+
+
+def create_key(db: Session, organisation_id: UUID, new: NewKey) -> tuple[ApiKey, str]:
+    """Adds a key; returns it with its text, which is shown this once. LookupError without such an organisation."""
     key = ApiKey(
         organisation_id=organisation_id,
         id=new_id(),
-        name=name,
-        digest=api_key.digest(text),
-        hint=api_key.hint(text),
-        expires_at=expires_at,
+        environment_id=environment_id(db, organisation_id, new.environment),
+        name=new.name,
+        role=new.role,
+        scopes=None if new.scopes is None else sorted(set(new.scopes)),
+        signs=new.ring is not None,
+        allowed_networks=list(new.allowed_networks),
+        denied_networks=list(new.denied_networks),
+        expires_at=new.expires_at,
     )
     db.add(key)
     db.flush()
+    return key, add_secret(db, key, new.environment, new.ring)
+
+
+def add_secret(db: Session, key: ApiKey, environment: api_key.Environment, ring: KeyRing | None) -> str:
+    """Gives a key one more text, which is returned and never shown again."""
+    text = api_key.generate(environment, os.urandom(api_key.RANDOM_BYTES))
+    secret_id = new_id()
+    secret = ApiKeySecret(
+        organisation_id=key.organisation_id,
+        key_id=key.id,
+        id=secret_id,
+        digest=api_key.digest(text),
+        hint=api_key.hint(text),
+        sealed=None if ring is None else ring.encrypt(text.encode(), sealed_for(secret_id)),
+    )
+    db.add(secret)
+    db.flush()
     return text
+
+
+def sealed_for(secret_id: UUID) -> bytes:
+    """What a sealed text is bound to."""
+    return b"api_key_secrets.sealed:" + secret_id.bytes
 
 
 def revoke_key(db: Session, organisation_id: UUID, key_id: UUID) -> bool:

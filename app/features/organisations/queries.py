@@ -1,11 +1,11 @@
-"""Statements about organisations and their API keys."""
+"""Statements about organisations, their environments and their API keys."""
 
 from collections.abc import Sequence
 from uuid import UUID
 
 from sqlalchemy import Select, Update, func, select, update
 
-from app.models import ApiKey, Organisation
+from app.models import ApiKey, ApiKeySecret, Environment, Organisation
 
 
 def organisations() -> Select[UUID, str]:
@@ -18,18 +18,45 @@ def organisation(organisation_id: UUID) -> Select[UUID, str]:
     return organisations().where(Organisation.id == organisation_id)
 
 
-def set_retry_schedule(organisation_id: UUID, schedule: Sequence[int] | None) -> Update:
-    """Sets the seconds before each try of what neither endpoint nor event type has a schedule for; the id comes back.
+def environment(organisation_id: UUID, kind: str) -> Select[UUID]:
+    """The id of an environment of an organisation that is not deleted."""
+    return (
+        select(Environment.id)
+        .join(Organisation, Organisation.id == Environment.organisation_id)
+        .where(Organisation.id == organisation_id, Organisation.deleted_at.is_(None), Environment.kind == kind)
+    )
+
+
+def set_retry_schedule(organisation_id: UUID, kinds: Sequence[str], schedule: Sequence[int] | None) -> Update:
+    """Sets the seconds before each try of what neither endpoint nor event type has a schedule for; the ids come back.
 
     None means the product's own schedule.
     """
-    mine = (Organisation.id == organisation_id, Organisation.deleted_at.is_(None))
-    return update(Organisation).where(*mine).values(retry_schedule=schedule).returning(Organisation.id)
+    return (
+        update(Environment)
+        .where(Environment.organisation_id == organisation_id, Environment.kind.in_(kinds))
+        .values(retry_schedule=schedule)
+        .returning(Environment.id)
+    )
 
 
 def keys(organisation_id: UUID) -> Select[ApiKey]:
-    """Every key of an organisation, oldest first, the revoked ones too."""
-    return select(ApiKey).where(ApiKey.organisation_id == organisation_id).order_by(ApiKey.id)
+    """Every key of an organisation, the revoked ones too, in no order."""
+    return select(ApiKey).where(ApiKey.organisation_id == organisation_id)
+
+
+def secrets(organisation_id: UUID, key_ids: Sequence[UUID]) -> Select[ApiKeySecret]:
+    """The secrets of keys, the newest first."""
+    return (
+        select(ApiKeySecret)
+        .where(ApiKeySecret.organisation_id == organisation_id, ApiKeySecret.key_id.in_(key_ids))
+        .order_by(ApiKeySecret.id.desc())
+    )
+
+
+def kinds(environment_ids: Sequence[UUID]) -> Select[UUID, str]:
+    """The kind of each environment."""
+    return select(Environment.id, Environment.kind).where(Environment.id.in_(environment_ids))
 
 
 def revoke(organisation_id: UUID, key_id: UUID) -> Update:

@@ -130,7 +130,7 @@ def _purge(sessions: Sessions, report: Report, kept: timedelta) -> None:
 
 
 def _delete(db: Session, statement: Delete) -> int:
-    return len(db.execute(statement.returning(statement.table.c.organisation_id)).all())
+    return len(db.execute(statement.returning(statement.table.c.environment_id)).all())
 
 
 def _until_nothing(sessions: Sessions, act: Callable[[Session], int]) -> int:

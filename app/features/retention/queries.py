@@ -68,7 +68,7 @@ def oldest_due() -> Select[str | None]:
 
 def _needed(day: date, most: int) -> CTE:
     some = (
-        select(DueDelivery.organisation_id, DueDelivery.message_id)
+        select(DueDelivery.environment_id, DueDelivery.message_id)
         .where(DueDelivery.expires_on == day)
         .limit(most)
         .subquery("some")
@@ -82,7 +82,7 @@ def move_on(day: date, later: date, most: int) -> Select[int]:
     moved = (
         update(Payload)
         .where(
-            Payload.organisation_id == needed.c.organisation_id,
+            Payload.environment_id == needed.c.environment_id,
             Payload.message_id == needed.c.message_id,
             Payload.expires_on == day,
         )
@@ -93,7 +93,7 @@ def move_on(day: date, later: date, most: int) -> Select[int]:
     told = (
         update(DueDelivery)
         .where(
-            DueDelivery.organisation_id == needed.c.organisation_id,
+            DueDelivery.environment_id == needed.c.environment_id,
             DueDelivery.message_id == needed.c.message_id,
             DueDelivery.expires_on == day,
         )
@@ -108,7 +108,7 @@ def purge_idempotency_keys(most: int) -> Delete:
     """Forgets keys of more than a day ago."""
     return _purge(
         IdempotencyKey,
-        [IdempotencyKey.organisation_id, IdempotencyKey.key],
+        [IdempotencyKey.environment_id, IdempotencyKey.key],
         IdempotencyKey.created_at < func.now() - KEYS_KEPT,
         most,
     )
@@ -118,7 +118,7 @@ def purge_event_ids(kept: timedelta, most: int) -> Delete:
     """Forgets event ids with the messages that bore them."""
     return _purge(
         MessageEventId,
-        [MessageEventId.organisation_id, MessageEventId.application_id, MessageEventId.event_id],
+        [MessageEventId.environment_id, MessageEventId.application_id, MessageEventId.event_id],
         MessageEventId.created_at < func.now() - kept,
         most,
     )
@@ -128,7 +128,7 @@ def purge_actions(kept: timedelta, most: int) -> Delete:
     """Forgets acts on deliveries with their messages."""
     return _purge(
         DeliveryAction,
-        [DeliveryAction.organisation_id, DeliveryAction.id],
+        [DeliveryAction.environment_id, DeliveryAction.id],
         DeliveryAction.created_at < func.now() - kept,
         most,
     )
@@ -138,7 +138,7 @@ def purge_background_tasks(kept: timedelta, most: int) -> Delete:
     """Forgets tasks that ended."""
     return _purge(
         BackgroundTask,
-        [BackgroundTask.organisation_id, BackgroundTask.id],
+        [BackgroundTask.environment_id, BackgroundTask.id],
         BackgroundTask.finished_at < func.now() - kept,
         most,
     )
@@ -148,7 +148,7 @@ def purge_portal_tokens(most: int) -> Delete:
     """Forgets revoked tokens that have expired anyway."""
     return _purge(
         RevokedPortalToken,
-        [RevokedPortalToken.organisation_id, RevokedPortalToken.token_id],
+        [RevokedPortalToken.environment_id, RevokedPortalToken.token_id],
         RevokedPortalToken.expires_at < func.now(),
         most,
     )
@@ -158,7 +158,7 @@ def purge_secrets(most: int) -> Delete:
     """Deletes signing secrets whose grace period is over."""
     return _purge(
         EndpointSecret,
-        [EndpointSecret.organisation_id, EndpointSecret.endpoint_id, EndpointSecret.id],
+        [EndpointSecret.environment_id, EndpointSecret.endpoint_id, EndpointSecret.id],
         EndpointSecret.expires_at < func.now(),
         most,
     )
