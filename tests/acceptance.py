@@ -4,7 +4,10 @@ from collections.abc import Generator
 
 import pytest
 
-ROWS = ("L05", *(f"W{number:02}" for number in range(1, 15)))
+ROWS = (
+    *("K02", "K05", "L05", "Z02"),
+    *(f"W{number:02}" for number in range(1, 15)),
+)
 
 
 class Acceptance:

@@ -80,9 +80,8 @@ def list_(organisation: UUID) -> None:
     """Print the keys: id, last characters of each secret, environment, role, state and name."""
     with transaction() as db:
         found = db.scalars(queries.keys(organisation).order_by(ApiKey.id)).all()
-        rows = db.execute(queries.kinds([one.environment_id for one in found])).all()
+        kinds = {one.id: one.kind for one in db.scalars(queries.environments(organisation))}
         hints = _hints(db.scalars(queries.secrets(organisation, [one.id for one in found])).all())
-    kinds: dict[UUID, str] = {environment_id: kind for environment_id, kind in rows}
     for key in found:
         state = _state(key, utc_now())
         shown = " ".join(hints.get(key.id, []))

@@ -103,6 +103,8 @@ def _describe(document: dict[str, Any], route: RouteContext) -> None:
     for method in route.methods or ():
         operation = document["paths"][route.path_format][method.lower()]
         given = operation["responses"]
+        if permission := permission_of(route):
+            operation["x-permission"] = permission
         kept = sorted(status for status in given if int(status) not in ERRORS or int(status) in possible)
         operation["responses"] = {status: given[status] for status in kept}
         for response in operation["responses"].values():
@@ -113,20 +115,28 @@ def _describe(document: dict[str, Any], route: RouteContext) -> None:
 
 def _refusals(route: RouteContext) -> set[int]:
     """What the operation may refuse with because of its parameters and its dependencies."""
-    needed = list(_needed(route.dependant))
+    whole = list(needed(route.dependant))
     paths, queries, headers = (
-        any(getattr(one, f"{place}_params") for one in needed) for place in ("path", "query", "header")
+        any(getattr(one, f"{place}_params") for one in whole) for place in ("path", "query", "header")
     )
     body = route.body_field is not None or "requestBody" in (route.openapi_extra or {})
     given = {404: paths, 400: queries, 413: body, 415: body, 422: queries or headers or body, 500: True}
-    said = (getattr(one.call, ANSWERS, ()) for one in needed)
+    said = (getattr(one.call, ANSWERS, ()) for one in whole)
     return {status for status, possible in given.items() if possible}.union(*said)
 
 
-def _needed(dependant: Dependant) -> Iterator[Dependant]:
+def permission_of(route: RouteContext) -> str | None:
+    """What a caller must hold, as one of the route's dependencies says; None when that is nothing."""
+    said = {getattr(one.call, "permission", None) for one in needed(route.dependant)} - {None}
+    assert len(said) <= 1, f"{route.path_format} asks for {said}"
+    return next(iter(said), None)
+
+
+def needed(dependant: Dependant) -> Iterator[Dependant]:
+    """A dependency with all that it depends on."""
     yield dependant
     for one in dependant.dependencies:
-        yield from _needed(one)
+        yield from needed(one)
 
 
 def operation_id(route: APIRoute) -> str:

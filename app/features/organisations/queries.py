@@ -54,9 +54,9 @@ def secrets(organisation_id: UUID, key_ids: Sequence[UUID]) -> Select[ApiKeySecr
     )
 
 
-def kinds(environment_ids: Sequence[UUID]) -> Select[UUID, str]:
-    """The kind of each environment."""
-    return select(Environment.id, Environment.kind).where(Environment.id.in_(environment_ids))
+def environments(organisation_id: UUID) -> Select[Environment]:
+    """The environments of an organisation."""
+    return select(Environment).where(Environment.organisation_id == organisation_id).order_by(Environment.kind)
 
 
 def revoke(organisation_id: UUID, key_id: UUID) -> Update:
