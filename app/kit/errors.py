@@ -30,14 +30,25 @@ class Fault:
 
 
 class Problem(Exception):
-    """A refusal that the caller is told of. `retry_after` is in seconds; `faults` name fields (kind `invalid`)."""
+    """A refusal that the caller is told of. `retry_after` is in seconds; `faults` name fields (kind `invalid`).
+
+    `word` says more than `code` where the contract has no code of its own; it stands in the answer's `type`.
+    """
 
     def __init__(
-        self, kind: Kind, code: str, detail: str, *, retry_after: float | None = None, faults: Sequence[Fault] = ()
+        self,
+        kind: Kind,
+        code: str,
+        detail: str,
+        *,
+        retry_after: float | None = None,
+        faults: Sequence[Fault] = (),
+        word: str | None = None,
     ) -> None:
         super().__init__(detail)
         self.kind = kind
         self.code = code
+        self.word = word or code.replace(" ", "_")
         self.detail = detail
         self.retry_after = retry_after
         self.faults = tuple(faults)
