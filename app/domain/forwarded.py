@@ -4,14 +4,19 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from ipaddress import ip_address
 from itertools import zip_longest
 
 from app.domain.addresses import Network
-from app.domain.hosts import plain_address
+from app.domain.hosts import is_address, plain_address
 
 Headers = Mapping[str, str]
 """Lower-case names; several headers of one name are joined by commas."""
+Trusts = Callable[[str], bool]
+
+NAMES = frozenset({"x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-real-ip", "forwarded"})
+_REMEMBERED = 4096
 
 _NODE = re.compile(r"\[([^\]]+)\](?::(\d{1,5}))?|([\d.]+)(?::(\d{1,5}))?|([0-9A-Fa-f:.]+)")
 _PAIR = re.compile(r'([A-Za-z-]+)\s*=\s*("[^"]*"|[^;"]*)')
@@ -44,20 +49,24 @@ class Caller:
     host: str | None = None
 
 
-def is_within(address: str, networks: Iterable[Network]) -> bool:
-    """Whether a plain address lies in one of them."""
-    parsed = ip_address(address)
-    return any(parsed in network for network in networks)
+def within(networks: Sequence[Network]) -> Trusts:
+    """Tells whether a text is a plain address in one of them; remembers what it was asked last."""
+
+    @lru_cache(_REMEMBERED)
+    def trusts(address: str) -> bool:
+        return is_address(address) and any(ip_address(address) in network for network in networks)
+
+    return trusts
 
 
-def true_caller(address: str, port: int, hops: Iterable[Hop], trusted: Sequence[Network]) -> Caller:
+def true_caller(address: str, port: int, hops: Iterable[Hop], trusts: Trusts) -> Caller:
     """Who called: the first that is not trusted, from the connection's own end outwards.
 
     `hops` begin with the nearest. What is no address ends the way, at the proxy that said so.
     """
     scheme = host = None
     for hop in hops:
-        if not is_within(address, trusted):
+        if not trusts(address):
             break
         scheme, host = hop.scheme or scheme, hop.host or host
         further = _node(hop.node or "")
@@ -115,6 +124,7 @@ def _scheme(text: str | None) -> str | None:
     return text.lower() if text and text.lower() in {"http", "https"} else None
 
 
+@lru_cache(_REMEMBERED)
 def _node(text: str) -> tuple[str, int] | None:
     match = _NODE.fullmatch(text)
     if match is None:

@@ -408,6 +408,15 @@ async def test_a_preflight_says_what_is_allowed(front: Door, path: str) -> None:
 
 
 @pytest.mark.acceptance("H05")
+@pytest.mark.parametrize("method", ["GET", "OPTIONS"])
+async def test_of_two_origins_none_is_reflected(front: Door, method: str) -> None:
+    lines = "".join(f"{name}: {text}\r\n" for name, text in front.sent.items())
+    lines += f"origin: https://evil.test\r\norigin: {ORIGIN}\r\naccess-control-request-method: GET\r\n"
+    reply = await front.write(f"{method} /api/v1/app HTTP/1.1\r\n{lines}\r\n".encode())
+    assert said_of_origins(reply) == []
+
+
+@pytest.mark.acceptance("H05")
 async def test_without_a_list_no_origin_is_told_anything(bare: Door) -> None:
     for origin in (ORIGIN, "null", "http://localhost:3000"):
         assert said_of_origins(await bare.get("/api/v1/app", origin=origin)) == []

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from app.domain.forwarded import Caller, Hop, ProxyHeaders, hops, true_caller
+from app.domain.forwarded import Caller, Hop, ProxyHeaders, hops, true_caller, within
 
-TRUSTED = tuple(ip_network(one) for one in ("10.0.0.0/8", "fd00::/8"))
+TRUSTED = within([ip_network(one) for one in ("10.0.0.0/8", "fd00::/8")])
 PROXIES = st.lists(
     st.ip_addresses(network="10.0.0.0/8") | st.ip_addresses(network="fd00::/8"), min_size=1, max_size=4
 ).map(lambda found: [str(one) for one in found])
@@ -111,3 +111,8 @@ def test_forwarded_is_read_with_its_quotes() -> None:
 def test_an_ipv4_address_within_ipv6_is_trusted_as_itself() -> None:
     headers = {"x-forwarded-for": "203.0.113.1, ::ffff:10.9.9.9"}
     assert true_caller("10.0.0.1", 1, hops(headers, X), TRUSTED).address == "203.0.113.1"
+
+
+@pytest.mark.parametrize("text", ["testclient", "", "unix:", "10.0.0", "::ffff:10.0.0.1%eth0"])
+def test_what_is_no_address_is_not_trusted(text: str) -> None:
+    assert not TRUSTED(text)

@@ -40,10 +40,15 @@ class Cors(CORSMiddleware):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serves one request."""
-        listed = scope["type"] == "http" and Headers(scope=scope).get("origin") in self.allow_origins
+        listed = scope["type"] == "http" and _origin(scope) in self.allow_origins
         await (super().__call__ if listed else self.app)(scope, receive, send)
 
     def preflight_response(self, request_headers: Headers) -> Response:
         """What is allowed, whatever was asked for: the browser compares, and a refusal would have to be JSON."""
         origin = {"Access-Control-Allow-Origin": request_headers["origin"]}
         return Response(status_code=204, headers={**self.preflight_headers, **origin})
+
+
+def _origin(scope: Scope) -> str | None:
+    # The first, as Starlette takes it.
+    return next((value.decode("latin-1") for name, value in scope["headers"] if name == b"origin"), None)

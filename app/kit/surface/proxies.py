@@ -5,8 +5,10 @@ from collections.abc import Sequence
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.domain.addresses import Network
-from app.domain.forwarded import ProxyHeaders, hops, is_within, true_caller
+from app.domain.forwarded import NAMES, ProxyHeaders, Trusts, hops, true_caller, within
 from app.domain.hosts import plain_address
+
+_NAMES = {name.encode(): name for name in NAMES}
 
 
 class Proxies:
@@ -14,7 +16,7 @@ class Proxies:
 
     def __init__(self, app: ASGIApp, *, trusted: Sequence[Network], written: ProxyHeaders) -> None:
         self._app = app
-        self._trusted = trusted
+        self._trusts = within(trusted) if trusted else None
         self._written = written
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -24,12 +26,12 @@ class Proxies:
             if ":" in address:
                 address = plain_address(address) or address
                 scope["client"] = address, port
-            if self._trusted and plain_address(address) and is_within(address, self._trusted):
-                self._believe(scope, address, port)
+            if self._trusts is not None and self._trusts(address):
+                self._believe(scope, address, port, self._trusts)
         await self._app(scope, receive, send)
 
-    def _believe(self, scope: Scope, address: str, port: int) -> None:
-        caller = true_caller(address, port, hops(_headers(scope), self._written), self._trusted)
+    def _believe(self, scope: Scope, address: str, port: int, trusts: Trusts) -> None:
+        caller = true_caller(address, port, hops(_said(scope), self._written), trusts)
         scope["client"] = caller.address, caller.port
         scope["scheme"] = caller.scheme or scope["scheme"]
         if caller.host is not None:
@@ -37,9 +39,10 @@ class Proxies:
             scope["headers"] = [(b"host", caller.host.encode("latin-1")), *others]
 
 
-def _headers(scope: Scope) -> dict[str, str]:
-    found: dict[str, str] = {}
+def _said(scope: Scope) -> dict[str, str]:
+    said: dict[str, str] = {}
     for name, value in scope["headers"]:
-        key, text = name.decode("latin-1"), value.decode("latin-1")
-        found[key] = f"{found[key]},{text}" if key in found else text
-    return found
+        if name in _NAMES:
+            key, text = _NAMES[name], value.decode("latin-1")
+            said[key] = f"{said[key]},{text}" if key in said else text
+    return said
