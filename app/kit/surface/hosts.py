@@ -7,7 +7,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from app.domain.hosts import host_name, is_address, is_loopback
 from app.kit.errors import Kind, Problem
 
-UNKNOWN = "Unknown Host: call the API by the host of POSTRIDER_PUBLIC_URL, or name this one in its allowed hosts"
+UNKNOWN = "Unknown Host: call the API by the host of its public URL, or add this one to POSTRIDER_HTTP__ALLOWED_HOSTS"
 
 
 def host_of(scope: Scope) -> str | None:
