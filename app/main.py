@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.auth.dependencies import identify
 from app.auth.keys import Callers
-from app.auth.portal import PortalTokens
+from app.auth.portal import PAGE, PortalTokens
 from app.console.pages import STATIC
 from app.console.portal import router as portal
 from app.domain.destinations import Destinations
@@ -36,11 +36,12 @@ from app.kit.dedicated import AsyncDedicated
 from app.kit.instance import markers
 from app.kit.interpreter import settle
 from app.kit.methods import HeadAsGet
-from app.kit.middleware import BodyGuard, PlainPaths, RequestIds
 from app.kit.openapi import ERRORS, Documented, operation_id
 from app.kit.presence import Presence
 from app.kit.queue import Waker
-from app.settings import Database, Egress, Settings, read_settings
+from app.kit.surface import Surface
+from app.kit.surface.bodies import BodyGuard, PlainPaths
+from app.settings import Database, Egress, Environment, Settings, read_settings
 
 PREFIX = "/api/v1"
 # Routes are tried in order, which costs more than anything else around a request: what is called most comes first.
@@ -59,16 +60,26 @@ ROUTERS = (
 )
 # The largest payload, and what may stand around it: the other members of a message.
 MAX_BODY_BYTES = MAX_PAYLOAD_BYTES + 64 * 1024
+STATIC_PATH = "/static"
+PROBES = frozenset({f"{PREFIX}/health", f"{PREFIX}/health/ping"})
+DOCS = ("/docs", "/redoc", "/openapi.json")
+# FastAPI's pages take their scripts and styles from elsewhere, and begin with a script of their own.
+DOCS_POLICY = (
+    "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; connect-src 'self'; "
+    "script-src 'unsafe-inline' https://cdn.jsdelivr.net; "
+    "style-src 'unsafe-inline' https://cdn.jsdelivr.net https://fonts.googleapis.com; "
+    "font-src https://fonts.gstatic.com; img-src data: https://fastapi.tiangolo.com; worker-src blob:"
+)
 
 
 class Postrider(Documented):
-    """The app, with a lane for what is called most in front of everything that other routes need."""
+    """The app: a surface around a lane for what is called most, in front of everything that other routes need."""
 
-    lane: ASGIApp
+    surface: ASGIApp
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serves one request."""
-        await self.lane(scope, receive, send)
+        await self.surface(scope, receive, send)
 
     async def frame(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serves one request by its route, within every middleware."""
@@ -80,7 +91,12 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     logs.install()
     settings = settings or read_settings()
     app = Postrider(
-        title="Postrider", lifespan=_lifespan, redirect_slashes=False, generate_unique_id_function=operation_id
+        title="Postrider",
+        lifespan=_lifespan,
+        redirect_slashes=False,
+        generate_unique_id_function=operation_id,
+        # Without it FastAPI shows no documentation at all.
+        openapi_url=None if settings.environment is Environment.production else DOCS[-1],
     )
     app.state.settings = settings
     app.state.keyring = settings.secrets.ring()
@@ -88,21 +104,37 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.admit = identify
     app.state.markers = markers(app.state.keyring)
     app.state.destinations = _destinations(settings)
-    _surround(app)
+    _surround(app, _surface(settings))
     for router in ROUTERS:
         app.include_router(router, prefix=PREFIX, responses=ERRORS)
     app.include_router(portal)
-    app.mount("/static", StaticFiles(directory=STATIC))
+    app.mount(STATIC_PATH, StaticFiles(directory=STATIC))
     return app
 
 
-def _surround(app: Postrider) -> None:
+def _surround(app: Postrider, surface: Surface) -> None:
     errors_http.install(app)
     app.add_middleware(BodyGuard, limit=MAX_BODY_BYTES, prefix=f"{PREFIX}/")
     app.add_middleware(PlainPaths)
     app.add_middleware(HeadAsGet)
-    app.add_middleware(RequestIds)
-    app.lane = IngestLane(app.frame, app.state, prefix=PREFIX, limit=MAX_BODY_BYTES)
+    app.surface = surface.around(IngestLane(app.frame, app.state, prefix=PREFIX, limit=MAX_BODY_BYTES))
+
+
+def _surface(settings: Settings) -> Surface:
+    http = settings.http
+    return Surface(
+        public_url=settings.public_url,
+        hosts=settings.hosts(),
+        loopback=settings.is_local,
+        require_https=settings.requires_https,
+        pages=(PAGE, STATIC_PATH, *DOCS),
+        probes=PROBES,
+        public=f"{STATIC_PATH}/",
+        policies=dict.fromkeys(DOCS[:2], DOCS_POLICY),
+        origins=http.cors_origins,
+        trusted=http.proxies(),
+        written=http.proxy_headers,
+    )
 
 
 def _destinations(settings: Settings) -> Destinations:

@@ -6,6 +6,7 @@ import pytest
 
 ROWS = (
     *("K02", "K05", "L05", "Z02"),
+    *(f"H{number:02}" for number in range(3, 13)),
     *(f"W{number:02}" for number in range(1, 15)),
 )
 

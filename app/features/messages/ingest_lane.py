@@ -3,7 +3,6 @@
 import re
 
 from starlette.datastructures import State
-from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.auth.dependencies import admit_address, require
@@ -13,15 +12,12 @@ from app.features.messages.admission import Admission
 from app.features.messages.committer import Committer
 from app.features.messages.ingest_router import refuse_own
 from app.features.messages.posting import JSON, Post, read
-from app.kit import logs
-from app.kit.errors_http import REQUEST_ID, refused
 from app.kit.instance import HEADER
-from app.kit.middleware import name_request
 from app.kit.wire import is_name
 
 _JSON = JSON.encode()
 _BEARER = b"Bearer "
-_REQUEST_ID, _REPLAYED, _MARK = REQUEST_ID.encode(), REPLAYED.encode(), HEADER.encode()
+_REPLAYED, _MARK = REPLAYED.encode(), HEADER.encode()
 
 
 class Gone(Exception):
@@ -32,7 +28,7 @@ class IngestLane:
     """Stands before the frame and answers plain POSTs of messages by itself, as the route behind it would.
 
     Plain is: no query, JSON without parameters, a length that was announced and is at most `limit`, no header twice,
-    a bearer. Everything else goes on to the route. Errors have the same bodies.
+    a bearer. Everything else goes on to the route. What is raised here is answered by the surface around it.
     """
 
     def __init__(self, app: ASGIApp, state: State, *, prefix: str, limit: int) -> None:
@@ -63,21 +59,11 @@ class IngestLane:
     async def _serve(
         self, scope: Scope, headers: dict[bytes, bytes], application: str, receive: Receive, send: Send
     ) -> None:
-        request_id = name_request(scope)
         try:
             status, body, repeats = await self._take(scope, headers, application, receive)
         except Gone:
             return
-        except Exception as error:  # noqa: BLE001 nobody else stands here to answer it
-            logs.about(request_id)
-            response = await refused(Request(scope), error)
-            await response(scope, receive, send)
-            return
-        start = [
-            (b"content-length", b"%d" % len(body)),
-            (b"content-type", _JSON),
-            (_REQUEST_ID, request_id.encode()),
-        ]
+        start = [(b"content-length", b"%d" % len(body)), (b"content-type", _JSON)]
         if repeats:
             start.append((_REPLAYED, b"true"))
         await send({"type": "http.response.start", "status": status, "headers": start})
