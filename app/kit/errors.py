@@ -30,10 +30,22 @@ class Fault:
 
 
 class Problem(Exception):
-    """A refusal that the caller is told of. `retry_after` is in seconds; `faults` name fields (kind `invalid`)."""
+    """A refusal that the caller is told of. `retry_after` is in seconds; `faults` name fields (kind `invalid`).
+
+    `reason` is a finer word than `code` where programs know the code already; `challenge` is how else to call (kind
+    `unauthenticated`).
+    """
 
     def __init__(
-        self, kind: Kind, code: str, detail: str, *, retry_after: float | None = None, faults: Sequence[Fault] = ()
+        self,
+        kind: Kind,
+        code: str,
+        detail: str,
+        *,
+        retry_after: float | None = None,
+        faults: Sequence[Fault] = (),
+        reason: str | None = None,
+        challenge: str = "Bearer",
     ) -> None:
         super().__init__(detail)
         self.kind = kind
@@ -41,6 +53,8 @@ class Problem(Exception):
         self.detail = detail
         self.retry_after = retry_after
         self.faults = tuple(faults)
+        self.reason = reason
+        self.challenge = challenge
 
 
 def not_found(what: str = "Entity") -> Problem:

@@ -67,11 +67,16 @@ def install(app: FastAPI) -> None:
 
 
 def answer(
-    request: Request, status: int, code: str, detail: object, headers: dict[str, str] | None = None
+    request: Request,
+    status: int,
+    code: str,
+    detail: object,
+    headers: dict[str, str] | None = None,
+    reason: str | None = None,
 ) -> JSONResponse:
-    """An error body: `detail` is a sentence, or the list of faults of a 422."""
+    """An error body: `detail` is a sentence, or the list of faults of a 422; `reason` is a finer word than `code`."""
     request_id = request.scope.get("postrider.request_id")
-    body = described(status, code, detail, request.url.path, request_id)
+    body = described(status, code, detail, request.url.path, request_id) | ({"type": _urn(reason)} if reason else {})
     # An unexpected error is answered outside of every middleware, so that the id is set here.
     return JSONResponse(body, status, {**(headers or {}), **({REQUEST_ID: request_id} if request_id else {})})
 
@@ -81,12 +86,16 @@ def described(status: int, code: str, detail: object, instance: str, request_id:
     return {
         "code": code,
         "detail": detail,
-        "type": f"urn:postrider:error:{code.replace(' ', '_')}",
+        "type": _urn(code),
         "title": TITLES.get(status, "Error"),
         "status": status,
         "instance": instance,
         "requestId": request_id,
     }
+
+
+def _urn(word: str) -> str:
+    return f"urn:postrider:error:{word.replace(' ', '_')}"
 
 
 async def refused(request: Request, error: Exception) -> JSONResponse:
@@ -108,9 +117,9 @@ def problem_answer(request: Request, error: Problem) -> JSONResponse:
     if error.retry_after is not None:
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after)))
     if error.kind is Kind.unauthenticated:
-        headers["WWW-Authenticate"] = "Bearer"
+        headers["WWW-Authenticate"] = error.challenge
     detail: object = _faults(error.faults) if error.kind is Kind.invalid else error.detail
-    return answer(request, status, error.code, detail, headers)
+    return answer(request, status, error.code, detail, headers, error.reason)
 
 
 def _faults(faults: Sequence[Fault]) -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app.kit import logs
 from app.kit.errors import Kind, Problem
 from app.kit.errors_http import REQUEST_ID, problem_answer
+from app.kit.request_line import keep
 
 REQUEST_ID_KEY = "postrider.request_id"
 WELL_FORMED = re.compile(r"[A-Za-z0-9_\-.]{8,128}")
@@ -49,6 +50,7 @@ class PlainPaths:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serves one request."""
         if scope["type"] == "http" and scope["path"].endswith("/") and scope["path"] != "/":
+            keep(scope)
             scope["path"] = scope["path"].rstrip("/") or "/"
             scope["raw_path"] = scope.get("raw_path", b"").rstrip(b"/") or b"/"
         await self._app(scope, receive, send)
