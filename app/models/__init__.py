@@ -17,6 +17,7 @@ from app.models.endpoint import ApplicationRate, Endpoint, EndpointGate, Endpoin
 from app.models.event_type import EventType
 from app.models.message import IdempotencyKey, Message, MessageEventId, Payload
 from app.models.organisation import ApiKey, Organisation, RevokedPortalToken
+from app.models.signature import SignatureNonce, UsedLink
 
 __all__ = [
     "ActionKind",
@@ -43,6 +44,8 @@ __all__ = [
     "Organisation",
     "Payload",
     "RevokedPortalToken",
+    "SignatureNonce",
     "Status",
     "Trigger",
+    "UsedLink",
 ]

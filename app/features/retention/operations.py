@@ -123,6 +123,8 @@ def _purge(sessions: Sessions, report: Report, kept: timedelta) -> None:
         "delivery_actions": queries.purge_actions(kept, BATCH),
         "background_tasks": queries.purge_background_tasks(kept, BATCH),
         "revoked_portal_tokens": queries.purge_portal_tokens(BATCH),
+        "signature_nonces": queries.purge_nonces(BATCH),
+        "used_links": queries.purge_used_links(BATCH),
         "endpoint_secrets": queries.purge_secrets(BATCH),
     }
     for table, statement in purges.items():

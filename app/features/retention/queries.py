@@ -30,6 +30,8 @@ from app.models import (
     MessageEventId,
     Payload,
     RevokedPortalToken,
+    SignatureNonce,
+    UsedLink,
 )
 
 KEYS_KEPT = timedelta(hours=24)
@@ -152,6 +154,21 @@ def purge_portal_tokens(most: int) -> Delete:
         RevokedPortalToken.expires_at < func.now(),
         most,
     )
+
+
+def purge_nonces(most: int) -> Delete:
+    """Forgets nonces whose signatures are stale by now."""
+    return _purge(
+        SignatureNonce,
+        [SignatureNonce.organisation_id, SignatureNonce.key_id, SignatureNonce.nonce],
+        SignatureNonce.expires_at < func.now(),
+        most,
+    )
+
+
+def purge_used_links(most: int) -> Delete:
+    """Forgets one-time links that have expired anyway."""
+    return _purge(UsedLink, [UsedLink.organisation_id, UsedLink.link_id], UsedLink.expires_at < func.now(), most)
 
 
 def purge_secrets(most: int) -> Delete:
