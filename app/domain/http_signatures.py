@@ -20,6 +20,7 @@ WHEN_SENT = ("idempotency-key",)
 NONCE = re.compile(r"[\x20-\x7e]{16,128}")
 KEY_ID = re.compile(r"[\x20-\x7e]{1,128}")
 MOST_SECRETS = 2
+MOST_COMPONENTS = 32
 MISMATCH = "The signature was not made by this key for this request"
 
 _LABEL = r"[a-z*][a-z0-9_.*-]*"
@@ -163,14 +164,13 @@ def _check_parameters(texts: Mapping[str, str], numbers: Mapping[str, int]) -> N
 
 
 def _check_components(names: Sequence[str], request: Request) -> None:
-    if len(set(names)) < len(names):
-        raise BadSignature("The signature covers a component twice")
+    if len(names) > MOST_COMPONENTS or len(set(names)) < len(names):
+        raise BadSignature(f"A signature covers at most {MOST_COMPONENTS} components, each once")
     sent = [name for name in WHEN_SENT if request.header(name) is not None]
     missing = [name for name in (*REQUIRED, *(WITH_BODY if request.body else ()), *sent) if name not in names]
     if missing:
         raise BadSignature(f"The signature must also cover {', '.join(missing)}")
-    digest = content_digest(request.body)
-    if "content-digest" in names and not hmac.compare_digest(request.header("content-digest") or "", digest):
+    if "content-digest" in names and request.header("content-digest") != content_digest(request.body):
         raise BadSignature("Content-Digest must be the sha-256 of the body, and nothing else")
 
 
