@@ -134,7 +134,7 @@ def broken(change: str) -> str:
         broken("00aa~>00AA~"),
         broken("k1~>~"),
         broken("k1~>k 1~"),
-        "&".join(f"p{number}=" for number in range(101)),
+        broken("part=1>" + "&".join(f"p{number}=" for number in range(100))),
     ],
 )
 def test_what_was_not_written_here_is_refused(query: str) -> None:
@@ -160,6 +160,14 @@ def test_a_signature_is_for_one_target(
 
 def same(path: str, query: list[tuple[str, str]]) -> tuple[str, list[tuple[str, str]]]:
     return path, sorted(query, key=lambda pair: pair[0])
+
+
+def test_a_second_link_is_one_too_many() -> None:
+    query = urlsplit(sign(KEY, LINK, PATH, QUERY)).query
+
+    assert split(query)[0] == LINK
+    with pytest.raises(BadLink, match="one link"):
+        split(f"{query}&link=x")
 
 
 @given(st.data(), st.text(max_size=50))
