@@ -72,7 +72,7 @@ class SignedRequests(Generic[Secret]):
     async def _judge(self, request: Request) -> tuple[Secret, Signature]:
         signature = http_signatures.read(request)
         secrets = await self._lookup(signature.key_id)
-        number = http_signatures.maker(request, signature, [one.secret for one in secrets])
+        number = http_signatures.maker(signature, [one.secret for one in secrets])
         if number is None:
             raise BadSignature(http_signatures.MISMATCH)
         http_signatures.check_time(signature, int(utc_now().timestamp()))

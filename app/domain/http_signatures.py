@@ -34,6 +34,8 @@ _SIGNATURE = re.compile(rf"({_LABEL})=:([A-Za-z0-9+/]{{43}}=):")
 _ESCAPED = re.compile(r'\\(["\\])')
 _TEXTS = ("keyid", "nonce", "alg", "tag")
 _NUMBERS = ("created", "expires")
+# Nothing that is covered may look like a line of the base.
+_VALUE = re.compile(r"[\t\x20-\x7e]*")
 _NOBODY = bytes(32)
 
 
@@ -63,10 +65,9 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """What the headers of a signed request say: `params` is the signed text of Signature-Input, `mac` is base64."""
+    """What the headers of a signed request say: `base` is what was signed, `mac` is base64, times are Unix seconds."""
 
-    components: tuple[str, ...]
-    params: str
+    base: bytes
     mac: str
     key_id: str
     nonce: str
@@ -87,18 +88,15 @@ def read(request: Request) -> Signature:
     texts, numbers = _parameters(parameters)
     _check_parameters(texts, numbers)
     _check_components(components, request)
-    signature_base(request, components, params)
-    return Signature(
-        components, params, made, texts["keyid"], texts["nonce"], numbers["created"], numbers.get("expires")
-    )
+    base = signature_base(request, components, params)
+    return Signature(base, made, texts["keyid"], texts["nonce"], numbers["created"], numbers.get("expires"))
 
 
-def maker(request: Request, signature: Signature, secrets: Sequence[bytes]) -> int | None:
+def maker(signature: Signature, secrets: Sequence[bytes]) -> int | None:
     """Which of at most two secrets made the signature; it takes as long for none and for one as for two."""
-    base = signature_base(request, signature.components, signature.params)
     found = None
     for number, secret in enumerate((*secrets, _NOBODY, _NOBODY)[:MOST_SECRETS]):
-        made = hmac.compare_digest(mac(secret, base), signature.mac)
+        made = hmac.compare_digest(mac(secret, signature.base), signature.mac)
         if made and number < len(secrets):
             found = number
     return found
@@ -115,10 +113,7 @@ def check_time(signature: Signature, now: int) -> None:
 def signature_base(request: Request, components: Sequence[str], params: str) -> bytes:
     """The bytes that are signed. Raises BadSignature for a component that the request lacks."""
     lines = [f'"{name}": {_component(request, name)}' for name in components]
-    try:
-        return "\n".join([*lines, f'"@signature-params": {params}']).encode("ascii")
-    except UnicodeEncodeError:
-        raise BadSignature("What a signature covers is ASCII: encode the rest") from None
+    return "\n".join([*lines, f'"@signature-params": {params}']).encode("ascii")
 
 
 def mac(secret: bytes, base: bytes) -> str:
@@ -186,4 +181,6 @@ def _component(request: Request, name: str) -> str:
     value = derived[name] if name in derived else request.header(name)
     if value is None:
         raise BadSignature(f"The signature covers the header {name}, which was not sent")
+    if not _VALUE.fullmatch(value):
+        raise BadSignature(f"{name} cannot be covered as it is: it must be printable ASCII")
     return value

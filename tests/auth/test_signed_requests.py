@@ -257,7 +257,7 @@ def test_the_work_is_the_same_whoever_signed(known: list[bytes]) -> None:
         mock.patch.object(hmac, "digest", wraps=hmac.digest) as made,
         mock.patch.object(hmac, "compare_digest", wraps=hmac.compare_digest) as compared,
     ):
-        http_signatures.maker(request, signature, known)
+        http_signatures.maker(signature, known)
 
     assert (made.call_count, compared.call_count) == (2, 2)
     assert all(len(call.args[0]) == len(call.args[1]) == 44 for call in compared.call_args_list)
