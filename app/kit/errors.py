@@ -35,6 +35,7 @@ class Problem(Exception):
     """A refusal that the caller is told of. `retry_after` is in seconds; `faults` name fields (kind `invalid`).
 
     `word` says more than `code` where the contract has no code of its own; it stands in the answer's `type`.
+    `challenge` is how to call instead (kind `unauthenticated`).
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class Problem(Exception):
         retry_after: float | None = None,
         faults: Sequence[Fault] = (),
         word: str | None = None,
+        challenge: str = "Bearer",
     ) -> None:
         super().__init__(detail)
         self.kind = kind
@@ -54,6 +56,7 @@ class Problem(Exception):
         self.detail = detail
         self.retry_after = retry_after
         self.faults = tuple(faults)
+        self.challenge = challenge
 
 
 def not_found(what: str = "Entity") -> Problem:

@@ -121,7 +121,7 @@ def problem_answer(request: Request, error: Problem) -> JSONResponse:
     if error.retry_after is not None:
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after)))
     if error.kind is Kind.unauthenticated:
-        headers["WWW-Authenticate"] = "Bearer"
+        headers["WWW-Authenticate"] = error.challenge
     detail: object = _faults(error.faults) if error.kind is Kind.invalid else error.detail
     return answer(request, status, error.code, detail, headers, word=error.word)
 

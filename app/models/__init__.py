@@ -17,6 +17,7 @@ from app.models.endpoint import ApplicationRate, Endpoint, EndpointGate, Endpoin
 from app.models.event_type import EventType
 from app.models.message import IdempotencyKey, Message, MessageEventId, Payload
 from app.models.organisation import ApiKey, ApiKeySecret, Environment, Organisation, PortalExpiry, RevokedPortalToken
+from app.models.signature import SignatureNonce, UsedLink
 
 __all__ = [
     "ActionKind",
@@ -46,6 +47,8 @@ __all__ = [
     "Payload",
     "PortalExpiry",
     "RevokedPortalToken",
+    "SignatureNonce",
     "Status",
     "Trigger",
+    "UsedLink",
 ]

@@ -9,6 +9,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.kit.errors import Kind, Problem
 from app.kit.errors_http import problem_answer
+from app.kit.request_line import keep
 
 JSON_TYPE = re.compile(r"application/(json|[a-z0-9!#$&^_.+-]+\+json)\s*(;.*)?", re.IGNORECASE)
 TOO_LARGE = "The body is too large"
@@ -23,6 +24,7 @@ class PlainPaths:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serves one request."""
         if scope["type"] == "http" and scope["path"].endswith("/") and scope["path"] != "/":
+            keep(scope)
             scope["path"] = scope["path"].rstrip("/") or "/"
             scope["raw_path"] = scope.get("raw_path", b"").rstrip(b"/") or b"/"
         await self._app(scope, receive, send)
