@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.auth.dependencies import identify
 from app.auth.keys import Callers
+from app.auth.limits import Limited, Limits
 from app.auth.portal import PortalTokens
 from app.console.pages import STATIC
 from app.console.portal import router as portal
@@ -30,6 +31,7 @@ from app.features.messages.ingest_router import router as ingest
 from app.features.messages.posting import MAX_PAYLOAD_BYTES
 from app.features.messages.router import router as messages
 from app.features.operational_webhooks.router import router as operational_webhooks
+from app.features.organisations.usage import Usage
 from app.kit import errors_http, logs
 from app.kit.db import assert_durable, make_async_engine, make_async_sessions
 from app.kit.dedicated import AsyncDedicated
@@ -40,6 +42,7 @@ from app.kit.middleware import BodyGuard, PlainPaths, RequestIds
 from app.kit.openapi import ERRORS, Documented, operation_id
 from app.kit.presence import Presence
 from app.kit.queue import Waker
+from app.kit.rate_limits.store import Store
 from app.settings import Database, Egress, Settings, read_settings
 
 PREFIX = "/api/v1"
@@ -98,6 +101,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
 def _surround(app: Postrider) -> None:
     errors_http.install(app)
+    app.add_middleware(Limited)
     app.add_middleware(BodyGuard, limit=MAX_BODY_BYTES, prefix=f"{PREFIX}/")
     app.add_middleware(PlainPaths)
     app.add_middleware(HeadAsGet)
@@ -125,9 +129,10 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         state.sessions = make_async_sessions(engine)
         state.callers = Callers(engine, state.portal_tokens)
         with _waker(settings.redis.url.get_secret_value()) as state.waker:
-            async with _committer(app) as state.committer:
-                settle()
-                yield
+            async with _limits(settings) as state.limits, _usage(app) as state.usage:
+                async with _committer(app) as state.committer:
+                    settle()
+                    yield
 
 
 @asynccontextmanager
@@ -140,6 +145,26 @@ async def _database(database: Database) -> AsyncIterator[AsyncEngine]:
         yield engine
     finally:
         await engine.dispose()
+
+
+@asynccontextmanager
+async def _limits(settings: Settings) -> AsyncIterator[Limits]:
+    store = Store(settings.redis.url.get_secret_value(), settings.limits.patience_seconds)
+    try:
+        yield Limits(store, settings.limits.rates(), prefix=PREFIX)
+    finally:
+        await store.close()
+
+
+@asynccontextmanager
+async def _usage(app: FastAPI) -> AsyncIterator[Usage]:
+    usage = Usage(app.state.sessions)
+    running = asyncio.create_task(usage.run(), name="usage")
+    try:
+        yield usage
+    finally:
+        usage.close()
+        await running
 
 
 @contextmanager
@@ -157,7 +182,7 @@ async def _committer(app: FastAPI) -> AsyncIterator[Committer]:
     ingest = app.state.settings.ingest
     app.state.admission = Admission(ingest.batch, Presence(PRESENT_SECONDS))
     async with _dedicated(app.state.settings.database) as connection:
-        committer = Committer(connection, batch=ingest.batch, wake=app.state.waker.wake)
+        committer = Committer(connection, batch=ingest.batch, wake=app.state.waker.wake, count=app.state.usage.count)
         running = asyncio.create_task(committer.run(), name="committer")
         try:
             yield committer

@@ -38,12 +38,13 @@ class Bearer(SecurityBase):
         self.scheme_name = "Bearer"
         self.model = HTTPBearerModel(description="An API key of the organisation, or a portal token")
         self._allowed = allowed
-        answers(401, 503, *(() if allowed is None else (403,)))(self)
+        answers(401, 429, 503, *(() if allowed is None else (403,)))(self)
 
     async def __call__(self, request: Request) -> Caller:
         """The caller. Raises Problem `unauthenticated` or `forbidden`."""
         callers: Callers = request.app.state.callers
         caller = await callers.identify(credential(request))
+        await request.app.state.limits.admit(caller, request.scope)
         if self._allowed is not None and not self._allowed(caller):
             raise forbidden()
         return caller

@@ -30,10 +30,20 @@ class Fault:
 
 
 class Problem(Exception):
-    """A refusal that the caller is told of. `retry_after` is in seconds; `faults` name fields (kind `invalid`)."""
+    """A refusal that the caller is told of. `retry_after` is in seconds; `faults` name fields (kind `invalid`).
+
+    `word` tells apart what shares a code; the code, where there is none.
+    """
 
     def __init__(
-        self, kind: Kind, code: str, detail: str, *, retry_after: float | None = None, faults: Sequence[Fault] = ()
+        self,
+        kind: Kind,
+        code: str,
+        detail: str,
+        *,
+        retry_after: float | None = None,
+        faults: Sequence[Fault] = (),
+        word: str | None = None,
     ) -> None:
         super().__init__(detail)
         self.kind = kind
@@ -41,6 +51,7 @@ class Problem(Exception):
         self.detail = detail
         self.retry_after = retry_after
         self.faults = tuple(faults)
+        self.word = code if word is None else word
 
 
 def not_found(what: str = "Entity") -> Problem:

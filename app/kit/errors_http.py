@@ -67,21 +67,28 @@ def install(app: FastAPI) -> None:
 
 
 def answer(
-    request: Request, status: int, code: str, detail: object, headers: dict[str, str] | None = None
+    request: Request,
+    status: int,
+    code: str,
+    detail: object,
+    headers: dict[str, str] | None = None,
+    word: str | None = None,
 ) -> JSONResponse:
     """An error body: `detail` is a sentence, or the list of faults of a 422."""
     request_id = request.scope.get("postrider.request_id")
-    body = described(status, code, detail, request.url.path, request_id)
+    body = described(status, code, detail, request.url.path, request_id, word)
     # An unexpected error is answered outside of every middleware, so that the id is set here.
     return JSONResponse(body, status, {**(headers or {}), **({REQUEST_ID: request_id} if request_id else {})})
 
 
-def described(status: int, code: str, detail: object, instance: str, request_id: str | None) -> dict[str, object]:
-    """The members of an error body."""
+def described(
+    status: int, code: str, detail: object, instance: str, request_id: str | None, word: str | None = None
+) -> dict[str, object]:
+    """The members of an error body; the type is of the word, or of the code."""
     return {
         "code": code,
         "detail": detail,
-        "type": f"urn:postrider:error:{code.replace(' ', '_')}",
+        "type": f"urn:postrider:error:{(word or code).replace(' ', '_')}",
         "title": TITLES.get(status, "Error"),
         "status": status,
         "instance": instance,
@@ -110,7 +117,7 @@ def problem_answer(request: Request, error: Problem) -> JSONResponse:
     if error.kind is Kind.unauthenticated:
         headers["WWW-Authenticate"] = "Bearer"
     detail: object = _faults(error.faults) if error.kind is Kind.invalid else error.detail
-    return answer(request, status, error.code, detail, headers)
+    return answer(request, status, error.code, detail, headers, error.word)
 
 
 def _faults(faults: Sequence[Fault]) -> list[dict[str, Any]]:

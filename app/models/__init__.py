@@ -16,7 +16,7 @@ from app.models.delivery import (
 from app.models.endpoint import ApplicationRate, Endpoint, EndpointGate, EndpointHealth, EndpointRate, EndpointSecret
 from app.models.event_type import EventType
 from app.models.message import IdempotencyKey, Message, MessageEventId, Payload
-from app.models.organisation import ApiKey, Organisation, RevokedPortalToken
+from app.models.organisation import ApiKey, Organisation, OrganisationUsage, RevokedPortalToken
 
 __all__ = [
     "ActionKind",
@@ -41,6 +41,7 @@ __all__ = [
     "Message",
     "MessageEventId",
     "Organisation",
+    "OrganisationUsage",
     "Payload",
     "RevokedPortalToken",
     "Status",

@@ -1,12 +1,13 @@
 """Organisations, the tenants, and the API keys by which their programs call."""
 
+from datetime import date
 from uuid import UUID
 
 from sqlalchemy import Index
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.kit.db import Base
-from app.models.columns import Bytes, Created, Id, Integers, Moment, String, Tenant, Updated
+from app.models.columns import BigCount, Bytes, Created, Id, Integers, Moment, String, Tenant, Updated
 
 
 class Organisation(Base):
@@ -17,9 +18,21 @@ class Organisation(Base):
     id: Mapped[Id]
     name: Mapped[String]
     retry_schedule: Mapped[Integers | None]
+    monthly_events: Mapped[BigCount | None]
     created_at: Mapped[Created]
     updated_at: Mapped[Updated]
     deleted_at: Mapped[Moment | None]
+
+
+class OrganisationUsage(Base):
+    """How many events of an organisation were accepted in a month, named by its first day (UTC)."""
+
+    __tablename__ = "organisation_usage"
+    __table_args__ = ({"postgresql_with": {"fillfactor": "50"}},)
+
+    organisation_id: Mapped[Tenant]
+    month: Mapped[date] = mapped_column(primary_key=True)
+    events: Mapped[BigCount]
 
 
 class ApiKey(Base):

@@ -7,12 +7,15 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.auth.idempotency import REPLAYED
+from app.auth.limits import SCOPE_KEY as LIMITS_KEY
+from app.auth.limits import Limits
 from app.features.messages.admission import Admission
 from app.features.messages.committer import Committer
 from app.features.messages.ingest_router import refuse_own
 from app.features.messages.posting import JSON, Post, read
+from app.features.organisations.usage import Usage
 from app.kit import logs
-from app.kit.errors import forbidden
+from app.kit.errors import Kind, Problem, forbidden
 from app.kit.errors_http import REQUEST_ID, refused
 from app.kit.instance import HEADER
 from app.kit.middleware import name_request
@@ -64,18 +67,22 @@ class IngestLane:
     ) -> None:
         request_id = name_request(scope)
         try:
-            status, body, repeats = await self._take(scope["path"], headers, application, receive)
+            status, body, repeats = await self._take(scope, headers, application, receive)
         except Gone:
             return
         except Exception as error:  # noqa: BLE001 nobody else stands here to answer it
             logs.about(request_id)
+            if isinstance(error, Problem) and error.kind is Kind.unauthenticated:
+                error = await self._state.limits.failed(scope) or error
             response = await refused(Request(scope), error)
+            response.raw_headers.extend(scope.get(LIMITS_KEY, ()))
             await response(scope, receive, send)
             return
         start = [
             (b"content-length", b"%d" % len(body)),
             (b"content-type", _JSON),
             (_REQUEST_ID, request_id.encode()),
+            *scope.get(LIMITS_KEY, ()),
         ]
         if repeats:
             start.append((_REPLAYED, b"true"))
@@ -83,21 +90,27 @@ class IngestLane:
         await send({"type": "http.response.body", "body": body})
 
     async def _take(
-        self, path: str, headers: dict[bytes, bytes], application: str, receive: Receive
+        self, scope: Scope, headers: dict[bytes, bytes], application: str, receive: Receive
     ) -> tuple[int, bytes, bool]:
         state = self._state
         committer: Committer = state.committer
         admission: Admission = state.admission
+        limits: Limits = state.limits
+        usage: Usage = state.usage
         caller = await state.callers.identify(headers[b"authorization"][len(_BEARER) :].decode("latin-1").strip())
         if not caller.is_organisation:
             raise forbidden()
+        if not limits.take_ingest(caller, scope):
+            await limits.admit(caller, scope)
+        if not usage.check(caller.organisation_id):
+            await usage.learn(caller.organisation_id)
         refuse_own(_text(headers.get(_MARK)), state.markers)
         key = _text(headers.get(b"idempotency-key"))
         await admission.check(caller.organisation_id)
         body = await _body(receive)
         await admission.enter(caller.organisation_id)
         try:
-            ask = read(Post(caller, application, path, body, key))
+            ask = read(Post(caller, application, scope["path"], body, key))
             return ask.answer(await committer.accept(ask.incoming))
         finally:
             admission.leave(caller.organisation_id)

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from app.domain import api_key
 from app.domain.retry import validate_schedule
-from app.features.organisations import queries
+from app.features.organisations import queries, usage_queries
 from app.kit.clock import new_id
 from app.models import ApiKey, Organisation
 
@@ -32,6 +32,20 @@ def set_retry_schedule(db: Session, organisation_id: UUID, seconds: Sequence[int
     schedule = list(validate_schedule(seconds)) if seconds else None
     if db.execute(queries.set_retry_schedule(organisation_id, schedule)).first() is None:
         raise LookupError(UNKNOWN)
+
+
+def set_quota(db: Session, organisation_id: UUID, monthly_events: int | None) -> None:
+    """Sets how many events are accepted in a month; None for any number. LookupError without such an organisation."""
+    if db.execute(usage_queries.set_quota(organisation_id, monthly_events)).first() is None:
+        raise LookupError(UNKNOWN)
+
+
+def usage(db: Session, organisation_id: UUID) -> tuple[int | None, int]:
+    """The quota and the events of this month. LookupError without such an organisation."""
+    row = db.execute(usage_queries.standing(organisation_id)).first()
+    if row is None:
+        raise LookupError(UNKNOWN)
+    return row.monthly_events, row.events
 
 
 def create_key(
