@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
 from fastapi import FastAPI
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -129,10 +129,13 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         state.sessions = make_async_sessions(engine)
         state.callers = Callers(engine, state.portal_tokens)
         with _waker(settings.redis.url.get_secret_value()) as state.waker:
-            async with _limits(settings) as state.limits, _usage(app) as state.usage:
-                async with _committer(app) as state.committer:
-                    settle()
-                    yield
+            async with (
+                _limits(settings) as state.limits,
+                _usage(state.sessions) as state.usage,
+                _committer(app) as state.committer,
+            ):
+                settle()
+                yield
 
 
 @asynccontextmanager
@@ -157,8 +160,8 @@ async def _limits(settings: Settings) -> AsyncIterator[Limits]:
 
 
 @asynccontextmanager
-async def _usage(app: FastAPI) -> AsyncIterator[Usage]:
-    usage = Usage(app.state.sessions)
+async def _usage(sessions: async_sessionmaker[AsyncSession]) -> AsyncIterator[Usage]:
+    usage = Usage(sessions)
     running = asyncio.create_task(usage.run(), name="usage")
     try:
         yield usage

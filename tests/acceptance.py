@@ -4,7 +4,7 @@ from collections.abc import Generator
 
 import pytest
 
-ROWS = ("L05", *(f"W{number:02}" for number in range(1, 15)))
+ROWS = ("L01", "L02", "L03", "L05", *(f"W{number:02}" for number in range(1, 15)))
 
 
 class Acceptance:

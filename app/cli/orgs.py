@@ -15,9 +15,7 @@ def _quota(text: str) -> int | None:
     if text == UNLIMITED:
         return None
     if not (text.isascii() and text.isdecimal() and len(text) <= MOST_DIGITS):
-        raise click.UsageError(
-            f"{text!r} is neither a number of events, of {MOST_DIGITS} digits at most, nor {UNLIMITED}"
-        )
+        raise click.UsageError(f"{text!r} is neither a number of at most {MOST_DIGITS} digits nor {UNLIMITED}")
     return int(text)
 
 

@@ -8,7 +8,7 @@ What a process counted in its last second is lost when it is killed. Redis has n
 import asyncio
 import logging
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -48,7 +48,7 @@ class Usage:
     def __init__(self, sessions: async_sessionmaker[AsyncSession]) -> None:
         self._sessions = sessions
         self._known: dict[UUID, _Known] = {}
-        self._counted: Counter[UUID] = Counter()
+        self._counted: defaultdict[UUID, int] = defaultdict(int)
         self._adding: Mapping[UUID, int] = {}
         self._reading: dict[UUID, asyncio.Task[None]] = {}
         self._closing = asyncio.Event()
@@ -71,7 +71,7 @@ class Usage:
         return True
 
     async def learn(self, organisation_id: UUID) -> None:
-        """Reads what the table has of the organisation, once for all that wait for it; then raises what `check` does."""
+        """Reads the organisation's quota and use, once for all that wait for it; then raises what `check` does."""
         reading = self._reading.get(organisation_id)
         if reading is None:
             reading = self._reading[organisation_id] = asyncio.create_task(self._learn(organisation_id))
@@ -101,14 +101,15 @@ class Usage:
     async def flush(self) -> None:
         """Adds what was counted, and reads back the totals of the organisations in use. Raises what a session does."""
         used = self._take_used()
-        self._adding, self._counted = self._counted, Counter()
+        self._adding, self._counted = self._counted, defaultdict(int)
         try:
             if used or self._adding:
                 async with self._sessions.begin() as db:
                     await self._add(db)
                     await self._read(db, used | self._adding.keys())
         except BaseException:
-            self._counted.update(self._adding)
+            for one, events in self._adding.items():
+                self._counted[one] += events
             raise
         finally:
             self._adding = {}
