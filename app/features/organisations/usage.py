@@ -97,6 +97,8 @@ class Usage:
             await self.flush()
         except OUTAGES as error:
             logger.warning("usage is added later: %s", type(error).__name__)
+        except Exception:
+            logger.exception("usage could not be added; it is tried again")
 
     async def flush(self) -> None:
         """Adds what was counted, and reads back the totals of the organisations in use. Raises what a session does."""

@@ -7,6 +7,7 @@ from sqlalchemy import BigInteger, ColumnElement, Date, Select, Update, Uuid, an
 from sqlalchemy.dialects.postgresql import Insert, insert
 
 from app.kit.arrays import unnest
+from app.kit.db import table_of
 from app.models import Organisation, OrganisationUsage
 
 
@@ -20,8 +21,9 @@ def add() -> Insert:
     """Adds `events` to this month's of each `organisation_id`, which must come in one order everywhere."""
     given = unnest(organisation_id=Uuid(), events=BigInteger())
     rows = select(given.c.organisation_id, month(), given.c.events)
-    new = insert(OrganisationUsage).from_select(["organisation_id", "month", "events"], rows)
-    total = OrganisationUsage.events + new.excluded.events
+    usage = table_of(OrganisationUsage)
+    new = insert(usage).from_select(["organisation_id", "month", "events"], rows)
+    total = usage.c.events + new.excluded.events
     return new.on_conflict_do_update(index_elements=["organisation_id", "month"], set_={"events": total})
 
 

@@ -113,7 +113,8 @@ class Meter:
         return True
 
     async def wait(self) -> Standing | None:
-        """Spends one, after asking Redis. Returns where it is refused, None when it was spent."""
+        """Spends one, asking Redis if need be. Returns where it is refused, None when it was spent."""
+        self._refresh_at = 0.0
         while not self.take(now := time.time()):
             for bucket in self._buckets:
                 if bucket.is_refusing(now):
@@ -125,7 +126,7 @@ class Meter:
         return None
 
     def fields(self, now: float) -> Fields:
-        """The header fields of an answer, a quarter of a second old at most."""
+        """The header fields of an answer: fresh after `wait`, else a quarter of a second old at most."""
         if now >= self._refresh_at:
             self._refresh_at = now + REFRESH_SECONDS
             self._fields = [self._policy_field, *standing_fields([one.standing(now) for one in self._buckets])]
