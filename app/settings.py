@@ -150,9 +150,9 @@ class Limits(BaseModel):
     """Rate limits of each class of requests, and how long Redis may take to answer."""
 
     ingest: ClassLimits = ClassLimits()
-    read: ClassLimits = ClassLimits(key="60000/minute", organisation="60000/minute", ip="60000/minute")
-    write: ClassLimits = ClassLimits(key="30000/minute", organisation="30000/minute", ip="30000/minute")
-    administration: ClassLimits = ClassLimits(key="600/minute", organisation="1200/minute", ip="1200/minute")
+    read: ClassLimits = ClassLimits(key="60000/minute", organisation="60000/minute")
+    write: ClassLimits = ClassLimits(key="30000/minute", organisation="30000/minute")
+    administration: ClassLimits = ClassLimits(key="1200/minute", organisation="1200/minute")
     sign_in: AddressLimits = AddressLimits(ip="100/15 minutes")
     patience_seconds: PositiveFloat = 0.2
 

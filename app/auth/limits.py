@@ -79,13 +79,6 @@ class Limits:
                 return _refusal(standing, "Too many failed authentications from your address")
         return None
 
-    def check_sign_in(self, scope: Scope) -> None:
-        """Problem `limit_reached` while the address has no failed authentication left: for guessable secrets."""
-        for _, policy in self._sign_in:
-            standing = self._exact.is_full(policy, _address(scope))
-            if standing is not None:
-                raise _refusal(standing, "Too many failed authentications from your address")
-
     def _class_of(self, scope: Scope) -> RouteClass:
         method, path = scope["method"], scope["path"]
         if method == "POST" and self._ingest_path.fullmatch(path):

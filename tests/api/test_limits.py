@@ -30,7 +30,7 @@ FORGED = {"x-forwarded-for": NOBODY, "x-real-ip": NOBODY, "forwarded": f"for={NO
 UNKNOWN_KEY = "sk_unknown"
 
 
-def limited(settings: Settings, redis_url: str | None = None, **classes: object) -> Settings:
+def limited(settings: Settings, classes: Mapping[str, object], redis_url: str | None = None) -> Settings:
     """The settings with these rates and no others."""
     none = {name: {"ip": ""} for name in RouteClass}
     limits = Limits.model_validate({"patience_seconds": PATIENT, **none, **classes})
@@ -62,12 +62,17 @@ def new_address() -> str:
 
 def policies(reply: Reply) -> dict[str, Any]:
     """The policies that an answer tells, by their names."""
-    return dict(http_sf.parse(reply.headers["ratelimit-policy"].encode(), tltype="list"))
+    return _parsed(reply, "ratelimit-policy")
 
 
 def standings(reply: Reply) -> dict[str, Any]:
     """What remains, by the names of the policies."""
-    return dict(http_sf.parse(reply.headers["ratelimit"].encode(), tltype="list"))
+    return _parsed(reply, "ratelimit")
+
+
+def _parsed(reply: Reply, field: str) -> dict[str, Any]:
+    items: Any = http_sf.parse(reply.headers[field].encode(), tltype="list")
+    return dict(items)
 
 
 def is_limit(reply: Reply) -> bool:
@@ -112,7 +117,7 @@ class TestEachClass:
         name: str,
     ) -> None:
         call = CLASSES[name]
-        async with called(limited(settings, **{name: {"key": f"5/{DAY}"}}), http, tenant.key) as api:
+        async with called(limited(settings, {name: {"key": f"5/{DAY}"}}), http, tenant.key) as api:
             replies = [await call(api) for _ in range(7)]
             assert [reply.status == 429 for reply in replies] == [False] * 5 + [True] * 2
             assert is_limit(replies[-1])
@@ -127,7 +132,7 @@ class TestEachClass:
         name: str,
     ) -> None:
         call = CLASSES[name]
-        async with called(limited(settings, **{name: {"organisation": f"6/{DAY}"}}), http, tenant.key) as api:
+        async with called(limited(settings, {name: {"organisation": f"6/{DAY}"}}), http, tenant.key) as api:
             other = api.with_credential(another_key(sessions, tenant))
             replies = [await call(one) for _ in range(4) for one in (api, other)]
             assert [reply.status == 429 for reply in replies] == [False] * 6 + [True] * 2
@@ -142,7 +147,7 @@ class TestEachClass:
             from_address(host) as http,
             from_address(host, FORGED) as forging,
             from_address(new_address()) as elsewhere,
-            called(limited(settings, **{name: {"ip": f"4/{DAY}"}}), http, tenant.key) as api,
+            called(limited(settings, {name: {"ip": f"4/{DAY}"}}), http, tenant.key) as api,
         ):
             other = Api(forging, api.base, new_tenant(sessions).key)
             replies = [await call(one) for _ in range(3) for one in (api, other)]
@@ -153,7 +158,7 @@ class TestEachClass:
     async def test_other_classes_are_not_spent(
         self, settings: Settings, http: aiohttp.ClientSession, tenant: Tenant, name: str
     ) -> None:
-        async with called(limited(settings, **{name: {"key": f"1/{DAY}"}}), http, tenant.key) as api:
+        async with called(limited(settings, {name: {"key": f"1/{DAY}"}}), http, tenant.key) as api:
             for call in CLASSES.values():
                 assert (await call(api)).status != 429
             assert [(await call(api)).status == 429 for call in CLASSES.values()] == [one == name for one in CLASSES]
@@ -162,7 +167,7 @@ class TestEachClass:
         self, settings: Settings, http: aiohttp.ClientSession, tenant: Tenant, name: str
     ) -> None:
         rates = {name: {"key": "50/hour", "organisation": "100/minute"}}
-        async with called(limited(settings, **rates), http, tenant.key) as api:
+        async with called(limited(settings, rates), http, tenant.key) as api:
             first = await CLASSES[name](api)
             assert policies(first) == {f"{name}-key": {"q": 50, "w": 3600}, f"{name}-organisation": {"q": 100, "w": 60}}
             remains = standings(first)
@@ -172,7 +177,7 @@ class TestEachClass:
     async def test_without_a_limit_nothing_is_told(
         self, settings: Settings, http: aiohttp.ClientSession, tenant: Tenant, name: str
     ) -> None:
-        async with called(limited(settings), http, tenant.key) as api:
+        async with called(limited(settings, {}), http, tenant.key) as api:
             reply = await CLASSES[name](api)
             assert not {"ratelimit", "ratelimit-policy"} & {one.lower() for one in reply.headers}
 
@@ -211,7 +216,7 @@ class TestFailedAuthentication:
     async def test_an_address_may_fail_so_often_and_is_refused_then(self, settings: Settings, name: str) -> None:
         async with (
             from_address(new_address(), FORGED) as http,
-            called(limited(settings, sign_in={"ip": f"3/{DAY}"}), http, UNKNOWN_KEY) as api,
+            called(limited(settings, {"sign_in": {"ip": f"3/{DAY}"}}), http, UNKNOWN_KEY) as api,
         ):
             replies = [await CLASSES[name](api) for _ in range(5)]
             assert [reply.status for reply in replies] == [401, 401, 401, 429, 429]
@@ -224,7 +229,7 @@ class TestFailedAuthentication:
     ) -> None:
         async with (
             from_address(new_address()) as http,
-            called(limited(settings, sign_in={"ip": f"1/{DAY}"}), http, UNKNOWN_KEY) as stranger,
+            called(limited(settings, {"sign_in": {"ip": f"1/{DAY}"}}), http, UNKNOWN_KEY) as stranger,
         ):
             for call in CLASSES.values():
                 await call(stranger)
@@ -240,7 +245,7 @@ class TestAddresses:
         self, settings: Settings, tenant: Tenant, name: str
     ) -> None:
         network, number = f"2001:db8:{secrets.token_hex(2)}:{secrets.token_hex(2)}", secrets.randbelow(250)
-        app = create_app(limited(settings, **{name: {"ip": f"2/{DAY}"}}))
+        app = create_app(limited(settings, {name: {"ip": f"2/{DAY}"}}))
         calls = [
             (f"{network}::1", False),
             (f"{network}:ffff::2", False),
@@ -257,7 +262,7 @@ class TestAddresses:
     @pytest.mark.acceptance("L02")
     async def test_failures_of_a_64_are_counted_as_one(self, settings: Settings) -> None:
         network = f"2001:db8:{secrets.token_hex(2)}:{secrets.token_hex(2)}"
-        app = create_app(limited(settings, sign_in={"ip": f"2/{DAY}"}))
+        app = create_app(limited(settings, {"sign_in": {"ip": f"2/{DAY}"}}))
         async with served(app):
             found = [await _status(app, f"{network}::{number}", UNKNOWN_KEY, "read") for number in range(4)]
         assert found == [401, 401, 429, 429]
@@ -306,7 +311,7 @@ class TestWithoutRedis:
             "patience_seconds": 0.2,
         }
         with own_redis() as redis:
-            own = limited(settings, redis.url, **rates)
+            own = limited(settings, rates, redis.url)
             async with from_address(new_address()) as http, called(own, http, tenant.key) as api:
                 unknown = api.with_credential(UNKNOWN_KEY)
                 assert (await CLASSES["administration"](api)).status == 404

@@ -32,11 +32,6 @@ class Exact:
             self._note_full(key, now, standing.reset)
         return standing
 
-    def is_full(self, policy: Policy, identity: Identity) -> Standing | None:
-        """Where the identity stands when it was refused lately, and nothing more is to be spent; else None."""
-        reset = self._full_until.get(policy.key(identity), 0.0) - time.time()
-        return Standing(policy, allowed=False, remaining=0, reset=reset) if reset > 0 else None
-
     async def _take_shared(self, policy: Policy, key: str) -> Standing:
         item, windows = RateLimitItemPerSecond(policy.amount, policy.seconds), self._store.windows
         allowed = await windows.hit(item, key)

@@ -10,6 +10,8 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
+from app.kit.rate_limits import blocks as block_limits
+from app.kit.rate_limits import exact as exact_limits
 from app.kit.rate_limits.blocks import PARTS, Blocks, Meter, block_of
 from app.kit.rate_limits.exact import Exact, OwnWindows
 from app.kit.rate_limits.policy import Identity, Policy
@@ -52,6 +54,14 @@ async def spent(one: Meter, tries: int) -> int:
     return sum([await one.wait() is None for _ in range(tries)])
 
 
+def a_crowd() -> list[Identity]:
+    return [Identity("ip", secrets.token_hex(8)) for _ in range(30)]
+
+
+async def nobody_asks(_: object) -> None:
+    pytest.fail("Redis was asked")
+
+
 class TestExact:
     @pytest.mark.acceptance("L01")
     def test_exactly_as_many_are_allowed_as_processes_ask_at_once(self, servers: Servers, somebody: Identity) -> None:
@@ -78,16 +88,16 @@ class TestExact:
             assert (await exact.take(policy, identity)).allowed
             assert not (await exact.take(policy, identity)).allowed
 
-    async def test_what_is_full_is_refused_without_asking(self, store: Store, somebody: Identity) -> None:
+    async def test_what_is_full_is_refused_without_asking(
+        self, store: Store, somebody: Identity, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         exact, policy = Exact(store), Policy("test-key", 1, DAY)
-        assert exact.is_full(policy, somebody) is None
         for _ in range(2):
             await exact.take(policy, somebody)
-        asked = []
-        store.ask = asked.append  # type: ignore[method-assign,assignment] # nobody may call it
-        assert not (await exact.take(policy, somebody)).allowed
-        assert exact.is_full(policy, somebody) is not None
-        assert asked == []
+        monkeypatch.setattr(store, "ask", nobody_asks)
+        refused = await exact.take(policy, somebody)
+        assert (refused.allowed, refused.remaining) == (False, 0)
+        assert DAY - 60 < refused.reset <= DAY
 
     @pytest.mark.acceptance("L03")
     async def test_without_redis_a_process_counts_exactly_by_itself(self, no_store: Store, somebody: Identity) -> None:
@@ -103,6 +113,14 @@ class TestExact:
         after = sum([(await exact.take(HUNDRED, somebody)).allowed for _ in range(60)])
         await store.close()
         assert (before, after) == (60, 40)
+
+    async def test_those_who_are_too_many_to_remember_are_limited_too(
+        self, store: Store, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(exact_limits, "REMEMBERED", 10)
+        exact, policy, crowd = Exact(store), Policy("test-ip", 2, DAY), a_crowd()
+        rounds = [[(await exact.take(policy, one)).allowed for one in crowd] for _ in range(4)]
+        assert rounds == [[True] * 30] * 2 + [[False] * 30] * 2
 
 
 class TestOwnWindows:
@@ -165,6 +183,14 @@ class TestBlocks:
         assert refused is not None
         assert (refused.policy, refused.remaining) == (narrow, 0)
         assert b'"wide";r=80;' in one.fields(time.time() + 1)[1][1]
+
+    async def test_those_who_are_too_many_to_remember_are_limited_too(
+        self, store: Store, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(block_limits, "REMEMBERED", 10)
+        blocks, crowd = Blocks(store, [("ip", Policy("p", 2, DAY))]), a_crowd()
+        rounds = [[await blocks.make((one.text,), [one]).wait() is None for one in crowd] for _ in range(4)]
+        assert rounds == [[True] * 30] * 2 + [[False] * 30] * 2
 
     async def test_a_new_window_is_a_new_start(self, store: Store, somebody: Identity) -> None:
         one = meter(store, Policy("p", 5, 1), identity=somebody)
