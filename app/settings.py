@@ -146,7 +146,7 @@ class AddressLimits(BaseModel):
         return {} if rate is None else {IdentityKind.ip: rate}
 
 
-class Limits(BaseModel):
+class RateLimits(BaseModel):
     """Rate limits of each class of requests, and how long Redis may take to answer."""
 
     ingest: ClassLimits = ClassLimits()
@@ -174,7 +174,7 @@ class Settings(BaseSettings):
     egress: Egress = Egress()
     delivery: Delivery = Delivery()
     ingest: Ingest = Ingest()
-    limits: Limits = Limits()
+    limits: RateLimits = RateLimits()
 
     @model_validator(mode="after")
     def _lease_outlives_a_send(self) -> Self:

@@ -18,7 +18,7 @@ from app.domain.limits import RouteClass
 from app.features.organisations import operations
 from app.kit.rate_limits.store import REST_SECONDS
 from app.main import create_app
-from app.settings import Limits, Settings
+from app.settings import RateLimits, Settings
 from tests.api.client import Api, Reply, Tenant, new_tenant, served
 from tests.kit.rate_limits.own_redis import own_redis
 from tests.system import running_system
@@ -33,7 +33,7 @@ UNKNOWN_KEY = "sk_unknown"
 def limited(settings: Settings, classes: Mapping[str, object], redis_url: str | None = None) -> Settings:
     """The settings with these rates and no others."""
     none = {name: {"ip": ""} for name in RouteClass}
-    limits = Limits.model_validate({"patience_seconds": PATIENT, **none, **classes})
+    limits = RateLimits.model_validate({"patience_seconds": PATIENT, **none, **classes})
     update: dict[str, object] = {"limits": limits}
     if redis_url is not None:
         update["redis"] = settings.redis.model_copy(update={"url": SecretStr(redis_url)})
@@ -308,7 +308,6 @@ class TestWithoutRedis:
         rates = {
             **{name: {"key": f"5/{DAY}"} for name in CLASSES},
             "sign_in": {"ip": f"5/{DAY}"},
-            "patience_seconds": 0.2,
         }
         with own_redis() as redis:
             own = limited(settings, rates, redis.url)

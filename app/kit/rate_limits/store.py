@@ -24,7 +24,8 @@ logger = logging.getLogger(__name__)
 class Store:
     """A circuit around Redis: after a failure nothing is asked for a second, and then one question first.
 
-    An outage is logged once, and so is its end. Questions take `patience` seconds at most.
+    An outage is logged once, and so is its end. A question takes `patience` seconds at most, from when it is its turn:
+    a crowd of questions is no outage.
     """
 
     def __init__(self, url: str, patience: float = PATIENCE_SECONDS) -> None:
@@ -44,27 +45,33 @@ class Store:
             connection_pool=self._pool,  # type: ignore[arg-type] # it is documented beside the options
         )
         self.windows = MovingWindowRateLimiter(self.counters)
+        self._turns = asyncio.Semaphore(CONNECTIONS)
         self._is_out = False
         self._ask_at = 0.0
 
     async def ask(self, question: Callable[[], Awaitable[T]]) -> T | None:
         """The answer; None while Redis is out."""
-        now = time.monotonic()
-        if self._is_out and now < self._ask_at:
+        if self._rests():
             return None
-        self._ask_at = now + REST_SECONDS
-        try:
-            async with asyncio.timeout(self._patience):
-                answer = await question()
-        except (RedisError, OSError, TimeoutError) as error:
-            self._fail(error)
-            return None
+        async with self._turns:
+            if self._rests():
+                return None
+            self._ask_at = time.monotonic() + REST_SECONDS
+            try:
+                async with asyncio.timeout(self._patience):
+                    answer = await question()
+            except (RedisError, OSError, TimeoutError) as error:
+                self._fail(error)
+                return None
         self._recover()
         return answer
 
     async def close(self) -> None:
         """Gives the connections back."""
         await self._pool.disconnect()
+
+    def _rests(self) -> bool:
+        return self._is_out and time.monotonic() < self._ask_at
 
     def _fail(self, error: Exception) -> None:
         self._ask_at = time.monotonic() + REST_SECONDS

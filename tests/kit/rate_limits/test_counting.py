@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
+from redis.asyncio import Redis
 
 from app.kit.rate_limits import blocks as block_limits
 from app.kit.rate_limits import exact as exact_limits
@@ -239,6 +240,30 @@ async def test_an_outage_is_short_for_each_request_and_logged_once_as_is_its_end
             "Redis answers again: limits are shared by all processes"
         ]
         await store.close()
+
+
+async def test_a_crowd_is_no_outage(store: Store, somebody: Identity, caplog: pytest.LogCaptureFixture) -> None:
+    exact = Exact(store)
+    found = await asyncio.gather(*(exact.take(HUNDRED, somebody) for _ in range(500)))
+    assert sum(one.allowed for one in found) == 100
+    assert caplog.records == []
+
+
+async def test_an_answer_that_comes_too_late_is_nobody_elses(somebody: Identity) -> None:
+    with own_redis() as server:
+        store, other = Store(server.url, 0.1), Store(server.url, PATIENT)
+        await asyncio.gather(*(store.ask(lambda: store.counters.incr("warm", DAY)) for _ in range(20)))
+        client = Redis.from_url(server.url)
+        await client.client_pause(300)
+        late = await asyncio.gather(*(store.ask(lambda: store.counters.incr("late", DAY, 1000)) for _ in range(20)))
+        assert late == [None] * 20
+        assert await other.ask(lambda: other.counters.incr("other", DAY)) == 1
+        await asyncio.sleep(REST_SECONDS)
+        for number in range(1, 50):
+            assert await store.ask(lambda: store.counters.incr(somebody.text, DAY)) == number
+        for one in (store, other):
+            await one.close()
+        await client.aclose()
 
 
 async def test_a_server_that_says_nothing_is_waited_for_only_once_a_second(somebody: Identity) -> None:
