@@ -5,12 +5,13 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
 from fastapi import FastAPI
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.auth.dependencies import identify
 from app.auth.keys import Callers
+from app.auth.limits import Limits
 from app.auth.portal import PAGE, PortalTokens
 from app.console.pages import STATIC
 from app.console.portal import router as portal
@@ -30,6 +31,7 @@ from app.features.messages.ingest_router import router as ingest
 from app.features.messages.posting import MAX_PAYLOAD_BYTES
 from app.features.messages.router import router as messages
 from app.features.operational_webhooks.router import router as operational_webhooks
+from app.features.organisations.usage import Usage
 from app.kit import errors_http, logs
 from app.kit.db import assert_durable, make_async_engine, make_async_sessions
 from app.kit.dedicated import AsyncDedicated
@@ -39,6 +41,7 @@ from app.kit.methods import HeadAsGet
 from app.kit.openapi import ERRORS, Documented, operation_id
 from app.kit.presence import Presence
 from app.kit.queue import Waker
+from app.kit.rate_limits.store import Store
 from app.kit.surface import Surface
 from app.kit.surface.bodies import BodyGuard, PlainPaths
 from app.settings import Database, Egress, Environment, Settings, read_settings
@@ -157,7 +160,11 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         state.sessions = make_async_sessions(engine)
         state.callers = Callers(engine, state.portal_tokens)
         with _waker(settings.redis.url.get_secret_value()) as state.waker:
-            async with _committer(app) as state.committer:
+            async with (
+                _limits(settings) as state.limits,
+                _usage(state.sessions) as state.usage,
+                _committer(app) as state.committer,
+            ):
                 settle()
                 yield
 
@@ -172,6 +179,26 @@ async def _database(database: Database) -> AsyncIterator[AsyncEngine]:
         yield engine
     finally:
         await engine.dispose()
+
+
+@asynccontextmanager
+async def _limits(settings: Settings) -> AsyncIterator[Limits]:
+    store = Store(settings.redis.url.get_secret_value(), settings.limits.patience_seconds)
+    try:
+        yield Limits(store, settings.limits.rates(), prefix=PREFIX)
+    finally:
+        await store.close()
+
+
+@asynccontextmanager
+async def _usage(sessions: async_sessionmaker[AsyncSession]) -> AsyncIterator[Usage]:
+    usage = Usage(sessions)
+    running = asyncio.create_task(usage.run(), name="usage")
+    try:
+        yield usage
+    finally:
+        usage.close()
+        await running
 
 
 @contextmanager
@@ -189,7 +216,7 @@ async def _committer(app: FastAPI) -> AsyncIterator[Committer]:
     ingest = app.state.settings.ingest
     app.state.admission = Admission(ingest.batch, Presence(PRESENT_SECONDS))
     async with _dedicated(app.state.settings.database) as connection:
-        committer = Committer(connection, batch=ingest.batch, wake=app.state.waker.wake)
+        committer = Committer(connection, batch=ingest.batch, wake=app.state.waker.wake, count=app.state.usage.count)
         running = asyncio.create_task(committer.run(), name="committer")
         try:
             yield committer

@@ -15,7 +15,11 @@ REF = "#/components/schemas/{model}"
 REQUEST_ID_REF = {REQUEST_ID: {"$ref": "#/components/headers/RequestId"}}
 HEADERS = {
     401: {"www-authenticate": {"description": "The scheme to call with", "schema": {"type": "string"}}},
-    429: {"retry-after": {"description": "Seconds", "schema": {"type": "integer", "minimum": 1}}},
+    429: {
+        "retry-after": {"description": "Seconds", "schema": {"type": "integer", "minimum": 1}},
+        "ratelimit-policy": {"description": "The limits: name, quota `q`, seconds `w`", "schema": {"type": "string"}},
+        "ratelimit": {"description": "What remains, `r`, and for how many seconds, `t`", "schema": {"type": "string"}},
+    },
 }
 Call = TypeVar("Call", bound=Callable[..., object])
 

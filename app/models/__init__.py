@@ -16,7 +16,15 @@ from app.models.delivery import (
 from app.models.endpoint import ApplicationRate, Endpoint, EndpointGate, EndpointHealth, EndpointRate, EndpointSecret
 from app.models.event_type import EventType
 from app.models.message import IdempotencyKey, Message, MessageEventId, Payload
-from app.models.organisation import ApiKey, ApiKeySecret, Environment, Organisation, PortalExpiry, RevokedPortalToken
+from app.models.organisation import (
+    ApiKey,
+    ApiKeySecret,
+    Environment,
+    Organisation,
+    OrganisationUsage,
+    PortalExpiry,
+    RevokedPortalToken,
+)
 from app.models.signature import SignatureNonce, UsedLink
 
 __all__ = [
@@ -44,6 +52,7 @@ __all__ = [
     "Message",
     "MessageEventId",
     "Organisation",
+    "OrganisationUsage",
     "Payload",
     "PortalExpiry",
     "RevokedPortalToken",
