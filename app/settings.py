@@ -1,6 +1,7 @@
 """Everything an operator sets, read from the environment (prefix POSTRIDER_, nested by two underscores)."""
 
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, Self
 
 from pydantic import BaseModel, Field, PositiveFloat, PositiveInt, SecretStr, field_validator, model_validator
@@ -103,6 +104,12 @@ class Ingest(BaseModel):
     batch: PositiveInt = 128
 
 
+class Audit(BaseModel):
+    """Where workers copy the audit log's seals to: a folder that exists, best on a disk of its own."""
+
+    anchors: Path | None = None
+
+
 class Settings(BaseSettings):
     """All settings. No secret has a default."""
 
@@ -116,6 +123,7 @@ class Settings(BaseSettings):
     egress: Egress = Egress()
     delivery: Delivery = Delivery()
     ingest: Ingest = Ingest()
+    audit: Audit = Audit()
 
     @model_validator(mode="after")
     def _lease_outlives_a_send(self) -> Self:

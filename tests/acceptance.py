@@ -4,7 +4,7 @@ from collections.abc import Generator
 
 import pytest
 
-ROWS = ("L05", *(f"W{number:02}" for number in range(1, 15)))
+ROWS = ("G01", "G02", "G03", "G04", "L05", *(f"W{number:02}" for number in range(1, 15)))
 
 
 class Acceptance:

@@ -4,10 +4,13 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 import click
+from sqlalchemy.orm import Session
 
+from app.cli.audit import note
 from app.cli.operator import TypeId, settings_or_exit, transaction
-from app.domain import ids
+from app.domain import api_key, ids
 from app.domain.api_key import Environment
+from app.domain.audit import Target
 from app.features.organisations import operations, queries
 from app.kit.clock import utc_now
 from app.models import ApiKey
@@ -31,6 +34,7 @@ def create(organisation: UUID, name: str, days: int | None) -> None:
     with transaction() as db:
         try:
             text = operations.create_key(db, organisation, name, key_environment(), expires_at)
+            note(db, organisation, "key.created", _target_of(db, organisation, text), expires_at=expires_at)
         except LookupError as error:
             raise click.ClickException(str(error)) from error
     click.echo(text)
@@ -53,8 +57,16 @@ def revoke(organisation: UUID, key: UUID) -> None:
     """End a key; it is refused within a second."""
     with transaction() as db:
         revoked = operations.revoke_key(db, organisation, key)
+        if revoked:
+            note(db, organisation, "key.revoked", Target("key", ids.encode("key", key)))
     if not revoked:
         raise click.ClickException("there is no such key, or it was revoked before")
+
+
+def _target_of(db: Session, organisation_id: UUID, text: str) -> Target:
+    digest = api_key.digest(text)
+    key = next(one for one in db.scalars(queries.keys(organisation_id)) if one.digest == digest)
+    return Target("key", ids.encode("key", key.id), key.name)
 
 
 def key_environment() -> Environment:

@@ -113,20 +113,21 @@ def _describe(document: dict[str, Any], route: RouteContext) -> None:
 
 def _refusals(route: RouteContext) -> set[int]:
     """What the operation may refuse with because of its parameters and its dependencies."""
-    needed = list(_needed(route.dependant))
+    every = list(needed(route.dependant))
     paths, queries, headers = (
-        any(getattr(one, f"{place}_params") for one in needed) for place in ("path", "query", "header")
+        any(getattr(one, f"{place}_params") for one in every) for place in ("path", "query", "header")
     )
     body = route.body_field is not None or "requestBody" in (route.openapi_extra or {})
     given = {404: paths, 400: queries, 413: body, 415: body, 422: queries or headers or body, 500: True}
-    said = (getattr(one.call, ANSWERS, ()) for one in needed)
+    said = (getattr(one.call, ANSWERS, ()) for one in every)
     return {status for status, possible in given.items() if possible}.union(*said)
 
 
-def _needed(dependant: Dependant) -> Iterator[Dependant]:
+def needed(dependant: Dependant) -> Iterator[Dependant]:
+    """A dependant and all that it depends on."""
     yield dependant
     for one in dependant.dependencies:
-        yield from _needed(one)
+        yield from needed(one)
 
 
 def operation_id(route: APIRoute) -> str:

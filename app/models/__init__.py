@@ -1,6 +1,7 @@
 """Every table. Importing this module registers all of them with the metadata."""
 
 from app.models.application import Application, ApplicationKind
+from app.models.audit import ApiKeyAddress, AuditChain, AuditEvent, AuditSeal, AuditUnsealed
 from app.models.background_task import BackgroundTask
 from app.models.delivery import (
     ActionKind,
@@ -21,10 +22,15 @@ from app.models.organisation import ApiKey, Organisation, RevokedPortalToken
 __all__ = [
     "ActionKind",
     "ApiKey",
+    "ApiKeyAddress",
     "Application",
     "ApplicationKind",
     "ApplicationRate",
     "Attempt",
+    "AuditChain",
+    "AuditEvent",
+    "AuditSeal",
+    "AuditUnsealed",
     "BackgroundTask",
     "Delivery",
     "DeliveryAction",

@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 from fastapi import Query, Response
 
+from app.auth.audit import Trailing, application_target
 from app.auth.dependencies import Db, OrganisationCaller
 from app.auth.idempotency import Answer, OnceOnly
 from app.auth.resources import AppId, TargetApplication, seek_application
@@ -31,12 +32,15 @@ async def create(
     caller: OrganisationCaller,
     db: Db,
     once: OnceOnly,
+    trail: Trailing,
     get_if_exists: Annotated[bool, Query(description="Answer 200 with the one that has this uid")] = False,  # noqa: FBT002
 ) -> Response:
     """Adds an application. 409 when the uid is taken, unless `get_if_exists`."""
 
     async def work() -> Answer:
         application, new = await service.create(db, caller.organisation_id, body, get_if_exists=get_if_exists)
+        if new:
+            trail.record("application.created", application_target(application))
         return Answer(201 if new else 200, ApplicationOut.of(application))
 
     return await once(201, work)
@@ -50,26 +54,33 @@ async def get(application: TargetApplication) -> ApplicationOut:
 
 @router.put("/{app_id}", response_model=ApplicationOut, responses={201: {"model": ApplicationOut}, **problems(409)})
 async def upsert(
-    app_id: AppId, body: ApplicationIn, caller: OrganisationCaller, db: Db, response: Response
+    app_id: AppId, body: ApplicationIn, caller: OrganisationCaller, db: Db, response: Response, trail: Trailing
 ) -> ApplicationOut:
     """Replaces an application, or adds one (201) with the path as its uid."""
     organisation_id = caller.organisation_id
     current = await seek_application(db, organisation_id, app_id)
     if current is not None:
-        return ApplicationOut.of(await service.replace(db, organisation_id, current, body))
+        application = await service.replace(db, organisation_id, current, body)
+        trail.record("application.changed", application_target(application))
+        return ApplicationOut.of(application)
     response.status_code = 201
-    return ApplicationOut.of(await service.create_at(db, organisation_id, app_id, body))
+    application = await service.create_at(db, organisation_id, app_id, body)
+    trail.record("application.created", application_target(application))
+    return ApplicationOut.of(application)
 
 
 @router.patch("/{app_id}", response_model=ApplicationOut, responses=problems(409))
 async def patch(
-    caller: OrganisationCaller, application: TargetApplication, body: ApplicationPatch, db: Db
+    caller: OrganisationCaller, application: TargetApplication, body: ApplicationPatch, db: Db, trail: Trailing
 ) -> ApplicationOut:
     """Changes the given fields; null clears."""
-    return ApplicationOut.of(await service.patch(db, caller.organisation_id, application, body))
+    changed = await service.patch(db, caller.organisation_id, application, body)
+    trail.record("application.changed", application_target(changed), fields=body.model_fields_set)
+    return ApplicationOut.of(changed)
 
 
 @router.delete("/{app_id}", status_code=204)
-async def delete(caller: OrganisationCaller, application: TargetApplication, db: Db) -> None:
+async def delete(caller: OrganisationCaller, application: TargetApplication, db: Db, trail: Trailing) -> None:
     """Deletes an application and cancels what its endpoints are owed; its uid is free at once."""
     await service.remove(db, caller.organisation_id, application.id)
+    trail.record("application.deleted", application_target(application))

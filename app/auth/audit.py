@@ -1,0 +1,65 @@
+"""The audit trail of a request: who calls, from where, and what came of it."""
+
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+from uuid import UUID
+
+from fastapi import Depends, Request
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.auth.caller import Caller
+from app.auth.dependencies import AnyCaller, Db
+from app.domain.audit import Actor, Event, Outcome, Target, Where
+from app.domain.ids import encode
+from app.kit.middleware import REQUEST_ID_KEY
+from app.models import Application, AuditEvent, Endpoint
+
+
+class Trail:
+    """What a request's route tells the audit log, in the request's own transaction."""
+
+    def __init__(self, db: AsyncSession, caller: Caller, where: Where) -> None:
+        self._db = db
+        self._caller = caller
+        self._where = where
+
+    def record(self, action: str, target: Target, *, outcome: Outcome = Outcome.success, **details: Any) -> None:  # noqa: ANN401 whatever JSON says
+        """Writes an event, which is there when, and only when, the request's transaction is committed."""
+        caller = self._caller
+        event = Event(caller.organisation_id, action, actor_of(caller), target, self._where, outcome, details)
+        self._db.add(AuditEvent.of(event))
+
+
+def where_of(request: Request) -> Where:
+    """Where a request came from."""
+    return Where(
+        ip=request.client.host if request.client else None,
+        user_agent=request.headers.get("user-agent", ""),
+        request_id=str(request.scope.get(REQUEST_ID_KEY, "")),
+    )
+
+
+def actor_of(caller: Caller) -> Actor:
+    """Who a caller is: a key, or a portal token with its application as its label."""
+    kind, _, credential = caller.subject.partition(":")
+    if caller.application_id is None:
+        return Actor(kind, encode(kind, UUID(credential)))
+    return Actor(kind, credential, encode("app", caller.application_id))
+
+
+def application_target(application: Application) -> Target:
+    """An application as a target."""
+    return Target("application", encode("app", application.id), application.name)
+
+
+def endpoint_target(endpoint: Endpoint, kind: str = "endpoint") -> Target:
+    """An endpoint as a target, by its host alone: the rest of a URL may be a secret."""
+    return Target(kind, encode("ep", endpoint.id), urlsplit(endpoint.url).hostname or "")
+
+
+async def trail(request: Request, caller: AnyCaller, db: Db) -> Trail:
+    """The dependency."""
+    return Trail(db, caller, where_of(request))
+
+
+Trailing = Annotated[Trail, Depends(trail)]
