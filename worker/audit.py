@@ -14,7 +14,6 @@ from app.features.audit.operations import seal
 from app.kit.encryption import KeyRing
 
 TURN_SECONDS = 2.0
-AT_ONCE = 100
 logger = logging.getLogger(__name__)
 
 
@@ -26,28 +25,25 @@ class Sealer:
         self._ring = ring
         self._anchors = AnchorFolder(anchors) if anchors else None
         self._behind: set[UUID] | None = None
+        self._last: UUID | None = None
 
     def run(self, seconds: float = TURN_SECONDS) -> int:
-        """Seals until nothing waits or the time is over; says how many seals there were."""
+        """Seals until nothing waits or the time is over, each organisation in its turn; says how many seals it made."""
         end = time.monotonic() + seconds
         count = 0
-        for organisation_id in self._waiting(end):
-            while self._seal(organisation_id):
-                count += 1
-                if time.monotonic() >= end:
-                    break
+        while made := sum(map(self._seal, self._waiting(end))):
+            count += made
         self._carry_out()
         return count
 
     def _waiting(self, end: float) -> Iterator[UUID]:
-        last: UUID | None = None
+        """The organisations whose turn it is, on from the one that was the last before."""
         while time.monotonic() < end:
             with self._sessions() as db:
-                found = db.scalars(queries.waiting(last, AT_ONCE)).all()
-            yield from found
-            if not found:
+                self._last = db.scalar(queries.waiting(self._last))
+            if self._last is None:
                 return
-            last = found[-1]
+            yield self._last
 
     def _seal(self, organisation_id: UUID) -> bool:
         with self._sessions.begin() as db:
@@ -66,10 +62,10 @@ class Sealer:
         if self._behind is None:
             with self._sessions() as db:
                 self._behind = set(db.scalars(queries.sealed()))
-        while self._behind:
-            organisation_id = self._behind.pop()
+        for organisation_id in sorted(self._behind):
             try:
                 self._anchors.catch_up(self._sessions, organisation_id)
-            except OSError:
-                self._behind.add(organisation_id)
-                raise
+            except (OSError, ValueError) as error:
+                logger.error("audit anchors of %s wait, and are tried again: %s", organisation_id, error)  # noqa: TRY400 in a line
+            else:
+                self._behind.discard(organisation_id)

@@ -1,14 +1,10 @@
 """The audit log over HTTP: who did what is there when it was done, is listed, and leaves as CSV."""
 
-import csv
-import io
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import pytest
 from sqlalchemy.orm import Session, sessionmaker
 
-from app.domain.audit import Actor, Event, Target, Where
+from app.domain.audit import Actor, Event
 from app.features.audit import operations
 from tests.api.client import Api, Tenant
 

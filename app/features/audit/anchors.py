@@ -32,7 +32,10 @@ class AnchorFolder:
         return self._folder / f"{encode('org', organisation_id)}.jsonl"
 
     def catch_up(self, sessions: sessionmaker[Session], organisation_id: UUID) -> int:
-        """Adds the seals that the file lacks; says how many. OSError when it cannot be written."""
+        """Adds the seals that the file lacks; says how many.
+
+        OSError when it cannot be written, ValueError when it is no such file.
+        """
         with self.path(organisation_id).open("ab+") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             with sessions() as db:
@@ -48,6 +51,8 @@ def _last_number(file: int) -> int:
     size = os.fstat(file).st_size
     tail = os.pread(file, TAIL, max(0, size - TAIL))
     whole = tail[: tail.rfind(b"\n") + 1]
+    if not whole and size > TAIL:
+        raise ValueError("the file does not end in anchors")
     os.ftruncate(file, size - len(tail) + len(whole))
     return int(json.loads(whole.splitlines()[-1])["number"]) if whole else 0
 

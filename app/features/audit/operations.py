@@ -1,6 +1,7 @@
 """Writes audit events, seals them, and verifies the chain."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
+from contextlib import closing
 from datetime import datetime
 from itertools import accumulate
 from typing import Protocol
@@ -80,15 +81,17 @@ def verify(db: Session, organisation_id: UUID, keys: Keys, anchors: Sequence[Sea
     """
     stored = [seal_of(row) for row in db.scalars(queries.seals(organisation_id))]
     seals, changed = merged(stored, anchors)
-    found = first_fault(records(db, organisation_id), seals, keys)
+    with closing(records(db, organisation_id)) as chain:
+        found = first_fault(chain, seals, keys)
     faults = [one for one in (changed, found, _unsealed_fault(db, organisation_id, seals)) if one is not None]
     return min(faults, key=lambda one: one.sequence, default=None)
 
 
-def records(db: Session, organisation_id: UUID) -> Iterator[Record]:
+def records(db: Session, organisation_id: UUID) -> Generator[Record]:
     """The chain with its events, in its order."""
-    for sequence, digest, event in db.execute(queries.chain(organisation_id), execution_options=STREAM):
-        yield Record(sequence, digest, None if event is None else described(event))
+    with db.execute(queries.chain(organisation_id), execution_options=STREAM) as rows:
+        for sequence, digest, event in rows:
+            yield Record(sequence, digest, None if event is None else described(event))
 
 
 def _unsealed_fault(db: Session, organisation_id: UUID, seals: Sequence[Seal]) -> Fault | None:

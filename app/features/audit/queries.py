@@ -13,6 +13,7 @@ from sqlalchemy.sql.dml import ReturningInsert
 
 from app.domain.ids import lowest
 from app.kit.arrays import unnest
+from app.kit.db import table_of
 from app.models import ApiKeyAddress, AuditChain, AuditEvent, AuditSeal, AuditUnsealed
 
 # Ids are made by the clocks of many machines, moments by the database's.
@@ -59,12 +60,10 @@ def newest(organisation_id: UUID, filters: EventFilters, before: UUID | None, mo
     return found.order_by(AuditEvent.id.desc()).limit(most)
 
 
-def waiting(after: UUID | None, most: int) -> Select[UUID]:
-    """Organisations that have events to be sealed, by their ids."""
-    found = select(AuditUnsealed.organisation_id).distinct()
-    if after is not None:
-        found = found.where(AuditUnsealed.organisation_id > after)
-    return found.order_by(AuditUnsealed.organisation_id).limit(most)
+def waiting(after: UUID | None) -> Select[UUID]:
+    """The next organisation by its id that has events to be sealed."""
+    found = select(AuditUnsealed.organisation_id).order_by(AuditUnsealed.organisation_id).limit(1)
+    return found if after is None else found.where(AuditUnsealed.organisation_id > after)
 
 
 def take(organisation_id: UUID) -> Select[bool, datetime]:
@@ -99,7 +98,7 @@ def put_in_chain(organisation_id: UUID) -> ReturningInsert[int]:
     given = unnest(sequence=BigInteger(), event_id=Uuid(), hash=AuditChain.hash.type)
     rows = select(cast(organisation_id, Uuid), given.c.sequence, given.c.event_id, given.c.hash)
     names = ["organisation_id", "sequence", "event_id", "hash"]
-    return insert(AuditChain).from_select(names, rows).returning(AuditChain.sequence)
+    return insert(table_of(AuditChain)).from_select(names, rows).returning(AuditChain.sequence)
 
 
 def take_out_of_queue(organisation_id: UUID, event_ids: Sequence[UUID]) -> Delete:
@@ -167,9 +166,6 @@ def note_addresses() -> ReturningInsert[UUID, UUID, str]:
     """Keeps addresses of keys, given by `organisation_id`, `key_id` and `address`; those that are new come back."""
     given = unnest(organisation_id=Uuid(), key_id=Uuid(), address=Text())
     rows = select(given.c.organisation_id, given.c.key_id, cast(given.c.address, INET))
-    return (
-        insert(ApiKeyAddress)
-        .from_select(["organisation_id", "key_id", "address"], rows)
-        .on_conflict_do_nothing()
-        .returning(ApiKeyAddress.organisation_id, ApiKeyAddress.key_id, func.host(ApiKeyAddress.address))
-    )
+    addresses = insert(table_of(ApiKeyAddress)).from_select(["organisation_id", "key_id", "address"], rows)
+    columns = ApiKeyAddress.organisation_id, ApiKeyAddress.key_id, func.host(ApiKeyAddress.address)
+    return addresses.on_conflict_do_nothing().returning(*columns)

@@ -1,8 +1,8 @@
-"""Verifies an exported audit log against its anchors, by itself: it needs Python and the package cryptography.
+"""Verifies an exported audit log against its anchors; needs nothing but Python and cryptography.
 
     python verify_export.py events.jsonl anchors.jsonl KEY_ID=BASE64 [KEY_ID=BASE64 ...]
 
-Exits 0 when every anchor is reached, signed and continued; else 1, naming the first bad sequence.
+Exits 1 with the first bad sequence unless every anchor is signed and reached.
 """
 
 import base64
@@ -11,6 +11,7 @@ import json
 import pathlib
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from cryptography.exceptions import InvalidSignature
@@ -26,34 +27,32 @@ def lines(path: str) -> Iterator[dict[str, Any]]:  # noqa: D103
         yield from map(json.loads, file)
 
 
-def fail(sequence: int, reason: str) -> None:  # noqa: D103
-    sys.exit(f"sequence {sequence}: {reason}")
-
-
 def main(events: str, anchors: str, *keys: str) -> None:  # noqa: D103
-    known = dict(key.split("=", 1) for key in keys)
-    records, sequence, digest = lines(events), 1, bytes(32)
+    known, records, sequence, digest = dict(key.split("=", 1) for key in keys), lines(events), 1, bytes(32)
+    earliest = datetime.min.replace(tzinfo=UTC)
     for number, seal in enumerate(lines(anchors), 1):
-        signature = base64.b64decode(seal.pop("signature"))
         try:
             key = Ed25519PublicKey.from_public_bytes(base64.b64decode(known[seal["key_id"]]))
-            key.verify(signature, canonical(seal))
+            key.verify(base64.b64decode(seal.pop("signature")), canonical(seal))
         except (KeyError, ValueError, InvalidSignature):
-            fail(sequence, f"anchor {number} is not signed by a known key ({seal['key_id']})")
+            sys.exit(f"sequence {sequence}: anchor {number} is not signed by a known key ({seal['key_id']})")
         if (seal["number"], seal["first_sequence"], seal["previous_hash"]) != (number, sequence, digest.hex()):
-            fail(sequence, f"anchor {number} does not continue the one before it")
+            sys.exit(f"sequence {sequence}: anchor {number} does not continue the one before it")
         while sequence <= seal["last_sequence"]:
             record = next(records, {})
             if record.get("sequence") != sequence or record.get("event") is None:
-                fail(sequence, "missing")
+                sys.exit(f"sequence {sequence}: missing")
             digest = hashlib.sha256(digest + canonical(record["event"])).digest()
             if digest.hex() != record["hash"]:
-                fail(sequence, "changed")
+                sys.exit(f"sequence {sequence}: changed")
+            if datetime.fromisoformat(record["event"]["occurred_at"]) < earliest:
+                sys.exit(f"sequence {sequence}: written long after it says that it happened")
             sequence += 1
         if digest.hex() != seal["hash"]:
-            fail(seal["first_sequence"], f"changed: records up to {sequence - 1} are not what was sealed")
+            sys.exit(f"sequence {seal['first_sequence']}: changed, up to sequence {sequence - 1}")
+        earliest = datetime.fromisoformat(seal["sealed_at"]) - timedelta(hours=1)
     if next(records, None):
-        fail(sequence, "no anchor covers it: inserted, or sealed after the anchors were taken")
+        sys.exit(f"sequence {sequence}: no anchor covers it: inserted, or sealed after the anchors were taken")
     print(f"{sequence - 1} events are as they were sealed")  # noqa: T201
 
 
