@@ -1,7 +1,6 @@
 """The audit trail of a request: who calls, from where, and what came of it."""
 
 from typing import Annotated, Any
-from urllib.parse import urlsplit
 from uuid import UUID
 
 from fastapi import Depends, Request
@@ -12,7 +11,7 @@ from app.auth.dependencies import AnyCaller, Db
 from app.domain.audit import Actor, Event, Outcome, Target, Where
 from app.domain.ids import encode
 from app.kit.middleware import REQUEST_ID_KEY
-from app.models import Application, AuditEvent, Endpoint
+from app.models import AuditEvent
 
 
 class Trail:
@@ -45,16 +44,6 @@ def actor_of(caller: Caller) -> Actor:
     if caller.application_id is None:
         return Actor(kind, encode(kind, UUID(credential)))
     return Actor(kind, credential, encode("app", caller.application_id))
-
-
-def application_target(application: Application) -> Target:
-    """An application as a target."""
-    return Target("application", encode("app", application.id), application.name)
-
-
-def endpoint_target(endpoint: Endpoint, kind: str = "endpoint") -> Target:
-    """An endpoint as a target, by its host alone: the rest of a URL may be a secret."""
-    return Target(kind, encode("ep", endpoint.id), urlsplit(endpoint.url).hostname or "")
 
 
 async def trail(request: Request, caller: AnyCaller, db: Db) -> Trail:

@@ -19,7 +19,6 @@ from app.domain.audit import Actor, Event, Outcome, Target
 from app.domain.audit_chain import Fault, Keys, Seal, canonical
 from app.domain.ids import encode
 from app.features.audit import operations, queries
-from app.features.audit.documents import seal_of
 from app.features.audit.keys import public_keys
 
 _ORGANISATION = click.argument("organisation", type=TypeId("org"))
@@ -68,7 +67,7 @@ def verify(
 
 
 def _verify_one(db: Session, organisation_id: UUID, keys: Keys, anchors: Iterable[Seal]) -> Fault | None:
-    fault = operations.verify(db, organisation_id, keys, list(anchors))
+    fault = operations.verify(db, organisation_id, keys, anchors)
     said = f"BAD at sequence {fault.sequence}: {fault.reason}" if fault else "as it was sealed"
     click.echo(f"{encode('org', organisation_id)}\t{said}")
     return fault
@@ -102,8 +101,8 @@ def export(organisation: UUID) -> None:
 def anchors(organisation: UUID) -> None:
     """Print the seals, a line of JSON each, to be kept where the database's owner cannot change them."""
     with _reading() as db:
-        for row in db.scalars(queries.seals(organisation)):
-            click.echo(seal_of(row).anchor())
+        for one in operations.seals(db, organisation):
+            click.echo(one.anchor())
 
 
 @audit.command("public-keys")

@@ -11,6 +11,7 @@ from app.cli.operator import TypeId, settings_or_exit, transaction
 from app.domain import api_key, ids
 from app.domain.api_key import Environment
 from app.domain.audit import Target
+from app.features.audit.targets import key_target
 from app.features.organisations import operations, queries
 from app.kit.clock import utc_now
 from app.models import ApiKey
@@ -65,8 +66,7 @@ def revoke(organisation: UUID, key: UUID) -> None:
 
 def _target_of(db: Session, organisation_id: UUID, text: str) -> Target:
     digest = api_key.digest(text)
-    key = next(one for one in db.scalars(queries.keys(organisation_id)) if one.digest == digest)
-    return Target("key", ids.encode("key", key.id), key.name)
+    return key_target(next(one for one in db.scalars(queries.keys(organisation_id)) if one.digest == digest))
 
 
 def key_environment() -> Environment:

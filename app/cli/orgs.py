@@ -7,7 +7,7 @@ import click
 from app.cli.audit import note
 from app.cli.operator import TypeId, transaction
 from app.domain import ids
-from app.domain.audit import Target
+from app.features.audit.targets import organisation_target
 from app.features.organisations import operations, queries
 
 
@@ -22,7 +22,7 @@ def create(name: str) -> None:
     """Add an organisation and print its id."""
     with transaction() as db:
         created = operations.create_organisation(db, name)
-        note(db, created, "organisation.created", _target(created, name))
+        note(db, created, "organisation.created", organisation_target(created, name))
     click.echo(ids.encode("org", created))
 
 
@@ -46,12 +46,8 @@ def retry_schedule(organisation: UUID, seconds: tuple[int, ...]) -> None:
     with transaction() as db:
         try:
             operations.set_retry_schedule(db, organisation, seconds)
-            note(db, organisation, "organisation.retries_changed", _target(organisation), seconds=seconds)
+            note(db, organisation, "organisation.retries_changed", organisation_target(organisation), seconds=seconds)
         except ValueError as error:
             raise click.UsageError(str(error)) from error
         except LookupError as error:
             raise click.ClickException(str(error)) from error
-
-
-def _target(organisation_id: UUID, name: str = "") -> Target:
-    return Target("organisation", ids.encode("org", organisation_id), name)

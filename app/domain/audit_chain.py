@@ -6,7 +6,7 @@ sorted by name, no blanks, everything beyond ASCII escaped. A seal signs the lin
 
 import json
 from base64 import b64decode, b64encode
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hashlib import sha256
@@ -108,24 +108,19 @@ class Fault:
     reason: str
 
 
-def first_fault(records: Iterable[Record], seals: Iterable[Seal], keys: Keys) -> Fault | None:
-    """Walks records and seals, both in their order; None when everything is as it was sealed."""
-    walk = _Walk(iter(records), keys)
+def first_fault(
+    records: Iterable[Record], seals: Iterable[Seal], keys: Keys, anchors: Iterable[Seal] = ()
+) -> Fault | None:
+    """Walks records and seals, both in their order; None when all is as it was sealed, and every anchor is reached."""
+    walk, anchored = _Walk(iter(records), keys), {one.number: one for one in anchors}
     for seal in seals:
+        if anchored.pop(seal.number, seal) != seal:
+            return Fault(walk.next, f"seal {seal.number} is not the one that was anchored")
         if fault := walk.seal(seal):
             return fault
+    if anchored:
+        return Fault(walk.next, f"missing: the log ends before seal {min(anchored)}, which was anchored")
     return Fault(walk.next, "inserted: no seal covers it") if next(walk.records, None) else None
-
-
-def merged(seals: Sequence[Seal], anchors: Sequence[Seal]) -> tuple[list[Seal], Fault | None]:
-    """The seals of both by number, anchors first; a fault where a seal is not what was anchored."""
-    stored = {one.number: one for one in seals}
-    anchored = {one.number: one for one in anchors}
-    changed = [anchored[number] for number, one in stored.items() if anchored.get(number, one) != one]
-    both = {**stored, **anchored}
-    first = min((one.first for one in changed), default=None)
-    fault = None if first is None else Fault(first, "the seal is not the one that was anchored")
-    return [both[number] for number in sorted(both)], fault
 
 
 class _Walk:

@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Generic, TypeVar
 
 FLUSH_SECONDS = 5.0
-MOST = 10_000
+# What is handed over together must not hold up the loop for long.
+MOST = 1000
 Key = TypeVar("Key")
 Item = TypeVar("Item")
 logger = logging.getLogger(__name__)
@@ -61,22 +62,24 @@ class Batches(Generic[Key, Item]):
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Flushes every few seconds within the block, and at its end."""
-        task = asyncio.create_task(self._run(), name="batches")
+        ended = asyncio.Event()
+        task = asyncio.create_task(self._run(ended), name="batches")
         try:
             yield
         finally:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
-            await self._try(f"{len(self._items)} are lost")
+            # It is not cancelled: what was stored in that moment would be stored again.
+            ended.set()
+            await task
+            if self._items:
+                logger.error("%d items are lost", len(self._items))
 
-    async def _run(self) -> None:
-        while True:
-            await asyncio.sleep(self._seconds)
-            await self._try("the next one tries again")
-
-    async def _try(self, otherwise: str) -> None:
-        try:
-            await self.flush()
-        except Exception:
-            logger.exception("a batch could not be stored; %s", otherwise)
+    async def _run(self, ended: asyncio.Event) -> None:
+        is_last = False
+        while not is_last:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(ended.wait(), self._seconds)
+            is_last = ended.is_set()
+            try:
+                await self.flush()
+            except Exception:
+                logger.exception("a batch could not be stored and is kept")

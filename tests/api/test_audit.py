@@ -57,6 +57,7 @@ async def test_unknown_parameters_are_refused(api: Api) -> None:
         ({"target": "thing_3"}, ["three"]),
         ({"outcome": "refused"}, ["two"]),
         ({"ip": "192.0.2.1"}, ["one"]),
+        ({"ip": "::FFFF:192.0.2.1"}, ["one"]),
         ({"actor": "key_1", "outcome": "success"}, ["three", "one"]),
         ({"action": "a.none"}, []),
         ({"ip": "="}, []),

@@ -108,4 +108,4 @@ async def test_what_is_lost_at_the_end_is_said(caplog: pytest.LogCaptureFixture)
         batches = collecting(store)
         async with batches.running():
             batches.add("a", 1)
-    assert "1 are lost" in caplog.text
+    assert "1 items are lost" in caplog.text

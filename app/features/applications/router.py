@@ -4,12 +4,13 @@ from typing import Annotated, Any
 
 from fastapi import Query, Response
 
-from app.auth.audit import Trailing, application_target
+from app.auth.audit import Trailing
 from app.auth.dependencies import Db, OrganisationCaller
 from app.auth.idempotency import Answer, OnceOnly
 from app.auth.resources import AppId, TargetApplication, seek_application
 from app.features.applications import queries, service
 from app.features.applications.schemas import ApplicationIn, ApplicationOut, ApplicationPatch
+from app.features.audit.targets import application_target
 from app.kit.openapi import problems
 from app.kit.paging import Listing, PageQuery, Seal, paginate
 from app.kit.routing import Router

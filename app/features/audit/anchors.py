@@ -3,7 +3,6 @@
 import fcntl
 import json
 import os
-from collections.abc import Iterable
 from pathlib import Path
 from uuid import UUID
 
@@ -16,6 +15,7 @@ from app.features.audit.documents import seal_of
 
 # Longer than any anchor: what is read from a file's end to find its last line.
 TAIL = 4096
+AT_ONCE = 1000
 
 
 class AnchorFolder:
@@ -38,12 +38,13 @@ class AnchorFolder:
         """
         with self.path(organisation_id).open("ab+") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
-            with sessions() as db:
-                seals = list(map(seal_of, db.scalars(queries.seals(organisation_id, _last_number(file.fileno())))))
-            file.write(_lines(seals))
+            first = last = _last_number(file.fileno())
+            while found := _seals(sessions, organisation_id, last):
+                file.writelines(f"{one.anchor()}\n".encode() for one in found)
+                last = found[-1].number
             file.flush()
             os.fsync(file.fileno())
-        return len(seals)
+        return last - first
 
 
 def _last_number(file: int) -> int:
@@ -57,5 +58,6 @@ def _last_number(file: int) -> int:
     return int(json.loads(whole.splitlines()[-1])["number"]) if whole else 0
 
 
-def _lines(seals: Iterable[Seal]) -> bytes:
-    return "".join(f"{one.anchor()}\n" for one in seals).encode()
+def _seals(sessions: sessionmaker[Session], organisation_id: UUID, after: int) -> list[Seal]:
+    with sessions() as db:
+        return list(map(seal_of, db.scalars(queries.seals(organisation_id, after).limit(AT_ONCE))))

@@ -16,6 +16,7 @@ from app.kit.batches import FLUSH_SECONDS, MOST, Batches
 from app.kit.db import enter_tenants
 
 ACTION = "key.first_use"
+REMEMBERED = 100_000
 Use = tuple[UUID, UUID, str]
 
 
@@ -26,7 +27,6 @@ class FirstUses:
         self, sessions: async_sessionmaker[AsyncSession], *, most: int = MOST, seconds: float = FLUSH_SECONDS
     ) -> None:
         self._sessions = sessions
-        self._most = most
         self._known: dict[Use, None] = {}
         self._batches = Batches[Use, None](self._store, lambda *_: None, most=most, seconds=seconds)
 
@@ -48,7 +48,7 @@ class FirstUses:
         async with self._sessions.begin() as db:
             await db.run_sync(_note, list(uses))
         self._known |= uses
-        for oldest in list(self._known)[: max(0, len(self._known) - self._most)]:
+        for oldest in list(self._known)[: max(0, len(self._known) - REMEMBERED)]:
             del self._known[oldest]
 
 

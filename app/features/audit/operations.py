@@ -1,6 +1,6 @@
 """Writes audit events, seals them, and verifies the chain."""
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import closing
 from datetime import datetime
 from itertools import accumulate
@@ -10,7 +10,7 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 
 from app.domain.audit import Event
-from app.domain.audit_chain import BEGINNING, LATEST, Fault, Keys, Record, Seal, first_fault, link, merged
+from app.domain.audit_chain import BEGINNING, LATEST, Fault, Keys, Record, Seal, first_fault, link
 from app.features.audit import queries
 from app.features.audit.documents import described, seal_of
 from app.features.audit.keys import signing_key
@@ -74,17 +74,20 @@ def _next_seal(
     return row
 
 
-def verify(db: Session, organisation_id: UUID, keys: Keys, anchors: Sequence[Seal] = ()) -> Fault | None:
+def verify(db: Session, organisation_id: UUID, keys: Keys, anchors: Iterable[Seal] = ()) -> Fault | None:
     """The first fault in the organisation's log; None when it is as it was sealed, and reaches every anchor.
 
     Reads everything, row by row; the transaction must see one moment (REPEATABLE READ).
     """
-    stored = [seal_of(row) for row in db.scalars(queries.seals(organisation_id))]
-    seals, changed = merged(stored, anchors)
-    with closing(records(db, organisation_id)) as chain:
-        found = first_fault(chain, seals, keys)
-    faults = [one for one in (changed, found, _unsealed_fault(db, organisation_id, seals)) if one is not None]
-    return min(faults, key=lambda one: one.sequence, default=None)
+    with closing(records(db, organisation_id)) as chain, closing(seals(db, organisation_id)) as sealed:
+        found = first_fault(chain, sealed, keys, anchors)
+    return found or _unsealed_fault(db, organisation_id)
+
+
+def seals(db: Session, organisation_id: UUID) -> Generator[Seal]:
+    """The seals in their order."""
+    with db.scalars(queries.seals(organisation_id), execution_options=STREAM) as rows:
+        yield from map(seal_of, rows)
 
 
 def records(db: Session, organisation_id: UUID) -> Generator[Record]:
@@ -94,15 +97,14 @@ def records(db: Session, organisation_id: UUID) -> Generator[Record]:
             yield Record(sequence, digest, None if event is None else described(event))
 
 
-def _unsealed_fault(db: Session, organisation_id: UUID, seals: Sequence[Seal]) -> Fault | None:
+def _unsealed_fault(db: Session, organisation_id: UUID) -> Fault | None:
     """What is wrong with events that no seal covers."""
-    last = seals[-1] if seals else None
-    following = last.last + 1 if last else 1
+    last = db.scalars(queries.last_seal(organisation_id)).one_or_none()
+    following = last.last_sequence + 1 if last else 1
     if (found := db.scalar(queries.outside(organisation_id))) is not None:
         return Fault(following, f"taken out of the chain: event {found}")
     if (found := db.scalar(queries.vanished(organisation_id))) is not None:
         return Fault(following, f"removed before it was sealed: event {found}")
-    earliest = datetime.fromisoformat(last.sealed_at) - LATEST if last else None
-    if earliest and (found := db.scalar(queries.backdated(organisation_id, earliest))) is not None:
+    if last and (found := db.scalar(queries.backdated(organisation_id, last.sealed_at - LATEST))) is not None:
         return Fault(following, f"inserted: event {found} was written long after it says that it happened")
     return None

@@ -7,7 +7,7 @@ from fastapi.responses import StreamingResponse
 
 from app.auth.audit import Trailing
 from app.auth.dependencies import Db, OrganisationCaller
-from app.domain.audit import Outcome, Target
+from app.domain.audit import Outcome, Target, address
 from app.features.audit import service
 from app.features.audit.queries import EventFilters
 from app.features.audit.schemas import AuditEventOut
@@ -28,7 +28,7 @@ def _filters(
     since: Annotated[Moment | None, Query(description="Only from this moment on")] = None,
     until: Annotated[Moment | None, Query(description="Only before this moment")] = None,
 ) -> EventFilters:
-    return EventFilters(action, actor, target, outcome, ip, since, until)
+    return EventFilters(action, actor, target, outcome, address(ip) or ip, since, until)
 
 
 Filters = Annotated[EventFilters, Depends(_filters)]

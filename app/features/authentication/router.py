@@ -3,7 +3,7 @@
 from fastapi import Request, Response
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.auth.audit import Trailing, application_target
+from app.auth.audit import Trailing
 from app.auth.caller import Caller
 from app.auth.dependencies import AnyCaller, Db, OrganisationCaller, credential
 from app.auth.idempotency import OnceOnly
@@ -11,6 +11,7 @@ from app.auth.keys import Callers
 from app.auth.portal import PortalTokens, portal_url
 from app.auth.resources import AppId, load_application, seek_application
 from app.domain.audit import Target
+from app.features.audit.targets import application_target
 from app.features.authentication import queries, service
 from app.features.authentication.schemas import AppPortalAccessIn, AppPortalAccessOut
 from app.kit.routing import Router

@@ -4,12 +4,13 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Path, Query, Request, Response, status
 
-from app.auth.audit import Trailing, endpoint_target
+from app.auth.audit import Trailing
 from app.auth.dependencies import AnyCaller, Capability, Db, capable, organisation_only
 from app.auth.idempotency import Answer, OnceOnly
 from app.auth.resources import TargetApplication
 from app.domain import ids
 from app.domain.audit import Target as AuditTarget
+from app.features.audit.targets import endpoint_target
 from app.features.endpoints import service
 from app.features.endpoints.schemas import (
     EndpointHeadersIn,

@@ -4,9 +4,10 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Path, Request, Response, status
 
-from app.auth.audit import Trailing, endpoint_target
+from app.auth.audit import Trailing
 from app.auth.dependencies import Db, OrganisationCaller
 from app.auth.idempotency import Answer, OnceOnly
+from app.features.audit.targets import endpoint_target
 from app.features.operational_webhooks import service
 from app.features.operational_webhooks.schemas import (
     OperationalWebhookEndpointHeadersIn,
