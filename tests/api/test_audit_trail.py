@@ -123,6 +123,29 @@ async def test_a_write_of_nobody_leaves_none(
     assert len(events(sessions, places.world.organisation_id)) == len(known)
 
 
+async def test_a_target_has_its_own_id_whatever_it_was_called_by(
+    api: Api, tenant: Tenant, sessions: sessionmaker[Session]
+) -> None:
+    """An application's and an endpoint's uid, a message's eventId."""
+    world = World(api, sessions, tenant.id)
+    app_id = world.app_id = (await api.post("/app", {"name": "a", "uid": "shop"})).body["id"]
+    endpoint = await world.endpoint(uid="hook")
+    message = await world.message(eventId="order-1")
+    await api.patch("/app/shop/endpoint/hook", {"description": "new"})
+    await api.post("/app/shop/msg/order-1/endpoint/hook/resend")
+    await api.delete("/app/shop/msg/order-1/content")
+    await api.delete("/app/shop")
+    targets = {one.action: one.target_id for one in events(sessions, tenant.id)}
+    assert targets == {
+        "application.created": app_id,
+        "endpoint.created": endpoint,
+        "endpoint.changed": endpoint,
+        "message.resent": message,
+        "message.expunged": message,
+        "application.deleted": app_id,
+    }
+
+
 async def test_what_is_found_instead_of_made_is_no_event(
     api: Api, tenant: Tenant, sessions: sessionmaker[Session]
 ) -> None:

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from app.domain.audit import Target
 from app.domain.ids import encode
-from app.models import ApiKey, Application, Endpoint
+from app.models import ApiKey, Application, Endpoint, Message
 
 
 def organisation_target(organisation_id: UUID, name: str = "") -> Target:
@@ -26,3 +26,8 @@ def application_target(application: Application) -> Target:
 def endpoint_target(endpoint: Endpoint, kind: str = "endpoint") -> Target:
     """An endpoint, by its host alone: the rest of a URL may be a secret."""
     return Target(kind, encode("ep", endpoint.id), urlsplit(endpoint.url).hostname or "")
+
+
+def message_target(message: Message) -> Target:
+    """A message."""
+    return Target("message", encode("msg", message.id), message.event_type)

@@ -10,6 +10,7 @@ from app.auth.idempotency import OnceOnly
 from app.auth.resources import TargetApplication
 from app.domain.audit import Target
 from app.domain.ids import encode
+from app.features.audit.targets import endpoint_target, message_target
 from app.features.background_tasks.operations import PREFIX, TaskKind
 from app.features.deliveries import service
 from app.features.deliveries.queries import AttemptFilters
@@ -146,8 +147,8 @@ async def expunge_attempt(
     trail: Trailing,
 ) -> None:
     """Overwrites what the endpoint answered with `EXPUNGED`."""
-    await service.expunge(db, application, msg_id, attempt_id)
-    trail.record("attempt.expunged", Target("attempt", attempt_id), message=msg_id)
+    message = await service.expunge(db, application, msg_id, attempt_id)
+    trail.record("attempt.expunged", Target("attempt", attempt_id), message=message_target(message).id)
 
 
 @router.get(
@@ -199,8 +200,8 @@ async def resend(
     """Sends a message to an endpoint once more, at once; the schedule of its retries stays as it is."""
 
     async def work() -> Nothing:
-        await service.resend(db, application, msg_id, endpoint_id)
-        trail.record("message.resent", Target("message", msg_id), endpoint=endpoint_id)
+        message, endpoint = await service.resend(db, application, msg_id, endpoint_id)
+        trail.record("message.resent", message_target(message), endpoint=endpoint_target(endpoint).id)
         return Nothing()
 
     return await once(202, work)

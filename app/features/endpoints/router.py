@@ -9,7 +9,6 @@ from app.auth.dependencies import AnyCaller, Capability, Db, capable, organisati
 from app.auth.idempotency import Answer, OnceOnly
 from app.auth.resources import TargetApplication
 from app.domain import ids
-from app.domain.audit import Target as AuditTarget
 from app.features.audit.targets import endpoint_target
 from app.features.endpoints import service
 from app.features.endpoints.schemas import (
@@ -180,8 +179,8 @@ async def send_example(
     """Sends an example of the event type to this endpoint, whatever it subscribes to."""
 
     async def work() -> ExampleOut:
-        sent = await service.send_example(target, endpoint_id, wanted)
-        trail.record("endpoint.example_sent", AuditTarget("endpoint", endpoint_id), event_type=wanted.event_type)
+        endpoint, sent = await service.send_example(target, endpoint_id, wanted)
+        trail.record("endpoint.example_sent", endpoint_target(endpoint), event_type=wanted.event_type)
         return ExampleOut(
             id=ids.encode("msg", sent.id),
             event_type=wanted.event_type,

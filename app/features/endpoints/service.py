@@ -141,13 +141,13 @@ async def stats(scope: Scope, reference: str, window: EndpointStatsRange, now: d
     return EndpointStats(**{status.name: count for status, count in counts.items()})
 
 
-async def send_example(scope: Scope, reference: str, wanted: EventExampleIn) -> Sent:
+async def send_example(scope: Scope, reference: str, wanted: EventExampleIn) -> tuple[Endpoint, Sent]:
     """Sends an example to this endpoint alone."""
     example = Example(wanted.event_type, wanted.example_index, wanted.payload)
 
-    def carry_out(db: Session) -> Sent:
+    def carry_out(db: Session) -> tuple[Endpoint, Sent]:
         endpoint = operations.find(db, scope.application, reference, lock=True)
-        return send(db, scope.application, endpoint, example)
+        return endpoint, send(db, scope.application, endpoint, example)
 
     return await scope.db.run_sync(carry_out)
 

@@ -7,8 +7,8 @@ from fastapi import Depends, Path, Query, Response
 from app.auth.audit import Trailing
 from app.auth.dependencies import Db, OrganisationCaller
 from app.auth.resources import TargetApplication
-from app.domain.audit import Target
 from app.domain.ids import encode
+from app.features.audit.targets import message_target
 from app.features.messages import service
 from app.features.messages.queries import Filters
 from app.features.messages.schemas import MessageOut
@@ -58,5 +58,5 @@ async def expunge_message(
     _caller: OrganisationCaller, db: Db, application: TargetApplication, msg_id: MessageId, trail: Trailing
 ) -> None:
     """Deletes the payload for good; what is pending of the message is cancelled."""
-    await service.expunge(db, application, msg_id)
-    trail.record("message.expunged", Target("message", msg_id), application=encode("app", application.id))
+    message = await service.expunge(db, application, msg_id)
+    trail.record("message.expunged", message_target(message), application=encode("app", application.id))
