@@ -5,6 +5,7 @@ from collections.abc import Generator
 import pytest
 
 ROWS = (
+    *("G01", "G02", "G03", "G04"),
     *("K02", "K05", *(f"K{number:02}" for number in range(6, 10)), *("L01", "L02", "L03", "L05"), "Z02"),
     *(f"H{number:02}" for number in range(3, 13)),
     *(f"W{number:02}" for number in range(1, 15)),

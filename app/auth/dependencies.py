@@ -114,4 +114,5 @@ CanWriteApplications = Annotated[Caller, Depends(Bearer(Permission.application_w
 CanReadEventTypes = Annotated[Caller, Depends(Bearer(Permission.event_type_read))]
 CanWriteEventTypes = Annotated[Caller, Depends(Bearer(Permission.event_type_write))]
 CanReadTasks = Annotated[Caller, Depends(Bearer(Permission.task_read))]
+CanReadAudit = Annotated[Caller, Depends(Bearer(Permission.audit_read))]
 CanGrantPortals = Annotated[Caller, Depends(Bearer(Permission.portal_grant))]
