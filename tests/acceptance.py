@@ -4,7 +4,11 @@ from collections.abc import Generator
 
 import pytest
 
-ROWS = ("L05", *(f"W{number:02}" for number in range(1, 15)))
+ROWS = (
+    "L05",
+    *(f"W{number:02}" for number in range(1, 15)),
+    *("Z01", "Z03", "Z05", "Z06", "Z07", "Z08", "Z09", "Z10"),
+)
 
 
 class Acceptance:

@@ -1,0 +1,81 @@
+"""Two organisations with something in every table, put there by the API and the workers."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+from sqlalchemy.orm import Session, sessionmaker
+
+from app.domain.ids import encode
+from tests.api.client import Tenant
+from tests.e2e.customer import Caller, Customer, eventually
+from tests.receiver import Answer, Receiver
+from tests.tenancy.rows import filled_tables, tenant_tables
+
+HELD, SLOWEST = 40, 1
+# Tables that no use of the product fills by itself, with the reason: empty, and to stay so.
+NOT_FILLED: Mapping[str, str] = {}
+
+
+@dataclass(frozen=True)
+class Resident:
+    """An organisation; `places` are the real ids that stand in the paths of its operations."""
+
+    tenant: Tenant
+    api: Caller
+    places: Mapping[str, str]
+
+    @property
+    def id(self) -> UUID:
+        return self.tenant.id
+
+
+def settle(base: str, tenant: Tenant, receiver: Receiver, sessions: sessionmaker[Session]) -> Resident:
+    """Lets the organisation do all that leaves rows; names, uids and ids of its own are the same for everyone."""
+    customer = Customer(Caller(base, tenant.key), "shared")
+    api, at = customer.api, "/app/shared"
+    api.post("/event-type", {"name": "shared.type", "description": "shared"})
+    fine = customer.endpoint(receiver.base + receiver.path(), uid="shared", headers={"x-a": "b"})
+    customer.endpoint(receiver.base + receiver.path(Answer(500)), retrySchedule=[0, 36_000])
+    operational = api.post("/operational-webhook/endpoint", {"url": receiver.base + receiver.path()})["id"]
+    message = customer.send(eventId="shared-event")
+    again = api.call("POST", "/app", {"name": "keyed"}, headers={"idempotency-key": "shared-key"})
+    assert again.status == 201, again.raw
+    attempt = customer.wait_for_attempts(message, 2)[0]["id"]
+    assert api.call("POST", f"{at}/msg/{message}/endpoint/{fine}/resend").status == 202
+    since = (datetime.now(UTC) - timedelta(hours=1)).isoformat()
+    task = api.post(f"{at}/endpoint/{fine}/recover", {"since": since}, 202)["id"]
+    token = api.post("/auth/app-portal-access/shared", {}, 200)["token"]
+    assert Caller(base, token).call("POST", "/auth/logout").status == 204
+    _crowd(api, receiver)
+    eventually(lambda: not missing(sessions, tenant.id))
+    application = api.get(at)["id"]
+    return Resident(
+        tenant,
+        api,
+        {
+            "app_id": application,
+            "endpoint_id": fine,
+            "operational_id": operational,
+            "msg_id": message,
+            "attempt_id": attempt,
+            "task_id": task,
+            "event_type_name": "shared.type",
+            "organisation_id": encode("org", tenant.id),
+        },
+    )
+
+
+def missing(sessions: sessionmaker[Session], organisation_id: UUID) -> set[str]:
+    """The tables in which the organisation has nothing, though it should."""
+    return set(tenant_tables()) - filled_tables(sessions, organisation_id) - NOT_FILLED.keys()
+
+
+def _crowd(api: Caller, receiver: Receiver) -> None:
+    """More than two rates let through, so that deliveries wait behind a gate."""
+    crowd = Customer(api, "crowded")
+    assert api.call("PATCH", "/app/crowded", {"throttleRate": SLOWEST * 2}).status == 200
+    crowd.endpoint(receiver.base + receiver.path(), throttleRate=SLOWEST)
+    for _ in range(HELD):
+        crowd.send()
