@@ -35,7 +35,9 @@ def settle(base: str, tenant: Tenant, receiver: Receiver, sessions: sessionmaker
     """Lets the organisation do all that leaves rows; names, uids and ids of its own are the same for everyone."""
     customer = Customer(Caller(base, tenant.key), "shared")
     api, at = customer.api, "/app/shared"
-    api.post("/event-type", {"name": "shared.type", "description": "shared"})
+    only = f"only.{tenant.id.hex}"
+    for name in ("shared.type", only):
+        api.post("/event-type", {"name": name, "description": "shared"})
     fine = customer.endpoint(receiver.base + receiver.path(), uid="shared", headers={"x-a": "b"})
     customer.endpoint(receiver.base + receiver.path(Answer(500)), retrySchedule=[0, 36_000])
     operational = api.post("/operational-webhook/endpoint", {"url": receiver.base + receiver.path()})["id"]
@@ -61,7 +63,7 @@ def settle(base: str, tenant: Tenant, receiver: Receiver, sessions: sessionmaker
             "msg_id": message,
             "attempt_id": attempt,
             "task_id": task,
-            "event_type_name": "shared.type",
+            "event_type_name": only,
             "organisation_id": encode("org", tenant.id),
         },
     )
