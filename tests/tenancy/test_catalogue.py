@@ -131,3 +131,27 @@ def test_only_the_revision_belongs_to_nobody(database: DatabaseUrls) -> None:
             " AND relnamespace = 'public'::regnamespace"
         ).fetchall()
     assert tuple(name for (name,) in rows) == UNSCOPED
+
+
+def test_the_workers_read_and_write_every_organisation_and_may_nothing_else(database: DatabaseUrls) -> None:
+    with connected(database.worker) as connection:
+        rows = connection.execute(
+            "SELECT table_name, string_agg(privilege_type, ' ' ORDER BY privilege_type)"
+            " FROM information_schema.role_table_grants WHERE grantee = current_user GROUP BY table_name"
+        ).fetchall()
+    assert dict(rows) == dict.fromkeys(Base.metadata.tables, "DELETE INSERT SELECT UPDATE")
+
+
+@pytest.mark.parametrize(
+    ("role", "callable_"),
+    [("api", {"find_api_key", "ensure_partitions"}), ("worker", {"ensure_partitions", "drop_partition"})],
+)
+def test_a_role_calls_the_functions_of_the_owner_that_it_needs(
+    database: DatabaseUrls, role: str, callable_: set[str]
+) -> None:
+    with connected(getattr(database, role)) as connection:
+        rows = connection.execute(
+            "SELECT proname FROM pg_proc WHERE prosecdef AND pronamespace = 'public'::regnamespace"
+            " AND has_function_privilege(oid, 'EXECUTE')"
+        ).fetchall()
+    assert {name for (name,) in rows} == callable_
