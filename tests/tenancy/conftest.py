@@ -1,11 +1,22 @@
-"""An installation with two organisations, each of which has something in every table."""
+"""An installation with two organisations, each of which has something in every table; and the API in this process."""
 
-from collections.abc import Iterator
+import os
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
+from unittest import mock
 
+import aiohttp
 import pytest
+import pytest_asyncio
+from sqlalchemy.orm import Session, sessionmaker
 
 from app.cli.dev.roles import DatabaseUrls
+from app.kit.db import make_engine, make_sessions
+from app.main import create_app
+from app.settings import read_settings
+from tests.api.client import Api, new_tenant, served
+from tests.api.operations import Places
+from tests.api.world import World
 from tests.receiver import Receiver
 from tests.servers import Servers, cloned_database, process_environment
 from tests.system import System, running_system
@@ -32,3 +43,27 @@ def town(servers: Servers, template: str, receiver: Receiver) -> Iterator[Town]:
             for part in ("beat", "worker"):
                 system.children.pop(part).stop()
             yield Town(system, urls, ours, theirs)
+
+
+@pytest.fixture(scope="module")
+def sessions(database: DatabaseUrls) -> Iterator[sessionmaker[Session]]:
+    """Sessions of the worker's role on the module's database."""
+    engine = make_engine(database.worker, pool_size=1)
+    yield make_sessions(engine)
+    engine.dispose()
+
+
+@pytest_asyncio.fixture(scope="module")
+async def nobodys(environment: dict[str, str]) -> AsyncIterator[Api]:
+    """The API on the module's database, called without a credential."""
+    with mock.patch.dict(os.environ, environment, clear=True):
+        app = create_app(read_settings())
+    async with served(app) as url, aiohttp.ClientSession() as http:
+        yield Api(http, url, None)
+
+
+@pytest_asyncio.fixture
+async def places(nobodys: Api, sessions: sessionmaker[Session]) -> Places:
+    """A fresh organisation that has one of everything."""
+    tenant = new_tenant(sessions)
+    return await Places.of(World(nobodys.with_credential(tenant.key), sessions, tenant.id))

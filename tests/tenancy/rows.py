@@ -1,7 +1,7 @@
 """What is in the tables, whoever's it is: every tenant table of the models, without a list to keep."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from uuid import UUID
 
 from sqlalchemy import Table, select, text
@@ -43,3 +43,10 @@ def _digest(db: Session, table: str, column: str, organisation_id: UUID) -> str:
     statement = text(f"SELECT t::text FROM {table} t WHERE {column} = :tenant ORDER BY 1")  # noqa: S608  # our own names
     rows = db.scalars(statement, {"tenant": organisation_id}).all()
     return hashlib.sha256("\n".join(rows).encode()).hexdigest()
+
+
+def rows_that_show(sessions: sessionmaker[Session], signs: Sequence[str]) -> list[str]:
+    """The table of each row, whoever's it is, in whose text one of these regular expressions is found."""
+    each = [f"SELECT '{name}' FROM {name} t WHERE t::text ~ :signs" for name in tenant_tables()]  # noqa: S608  # as above
+    with sessions() as db:
+        return sorted(db.scalars(text(" UNION ALL ".join(each)), {"signs": "|".join(signs)}))
