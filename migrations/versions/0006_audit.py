@@ -122,6 +122,7 @@ def _triggers() -> None:
     schema = op.get_bind().exec_driver_sql("SELECT quote_ident(current_schema())").scalar_one()
     for body in (REFUSE_CHANGES, QUEUE_EVENT):
         op.get_bind().exec_driver_sql(body.replace("{schema}", schema).replace("%", "%%"))
+    op.execute("REVOKE ALL ON FUNCTION queue_audit_event() FROM PUBLIC")
     for table in KEPT:
         op.execute(
             f"CREATE TRIGGER refuse_changes BEFORE UPDATE OR DELETE OR TRUNCATE ON {table}"
