@@ -41,11 +41,13 @@ def _there(folder: Path) -> list[str]:
 
 
 def _run(command: Sequence[str], folder: Path) -> subprocess.CompletedProcess[str]:
-    # semgrep finds its core by the path, and keeps settings of its own, which belong in nobody's home.
+    # semgrep finds its core by the path, and keeps settings and a log, which belong in nobody's home.
     with tempfile.TemporaryDirectory(prefix="postrider-scan-") as own:
         path = f"{Path(command[0]).parent}:{os.environ['PATH']}"
-        environment = os.environ | {"PATH": path, "SEMGREP_SETTINGS_FILE": f"{own}/settings.yml"}
-        return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+        kept = {"SEMGREP_SETTINGS_FILE": f"{own}/settings.yml", "SEMGREP_LOG_FILE": f"{own}/log"}
+        return subprocess.run(
+            command, cwd=folder, env=os.environ | {"PATH": path} | kept, capture_output=True, text=True, check=False
+        )
 
 
 def main() -> int:
