@@ -1,6 +1,7 @@
 """`postrider audit`: what was done, and whether the log of it still is what it was."""
 
 import getpass
+import os
 import socket
 from base64 import b64decode, b64encode
 from collections.abc import Iterable, Iterator, Mapping
@@ -47,7 +48,9 @@ def audit() -> None:
 
 @audit.command()
 @click.argument("organisation", type=TypeId("org"), required=False)
-@click.option("--anchors", type=click.Path(path_type=Path, exists=True), help="Anchors kept elsewhere: a file.")
+@click.option(
+    "--anchors", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="Anchors kept elsewhere: a file."
+)
 @click.option("--public-key", "given", type=PublicKey(), multiple=True, help="Instead of the key ring's; repeatable.")
 @click.pass_context
 def verify(
@@ -122,7 +125,11 @@ def _reading() -> Iterator[Session]:
 
 def operator() -> Actor:
     """Who uses the command line: an account of a machine."""
-    name = getpass.getuser()
+    try:
+        name = getpass.getuser()
+    except (KeyError, OSError):
+        # A container's user may have a number alone.
+        name = str(os.getuid())
     return Actor("operator", name, f"{name}@{socket.gethostname()}")
 
 

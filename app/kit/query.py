@@ -16,7 +16,7 @@ FIRST = datetime(1970, 1, 2, tzinfo=UTC)
 LAST = datetime(9999, 1, 1, tzinfo=UTC)
 
 
-def only_known(request: Request) -> None:
+async def only_known(request: Request) -> None:
     """A dependency: Problem `invalid` for query parameters that the operation does not have."""
     known = {one.alias for each in needed(request.scope["route"].dependant) for one in each.query_params}
     unknown = sorted(set(request.query_params) - known)

@@ -281,6 +281,21 @@ def test_an_event_that_is_written_into_the_past_is_named(
     assert log.verify() == 13
 
 
+def test_a_log_that_cannot_go_on_keeps_up_no_other(
+    log: Log, sessions: sessionmaker[Session], ring: KeyRing, caplog: pytest.LogCaptureFixture
+) -> None:
+    log.tamper("DELETE FROM audit_seals WHERE organisation_id = %(org)s AND number = 3")
+    others = [UUID(int=1), UUID(int=2**128 - 1)]
+    with sessions.begin() as db:
+        for one in (log.organisation, *others):
+            operations.record(db, Event(one, "thing.done", Actor("key")))
+    Sealer(sessions, ring, None).run()
+    assert f"the audit log of {log.organisation} cannot go on" in caplog.text
+    assert [_sequence(*log.run("verify", encode("org", one))) for one in others] == [None, None]
+    assert log.verify() == 9
+    log.owner.execute("DELETE FROM audit_unsealed")
+
+
 def test_what_is_not_sealed_yet_is_no_fault(log: Log, sessions: sessionmaker[Session]) -> None:
     with sessions.begin() as db:
         operations.record(db, Event(log.organisation, "thing.done", Actor("key")))
