@@ -9,9 +9,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.auth.dependencies import identify
+from app.auth.dependencies import admit
 from app.auth.keys import Callers
 from app.auth.portal import PortalTokens
+from app.auth.uses import Uses
 from app.console.pages import STATIC
 from app.console.portal import router as portal
 from app.domain.destinations import Destinations
@@ -30,6 +31,8 @@ from app.features.messages.ingest_router import router as ingest
 from app.features.messages.posting import MAX_PAYLOAD_BYTES
 from app.features.messages.router import router as messages
 from app.features.operational_webhooks.router import router as operational_webhooks
+from app.features.organisations.router import keys as api_keys
+from app.features.organisations.router import router as organisations
 from app.kit import errors_http, logs
 from app.kit.db import assert_durable, make_async_engine, make_async_sessions
 from app.kit.dedicated import AsyncDedicated
@@ -56,6 +59,8 @@ ROUTERS = (
     replays,
     background_tasks,
     operational_webhooks,
+    organisations,
+    api_keys,
 )
 # The largest payload, and what may stand around it: the other members of a message.
 MAX_BODY_BYTES = MAX_PAYLOAD_BYTES + 64 * 1024
@@ -85,7 +90,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.settings = settings
     app.state.keyring = settings.secrets.ring()
     app.state.portal_tokens = PortalTokens(app.state.keyring)
-    app.state.admit = identify
+    app.state.admit = admit
     app.state.markers = markers(app.state.keyring)
     app.state.destinations = _destinations(settings)
     _surround(app)
@@ -125,7 +130,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         state.sessions = make_async_sessions(engine)
         state.callers = Callers(engine, state.portal_tokens)
         with _waker(settings.redis.url.get_secret_value()) as state.waker:
-            async with _committer(app) as state.committer:
+            async with Uses(engine) as state.uses, _committer(app) as state.committer:
                 settle()
                 yield
 

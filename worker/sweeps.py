@@ -6,6 +6,7 @@ import threading
 from sqlalchemy.orm import Session, sessionmaker
 
 from app.features.deliveries import claim_queries
+from app.features.organisations import expiry
 from worker.background import run_due_tasks
 from worker.stopping import Stopping
 
@@ -14,7 +15,7 @@ logger = logging.getLogger(__name__)
 
 
 class Sweeper:
-    """Runs background tasks that are due, and mends gates, every two seconds in a thread of its own."""
+    """Runs background tasks that are due, mends gates and warns of keys that end, every two seconds in a thread of its own."""
 
     def __init__(self, sessions: sessionmaker[Session], stopping: Stopping) -> None:
         self._sessions = sessions
@@ -33,11 +34,11 @@ class Sweeper:
 
     def _run(self) -> None:
         while not self._ended.is_set() and not self._stopping.is_set():
-            for act in (self._run_tasks, self._mend_gates):
+            for act in (self._run_tasks, self._mend_gates, self._warn_of_ends):
                 try:
                     act()
                 except Exception:
-                    # Whatever it is, neither this thread nor the other act may end with it.
+                    # Whatever it is, neither this thread nor another act may end with it.
                     logger.exception("a sweep failed; the next one tries again")
             self._ended.wait(INTERVAL_SECONDS)
 
@@ -47,3 +48,7 @@ class Sweeper:
     def _mend_gates(self) -> None:
         with self._sessions.begin() as db:
             db.execute(claim_queries.orphans())
+
+    def _warn_of_ends(self) -> None:
+        with self._sessions.begin() as db:
+            expiry.warn(db)

@@ -1,60 +1,103 @@
 """What routes ask for: the caller with a permission, and a transaction that sees the caller's tenants only."""
 
+import base64
+import binascii
 from collections.abc import AsyncIterator
 from typing import Annotated
 
-from fastapi import Depends, Request
+from fastapi import Depends, Request, Response
+from fastapi.openapi.models import HTTPBase as HTTPBaseModel
 from fastapi.openapi.models import HTTPBearer as HTTPBearerModel
 from fastapi.security.base import SecurityBase
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.auth.caller import Caller
+from app.auth.expiry import announce_end
 from app.auth.keys import Callers
+from app.auth.uses import Uses
 from app.domain.permissions import Permission
 from app.kit.db import enter_tenants
-from app.kit.errors import forbidden, unauthenticated
-from app.kit.openapi import answers
+from app.kit.errors import Kind, Problem, forbidden, unauthenticated
+from app.kit.openapi import SECURITY, answers
 from app.kit.wakes import asked
 
 CALLER = "postrider.caller"
+BASIC = HTTPBaseModel(scheme="basic", description="An API key as the user name; the password stays empty")
+SIGNATURES = ("signature", "signature-input")
 
 
 class Bearer(SecurityBase):
     """A dependency: the caller behind `Authorization: Bearer`, when it holds `permission`.
 
-    One object instead of a chain of functions, since every request pays for each link.
+    With `basic` the key may also come as the user name of HTTP Basic; such a dependency comes first in its route. One
+    object instead of a chain of functions, since every request pays for each link.
     """
 
-    def __init__(self, permission: Permission | None = None) -> None:
+    def __init__(self, permission: Permission | None = None, *, basic: bool = False) -> None:
         self.scheme_name = "Bearer"
         self.model = HTTPBearerModel(description="An API key of the organisation, or a portal token")
         self.permission = permission
-        answers(401, 403, 503)(self)
+        self.basic = basic
+        answers(400, 401, 403, 503)(self)
+        if basic:
+            setattr(self, SECURITY, {"Basic": BASIC})
 
-    async def __call__(self, request: Request) -> Caller:
-        """The caller. Raises Problem `unauthenticated` or `forbidden`."""
-        caller: Caller | None = request.scope.get(CALLER)
-        if caller is None:
-            caller = request.scope[CALLER] = await authenticate(request)
+    async def __call__(self, request: Request, response: Response) -> Caller:
+        """The caller. Raises Problem `unauthenticated`, `forbidden`, or `invalid_request` for two credentials."""
+        caller = await admit(request, basic=self.basic)
+        announce_end(caller, response.headers)
         if self.permission is not None:
             require(caller, self.permission)
         return caller
 
 
-async def authenticate(request: Request) -> Caller:
-    """Who calls. Raises Problem `unauthenticated`, and `forbidden` for an address from which it may not call."""
-    callers: Callers = request.app.state.callers
-    caller = await callers.identify(credential(request))
-    admit_address(caller, request.client.host if request.client else "")
+async def admit(request: Request, *, basic: bool = False) -> Caller:
+    """Who calls; a request is asked once."""
+    caller: Caller | None = request.scope.get(CALLER)
+    if caller is None:
+        caller = request.scope[CALLER] = await authenticate(request, basic=basic)
     return caller
 
 
-def credential(request: Request) -> str:
-    """The text behind `Authorization: Bearer`. Raises Problem `unauthenticated`."""
-    scheme, _, text = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() != "bearer" or not text.strip():
+async def authenticate(request: Request, *, basic: bool = False) -> Caller:
+    """Who calls. Raises Problem `unauthenticated`, and `forbidden` for an address from which it may not call."""
+    state = request.app.state
+    callers: Callers = state.callers
+    caller = await callers.identify(credential(request, basic=basic))
+    address = request.client.host if request.client else ""
+    admit_address(caller, address)
+    note_use(state.uses, caller, address)
+    return caller
+
+
+def note_use(uses: Uses, caller: Caller, address: str) -> None:
+    """What is kept of a call by an API key."""
+    if caller.key_id is not None:
+        uses.note(caller.key_id, caller.organisation_id, address)
+
+
+def credential(request: Request, *, basic: bool = False) -> str:
+    """The text behind `Authorization: Bearer`, or the user name of HTTP Basic where that is taken.
+
+    Raises Problem `unauthenticated`, and `invalid_request` for more than one credential.
+    """
+    given = request.headers.getlist("authorization")
+    if len(given) > 1 or (given and any(name in request.headers for name in SIGNATURES)):
+        detail = "The request carries more than one credential; send one"
+        raise Problem(Kind.bad_request, "invalid_request", detail)
+    scheme, _, text = (given[0] if given else "").partition(" ")
+    found = _user_name(text) if basic and scheme.lower() == "basic" else text.strip()
+    if scheme.lower() not in ("bearer", "basic")[: 1 + basic] or not found:
         raise unauthenticated()
-    return text.strip()
+    return found
+
+
+def _user_name(text: str) -> str:
+    try:
+        name, _, password = base64.b64decode(text.strip(), validate=True).decode("ascii").partition(":")
+    except (binascii.Error, UnicodeDecodeError):
+        return ""
+    return "" if password else name
 
 
 def admit_address(caller: Caller, address: str) -> None:
@@ -84,10 +127,15 @@ async def transaction(request: Request, caller: AnyCaller) -> AsyncIterator[Asyn
 
 Db = Annotated[AsyncSession, Depends(transaction, scope="function")]
 
-CanSendMessages = Annotated[Caller, Depends(Bearer(Permission.message_send))]
+CanSendMessages = Annotated[Caller, Depends(Bearer(Permission.message_send, basic=True))]
 CanListApplications = Annotated[Caller, Depends(Bearer(Permission.application_list))]
 CanWriteApplications = Annotated[Caller, Depends(Bearer(Permission.application_write))]
 CanReadEventTypes = Annotated[Caller, Depends(Bearer(Permission.event_type_read))]
 CanWriteEventTypes = Annotated[Caller, Depends(Bearer(Permission.event_type_write))]
 CanReadTasks = Annotated[Caller, Depends(Bearer(Permission.task_read))]
+CanReadOrganisation = Annotated[Caller, Depends(Bearer(Permission.organisation_read, basic=True))]
+CanWriteOrganisation = Annotated[Caller, Depends(Bearer(Permission.organisation_write))]
+CanDeleteOrganisation = Annotated[Caller, Depends(Bearer(Permission.organisation_delete))]
+CanReadKeys = Annotated[Caller, Depends(Bearer(Permission.key_read))]
+CanWriteKeys = Annotated[Caller, Depends(Bearer(Permission.key_write))]
 CanGrantPortals = Annotated[Caller, Depends(Bearer(Permission.portal_grant))]

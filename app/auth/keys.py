@@ -5,7 +5,6 @@ import time
 from collections import OrderedDict
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from functools import cache
 from typing import Any
 
@@ -31,14 +30,6 @@ JWT_DOTS = 2
 LIVE = "live"
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
-    """A caller, and the moment at which its credential ends, if it is known to."""
-
-    caller: Caller
-    ends_at: datetime | None = None
-
-
 @dataclass(slots=True)
 class _Remembered:
     """A caller until its time is over; `used` says whether anyone asked since the database was asked."""
@@ -60,7 +51,7 @@ class Callers:
         self._reads = engine.execution_options(isolation_level="AUTOCOMMIT")
         self._portal = portal
         self._remembered: OrderedDict[str, _Remembered] = OrderedDict()
-        self._waiting: dict[str, asyncio.Future[Known | None]] = {}
+        self._waiting: dict[str, asyncio.Future[Caller | None]] = {}
         self._asking: asyncio.Task[None] | None = None
         self._renew_at = 0.0
 
@@ -84,7 +75,7 @@ class Callers:
             found = await self._find_key(credential)
             if found is None:
                 raise unauthenticated()
-            return found.caller
+            return found
         if credential.count(".") == JWT_DOTS:
             return await self._find_token(credential)
         raise unauthenticated()
@@ -93,10 +84,10 @@ class Callers:
         asked_at = time.monotonic()
         async with self._engine.connect() as connection, connection.begin():
             caller = await self._portal.read(connection, token)
-        self._remember(token, Known(caller), asked_at)
+        self._remember(token, caller, asked_at)
         return caller
 
-    async def _find_key(self, key: str) -> Known | None:
+    async def _find_key(self, key: str) -> Caller | None:
         answer = self._waiting.get(key)
         if answer is None:
             answer = self._waiting[key] = asyncio.get_running_loop().create_future()
@@ -122,8 +113,8 @@ class Callers:
             except Exception as error:  # noqa: BLE001 raised in each request that waits; without one, in those that ask again
                 _fail(waiting, error)
             else:
-                for key, known in found.items():
-                    self._remember(key, known, asked_at)
+                for key, caller in found.items():
+                    self._remember(key, caller, asked_at)
                 _answer(waiting, found)
 
     def _take_used(self) -> list[str]:
@@ -133,30 +124,30 @@ class Callers:
             self._remembered[text].used = False
         return used
 
-    async def _read_keys(self, keys: Collection[str]) -> dict[str, Known]:
+    async def _read_keys(self, keys: Collection[str]) -> dict[str, Caller]:
         digests = {api_key.digest(key): key for key in keys}
         async with self._reads.connect() as connection:
             rows = await connection.execute(_keys(), transpose([(one,) for one in digests], "digest"))
             # One that signs is never sent.
-            return {digests[row.digest]: Known(caller_of(row), row.ends_at) for row in rows if not row.signs}
+            return {digests[row.digest]: caller_of(row) for row in rows if not row.signs}
 
-    def _remember(self, credential: str, known: Known, asked_at: float) -> None:
+    def _remember(self, credential: str, caller: Caller, asked_at: float) -> None:
         until = asked_at + REMEMBERED_SECONDS
-        if known.ends_at is not None:
-            until = min(until, time.monotonic() + (known.ends_at - utc_now()).total_seconds())
-        self._remembered[credential] = _Remembered(known.caller, until)
+        if caller.ends_at is not None:
+            until = min(until, time.monotonic() + (caller.ends_at - utc_now()).total_seconds())
+        self._remembered[credential] = _Remembered(caller, until)
         self._remembered.move_to_end(credential)
         if len(self._remembered) > REMEMBERED_CALLERS:
             self._remembered.popitem(last=False)
 
 
-def _answer(waiting: Mapping[str, asyncio.Future[Known | None]], found: Mapping[str, Known]) -> None:
+def _answer(waiting: Mapping[str, asyncio.Future[Caller | None]], found: Mapping[str, Caller]) -> None:
     for key, answer in waiting.items():
         if not answer.done():
             answer.set_result(found.get(key))
 
 
-def _fail(waiting: Mapping[str, asyncio.Future[Known | None]], error: Exception) -> None:
+def _fail(waiting: Mapping[str, asyncio.Future[Caller | None]], error: Exception) -> None:
     for answer in waiting.values():
         if not answer.done():
             answer.set_exception(error)
@@ -178,6 +169,8 @@ def caller_of(row: Any) -> Caller:  # noqa: ANN401 a row of find_api_key or find
         permissions=permissions_of(Role(row.role), scopes, live=is_live),
         is_live=is_live,
         networks=tuple(one for one in lists if one is not None),
+        key_id=row.key_id,
+        ends_at=row.ends_at,
     )
 
 

@@ -6,7 +6,9 @@ from starlette.datastructures import State
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.auth.dependencies import admit_address, require
+from app.auth.dependencies import SIGNATURES, admit_address, note_use, require
+from app.auth.expiry import HEADER as KEY_ENDS
+from app.auth.expiry import soon_to_end
 from app.auth.idempotency import REPLAYED
 from app.domain.permissions import Permission
 from app.features.messages.admission import Admission
@@ -21,7 +23,8 @@ from app.kit.wire import is_name
 
 _JSON = JSON.encode()
 _BEARER = b"Bearer "
-_REQUEST_ID, _REPLAYED, _MARK = REQUEST_ID.encode(), REPLAYED.encode(), HEADER.encode()
+_REQUEST_ID, _REPLAYED, _MARK, _KEY_ENDS = (one.encode() for one in (REQUEST_ID, REPLAYED, HEADER, KEY_ENDS))
+_SIGNATURES = frozenset(name.encode() for name in SIGNATURES)
 
 
 class Gone(Exception):
@@ -32,7 +35,7 @@ class IngestLane:
     """Stands before the frame and answers plain POSTs of messages by itself, as the route behind it would.
 
     Plain is: no query, JSON without parameters, a length that was announced and is at most `limit`, no header twice,
-    a bearer. Everything else goes on to the route. Errors have the same bodies.
+    a bearer and no signature. Everything else goes on to the route. Errors have the same bodies.
     """
 
     def __init__(self, app: ASGIApp, state: State, *, prefix: str, limit: int) -> None:
@@ -58,6 +61,7 @@ class IngestLane:
             and headers.get(b"content-type") == _JSON
             and int(headers.get(b"content-length", self._limit + 1)) <= self._limit
             and headers.get(b"authorization", b"").startswith(_BEARER)
+            and _SIGNATURES.isdisjoint(headers)
         )
 
     async def _serve(
@@ -65,7 +69,7 @@ class IngestLane:
     ) -> None:
         request_id = name_request(scope)
         try:
-            status, body, repeats = await self._take(scope, headers, application, receive)
+            status, body, repeats, ends_at = await self._take(scope, headers, application, receive)
         except Gone:
             return
         except Exception as error:  # noqa: BLE001 nobody else stands here to answer it
@@ -80,17 +84,21 @@ class IngestLane:
         ]
         if repeats:
             start.append((_REPLAYED, b"true"))
+        if ends_at:
+            start.append((_KEY_ENDS, ends_at.encode()))
         await send({"type": "http.response.start", "status": status, "headers": start})
         await send({"type": "http.response.body", "body": body})
 
     async def _take(
         self, scope: Scope, headers: dict[bytes, bytes], application: str, receive: Receive
-    ) -> tuple[int, bytes, bool]:
+    ) -> tuple[int, bytes, bool, str | None]:
         state = self._state
         committer: Committer = state.committer
         admission: Admission = state.admission
         caller = await state.callers.identify(headers[b"authorization"][len(_BEARER) :].decode("latin-1").strip())
-        admit_address(caller, scope["client"][0] if scope.get("client") else "")
+        address = scope["client"][0] if scope.get("client") else ""
+        admit_address(caller, address)
+        note_use(state.uses, caller, address)
         require(caller, Permission.message_send)
         refuse_own(_text(headers.get(_MARK)), state.markers)
         key = _text(headers.get(b"idempotency-key"))
@@ -99,7 +107,8 @@ class IngestLane:
         await admission.enter(caller.organisation_id)
         try:
             ask = read(Post(caller, application, scope["path"], body, key))
-            return ask.answer(await committer.accept(ask.incoming))
+            status, answer, repeats = ask.answer(await committer.accept(ask.incoming))
+            return status, answer, repeats, soon_to_end(caller)
         finally:
             admission.leave(caller.organisation_id)
 
