@@ -4,7 +4,7 @@ from collections.abc import Generator
 
 import pytest
 
-ROWS = ("L05", *(f"W{number:02}" for number in range(1, 15)))
+ROWS = ("K01", "K02", "K03", "K04", "K05", "K10", "L04", "L05", *(f"W{number:02}" for number in range(1, 15)))
 
 
 class Acceptance:

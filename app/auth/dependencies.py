@@ -1,7 +1,6 @@
 """What routes ask for: the caller with a permission, and a transaction that sees the caller's tenants only."""
 
 import base64
-import binascii
 from collections.abc import AsyncIterator
 from typing import Annotated
 
@@ -86,16 +85,22 @@ def credential(request: Request, *, basic: bool = False) -> str:
         detail = "The request carries more than one credential; send one"
         raise Problem(Kind.bad_request, "invalid_request", detail)
     scheme, _, text = (given[0] if given else "").partition(" ")
-    found = _user_name(text) if basic and scheme.lower() == "basic" else text.strip()
-    if scheme.lower() not in ("bearer", "basic")[: 1 + basic] or not found:
+    found = _text(scheme.lower(), text.strip(), basic=basic)
+    if not found:
         raise unauthenticated()
     return found
 
 
+def _text(scheme: str, text: str, *, basic: bool) -> str:
+    if scheme == "bearer":
+        return text
+    return _user_name(text) if basic and scheme == "basic" else ""
+
+
 def _user_name(text: str) -> str:
     try:
-        name, _, password = base64.b64decode(text.strip(), validate=True).decode("ascii").partition(":")
-    except (binascii.Error, UnicodeDecodeError):
+        name, _, password = base64.b64decode(text, validate=True).decode("ascii").partition(":")
+    except ValueError:
         return ""
     return "" if password else name
 

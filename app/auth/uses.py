@@ -14,6 +14,7 @@ from sqlalchemy import DateTime, Select, Update, Uuid, or_, select, update
 from sqlalchemy.dialects.postgresql import INET
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from app.domain.addresses import Address
 from app.domain.networks import normal
 from app.kit.arrays import transpose, unnest
 from app.kit.db import enter_tenants
@@ -30,7 +31,7 @@ class Use:
     organisation_id: UUID
     key_id: UUID
     at: datetime
-    address: str | None
+    address: Address | None
 
 
 class Uses:
@@ -93,7 +94,7 @@ class Uses:
 
 def _use(key_id: UUID, organisation_id: UUID, at: float, address: str) -> Use:
     try:
-        known = str(normal(address))
+        known = normal(address)
     except ValueError:
         known = None
     return Use(organisation_id, key_id, datetime.fromtimestamp(at, UTC), known)
@@ -105,7 +106,7 @@ def _used() -> Update:
     given = unnest(organisation_id=Uuid(), key_id=Uuid(), at=DateTime(timezone=True), address=INET())
     newer = or_(ApiKey.last_used_at.is_(None), ApiKey.last_used_at < given.c.at)
     mine = (ApiKey.organisation_id == given.c.organisation_id) & (ApiKey.id == given.c.key_id) & newer
-    free: Select[UUID, datetime, str] = (
+    free: Select[UUID, datetime, Address] = (
         select(ApiKey.id, given.c.at, given.c.address)
         .join(given, mine)
         .with_for_update(of=ApiKey, skip_locked=True, key_share=True)

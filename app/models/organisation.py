@@ -6,6 +6,7 @@ from sqlalchemy import CheckConstraint, ForeignKey, ForeignKeyConstraint, Index,
 from sqlalchemy.dialects.postgresql import INET
 from sqlalchemy.orm import Mapped, mapped_column
 
+from app.domain.addresses import Address
 from app.kit.db import Base
 from app.models.columns import (
     Bytes,
@@ -91,7 +92,7 @@ class ApiKey(Base):
     expires_at: Mapped[Moment | None]
     revoked_at: Mapped[Moment | None]
     last_used_at: Mapped[Moment | None]
-    last_used_from: Mapped[str | None] = mapped_column(INET)
+    last_used_from: Mapped[Address | None] = mapped_column(INET)
 
     __mapper_args__ = {"version_id_col": version}  # noqa: RUF012 the mapper's own name
 

@@ -17,7 +17,6 @@ from app.kit.wire import WHOLE, Instant, Out, OwnIn
 from app.models import ApiKeySecret, Environment, Organisation
 
 
-
 def _normal(texts: list[str]) -> list[str]:
     return [str(one) for one in networks.parse(texts)]
 
@@ -156,7 +155,7 @@ class ApiKeyOut(Out):
             expires_at=key.expires_at,
             revoked_at=key.revoked_at,
             last_used_at=key.last_used_at,
-            last_used_from=key.last_used_from,
+            last_used_from=None if key.last_used_from is None else str(key.last_used_from),
             secrets=[_secret(found, one) for one in secrets],
             **more,
         )
