@@ -8,12 +8,13 @@ PYTEST := $(BIN)/python -m pytest
 LONGER := --ignore=tests/faults --ignore=tests/fuzz
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check faults fuzz bench acceptance lock clean
+.PHONY: help run test check permissions faults fuzz bench acceptance lock clean
 
 help:
 	@echo 'make run         start everything here and deliver a first event (PORT=8000)'
 	@echo 'make test        the tests, against real servers (ARGS="-k words")'
 	@echo 'make check       ruff, mypy and import-linter'
+	@echo 'make permissions write app/auth/permissions.md anew from the routes'
 	@echo 'make acceptance  the acceptance rows, with a count of those that hold'
 	@echo 'make faults      kill, stop and starve every part under load'
 	@echo 'make fuzz        every operation with input that breaks the contract'
@@ -46,6 +47,9 @@ check: .venv/stamp
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+permissions: .venv/stamp
+	$(BIN)/python -m tests.auth.matrix > app/auth/permissions.md
 
 acceptance: .venv/stamp
 	$(PYTEST) -m acceptance $(LONGER) $(ARGS)

@@ -5,13 +5,14 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
 from fastapi import FastAPI
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.auth.dependencies import admit
 from app.auth.keys import Callers
-from app.auth.portal import PortalTokens
+from app.auth.limits import Limits
+from app.auth.portal import PAGE, PortalTokens
 from app.auth.uses import Uses
 from app.console.pages import STATIC
 from app.console.portal import router as portal
@@ -33,17 +34,20 @@ from app.features.messages.router import router as messages
 from app.features.operational_webhooks.router import router as operational_webhooks
 from app.features.organisations.router import keys as api_keys
 from app.features.organisations.router import router as organisations
+from app.features.organisations.usage import Usage
 from app.kit import errors_http, logs
 from app.kit.db import assert_durable, make_async_engine, make_async_sessions
 from app.kit.dedicated import AsyncDedicated
 from app.kit.instance import markers
 from app.kit.interpreter import settle
 from app.kit.methods import HeadAsGet
-from app.kit.middleware import BodyGuard, PlainPaths, RequestIds
 from app.kit.openapi import ERRORS, Documented, operation_id
 from app.kit.presence import Presence
 from app.kit.queue import Waker
-from app.settings import Database, Egress, Settings, read_settings
+from app.kit.rate_limits.store import Store
+from app.kit.surface import Surface
+from app.kit.surface.bodies import BodyGuard, PlainPaths
+from app.settings import Database, Egress, Environment, Settings, read_settings
 
 PREFIX = "/api/v1"
 # Routes are tried in order, which costs more than anything else around a request: what is called most comes first.
@@ -64,16 +68,26 @@ ROUTERS = (
 )
 # The largest payload, and what may stand around it: the other members of a message.
 MAX_BODY_BYTES = MAX_PAYLOAD_BYTES + 64 * 1024
+STATIC_PATH = "/static"
+PROBES = frozenset({f"{PREFIX}/health", f"{PREFIX}/health/ping"})
+DOCS = ("/docs", "/redoc", "/openapi.json")
+# FastAPI's pages take their scripts and styles from elsewhere, and begin with a script of their own.
+DOCS_POLICY = (
+    "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; connect-src 'self'; "
+    "script-src 'unsafe-inline' https://cdn.jsdelivr.net; "
+    "style-src 'unsafe-inline' https://cdn.jsdelivr.net https://fonts.googleapis.com; "
+    "font-src https://fonts.gstatic.com; img-src data: https://fastapi.tiangolo.com; worker-src blob:"
+)
 
 
 class Postrider(Documented):
-    """The app, with a lane for what is called most in front of everything that other routes need."""
+    """The app: a surface around a lane for what is called most, in front of everything that other routes need."""
 
-    lane: ASGIApp
+    surface: ASGIApp
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serves one request."""
-        await self.lane(scope, receive, send)
+        await self.surface(scope, receive, send)
 
     async def frame(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serves one request by its route, within every middleware."""
@@ -85,7 +99,12 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     logs.install()
     settings = settings or read_settings()
     app = Postrider(
-        title="Postrider", lifespan=_lifespan, redirect_slashes=False, generate_unique_id_function=operation_id
+        title="Postrider",
+        lifespan=_lifespan,
+        redirect_slashes=False,
+        generate_unique_id_function=operation_id,
+        # Without it FastAPI shows no documentation at all.
+        openapi_url=None if settings.environment is Environment.production else DOCS[-1],
     )
     app.state.settings = settings
     app.state.keyring = settings.secrets.ring()
@@ -93,21 +112,37 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.admit = admit
     app.state.markers = markers(app.state.keyring)
     app.state.destinations = _destinations(settings)
-    _surround(app)
+    _surround(app, _surface(settings))
     for router in ROUTERS:
         app.include_router(router, prefix=PREFIX, responses=ERRORS)
     app.include_router(portal)
-    app.mount("/static", StaticFiles(directory=STATIC))
+    app.mount(STATIC_PATH, StaticFiles(directory=STATIC))
     return app
 
 
-def _surround(app: Postrider) -> None:
+def _surround(app: Postrider, surface: Surface) -> None:
     errors_http.install(app)
     app.add_middleware(BodyGuard, limit=MAX_BODY_BYTES, prefix=f"{PREFIX}/")
     app.add_middleware(PlainPaths)
     app.add_middleware(HeadAsGet)
-    app.add_middleware(RequestIds)
-    app.lane = IngestLane(app.frame, app.state, prefix=PREFIX, limit=MAX_BODY_BYTES)
+    app.surface = surface.around(IngestLane(app.frame, app.state, prefix=PREFIX, limit=MAX_BODY_BYTES))
+
+
+def _surface(settings: Settings) -> Surface:
+    http = settings.http
+    return Surface(
+        public_url=settings.public_url,
+        hosts=settings.hosts(),
+        loopback=settings.is_local,
+        require_https=settings.requires_https,
+        pages=(PAGE, STATIC_PATH, *DOCS),
+        probes=PROBES,
+        public=f"{STATIC_PATH}/",
+        policies=dict.fromkeys(DOCS[:2], DOCS_POLICY),
+        origins=http.cors_origins,
+        trusted=http.proxies(),
+        written=http.proxy_headers,
+    )
 
 
 def _destinations(settings: Settings) -> Destinations:
@@ -130,7 +165,12 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         state.sessions = make_async_sessions(engine)
         state.callers = Callers(engine, state.portal_tokens)
         with _waker(settings.redis.url.get_secret_value()) as state.waker:
-            async with Uses(engine) as state.uses, _committer(app) as state.committer:
+            async with (
+                _limits(settings) as state.limits,
+                _usage(state.sessions) as state.usage,
+                Uses(engine) as state.uses,
+                _committer(app) as state.committer,
+            ):
                 settle()
                 yield
 
@@ -145,6 +185,26 @@ async def _database(database: Database) -> AsyncIterator[AsyncEngine]:
         yield engine
     finally:
         await engine.dispose()
+
+
+@asynccontextmanager
+async def _limits(settings: Settings) -> AsyncIterator[Limits]:
+    store = Store(settings.redis.url.get_secret_value(), settings.limits.patience_seconds)
+    try:
+        yield Limits(store, settings.limits.rates(), prefix=PREFIX)
+    finally:
+        await store.close()
+
+
+@asynccontextmanager
+async def _usage(sessions: async_sessionmaker[AsyncSession]) -> AsyncIterator[Usage]:
+    usage = Usage(sessions)
+    running = asyncio.create_task(usage.run(), name="usage")
+    try:
+        yield usage
+    finally:
+        usage.close()
+        await running
 
 
 @contextmanager
@@ -162,7 +222,7 @@ async def _committer(app: FastAPI) -> AsyncIterator[Committer]:
     ingest = app.state.settings.ingest
     app.state.admission = Admission(ingest.batch, Presence(PRESENT_SECONDS))
     async with _dedicated(app.state.settings.database) as connection:
-        committer = Committer(connection, batch=ingest.batch, wake=app.state.waker.wake)
+        committer = Committer(connection, batch=ingest.batch, wake=app.state.waker.wake, count=app.state.usage.count)
         running = asyncio.create_task(committer.run(), name="committer")
         try:
             yield committer

@@ -1,13 +1,31 @@
 """Everything an operator sets, read from the environment (prefix POSTRIDER_, nested by two underscores)."""
 
+import re
 from enum import StrEnum
 from typing import Annotated, Self
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, Field, PositiveFloat, PositiveInt, SecretStr, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    SecretStr,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from app.domain.addresses import Allowance, Network, parse_allow_list, parse_networks
+from app.domain.forwarded import ProxyHeaders
+from app.domain.hosts import host_name, is_loopback
+from app.domain.limits import IdentityKind, RouteClass
 from app.kit.encryption import KeyRing
+from app.kit.rate_limits.policy import Rate, parse_rate
+
+ORIGIN = re.compile(r"https?://[a-z0-9.-]+(:[0-9]{1,5})?")
 
 
 class Environment(StrEnum):
@@ -37,7 +55,7 @@ class Database(BaseModel):
 
 
 class Redis(BaseModel):
-    """The broker of wake-ups; nothing else is kept there."""
+    """The broker of wake-ups and the counters of rate limits; nothing that must last is kept there."""
 
     url: SecretStr
 
@@ -60,11 +78,59 @@ class Secrets(BaseModel):
         return KeyRing.parse({name: key.get_secret_value() for name, key in self.keys.items()}, self.active)
 
 
+def _split(value: object) -> object:
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+"""Words with commas between them."""
+
+
+class Http(BaseModel):
+    """How the API is reached: through whom, under which names, from which pages. By default nothing is believed."""
+
+    trusted_proxies: Words = ()
+    proxy_headers: ProxyHeaders = ProxyHeaders.x_forwarded
+    allowed_hosts: Words = ()
+    cors_origins: Words = ()
+    require_https: bool | None = None
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _proxies_are_known(cls, given: tuple[str, ...]) -> tuple[str, ...]:
+        if any(network.prefixlen == 0 for network in parse_networks(given)):
+            msg = "POSTRIDER_HTTP__TRUSTED_PROXIES may not name everyone: give the networks of your proxies"
+            raise ValueError(msg)
+        return given
+
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _hosts_are_names(cls, given: tuple[str, ...]) -> tuple[str, ...]:
+        for host in given:
+            if host_name(host) != host.lower().strip("[]"):
+                msg = f"POSTRIDER_HTTP__ALLOWED_HOSTS takes names such as hooks.example.com, without port: not {host!r}"
+                raise ValueError(msg)
+        return tuple(host.lower().strip("[]") for host in given)
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _origins_are_whole(cls, given: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in given:
+            if not ORIGIN.fullmatch(origin):
+                msg = f"POSTRIDER_HTTP__CORS_ORIGINS takes origins such as https://app.example.com: not {origin!r}"
+                raise ValueError(msg)
+        return given
+
+    def proxies(self) -> tuple[Network, ...]:
+        """The networks of proxies that are believed."""
+        return parse_networks(self.trusted_proxies)
+
+
 class Egress(BaseModel):
     """How deliveries leave: what may be reached, from where, for how long."""
 
-    allow: Annotated[tuple[str, ...], NoDecode] = ()
-    deny: Annotated[tuple[str, ...], NoDecode] = ()
+    allow: Words = ()
+    deny: Words = ()
     ports: tuple[int, ...] = (80, 443, 8080, 8443)
     https_only: bool = False
     timeout_seconds: PositiveFloat = 15.0
@@ -72,11 +138,6 @@ class Egress(BaseModel):
     proxy: SecretStr | None = None
     source_address: str | None = None
     user_agent: str = "Postrider-Webhooks/0.1"
-
-    @field_validator("allow", "deny", mode="before")
-    @classmethod
-    def _split(cls, value: object) -> object:
-        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
     def allowances(self) -> tuple[Allowance, ...]:
         """The allow list as networks with optional ports."""
@@ -103,6 +164,53 @@ class Ingest(BaseModel):
     batch: PositiveInt = 128
 
 
+def _rate(text: str) -> str:
+    parse_rate(text)
+    return text
+
+
+RateText = Annotated[str, AfterValidator(_rate)]
+
+
+class ClassLimits(BaseModel):
+    """What is allowed to one key, one organisation and one address: `6000/minute`; 0 or nothing is no limit."""
+
+    key: RateText = ""
+    organisation: RateText = ""
+    ip: RateText = ""
+
+    def rates(self) -> dict[IdentityKind, Rate]:
+        """The limits that there are."""
+        found = {kind: parse_rate(getattr(self, kind)) for kind in IdentityKind}
+        return {kind: rate for kind, rate in found.items() if rate is not None}
+
+
+class AddressLimits(BaseModel):
+    """What is allowed to one address, whose owner is not known yet."""
+
+    ip: RateText = ""
+
+    def rates(self) -> dict[IdentityKind, Rate]:
+        """The limit, if there is one."""
+        rate = parse_rate(self.ip)
+        return {} if rate is None else {IdentityKind.ip: rate}
+
+
+class RateLimits(BaseModel):
+    """Rate limits of each class of requests, and how long Redis may take to answer."""
+
+    ingest: ClassLimits = ClassLimits()
+    read: ClassLimits = ClassLimits(key="60000/minute", organisation="60000/minute")
+    write: ClassLimits = ClassLimits(key="30000/minute", organisation="30000/minute")
+    administration: ClassLimits = ClassLimits(key="1200/minute", organisation="1200/minute")
+    sign_in: AddressLimits = AddressLimits(ip="100/15 minutes")
+    patience_seconds: PositiveFloat = 0.2
+
+    def rates(self) -> dict[RouteClass, dict[IdentityKind, Rate]]:
+        """The limits of every class."""
+        return {one: getattr(self, one).rates() for one in RouteClass}
+
+
 class Settings(BaseSettings):
     """All settings. No secret has a default."""
 
@@ -113,9 +221,27 @@ class Settings(BaseSettings):
     database: Database
     redis: Redis
     secrets: Secrets
+    http: Http = Http()
     egress: Egress = Egress()
     delivery: Delivery = Delivery()
     ingest: Ingest = Ingest()
+    limits: RateLimits = RateLimits()
+
+    @field_validator("public_url")
+    @classmethod
+    def _public_url_is_whole(cls, url: str) -> str:
+        parts = urlsplit(url)
+        if parts.scheme not in {"http", "https"} or not host_name(parts.netloc) or parts.query or parts.fragment:
+            msg = f"POSTRIDER_PUBLIC_URL is a URL such as https://hooks.example.com: not {url!r}"
+            raise ValueError(msg)
+        return url
+
+    @model_validator(mode="after")
+    def _https_has_an_address(self) -> Self:
+        if self.http.require_https and not self.public_url.startswith("https:"):
+            msg = "POSTRIDER_HTTP__REQUIRE_HTTPS needs a POSTRIDER_PUBLIC_URL that begins with https:"
+            raise ValueError(msg)
+        return self
 
     @model_validator(mode="after")
     def _lease_outlives_a_send(self) -> Self:
@@ -132,6 +258,25 @@ class Settings(BaseSettings):
                     msg = "POSTRIDER_EGRESS__ALLOW may not name loopback in production"
                     raise ValueError(msg)
         return self
+
+    @property
+    def requires_https(self) -> bool:
+        """Whether plain HTTP is refused: as was said, else where the public URL is HTTPS."""
+        said = self.http.require_https
+        return self.public_url.startswith("https:") if said is None else said
+
+    @property
+    def is_local(self) -> bool:
+        """Whether this machine may call itself by any of its names, and without HTTPS."""
+        return self.environment is not Environment.production or is_loopback(self._public_host)
+
+    def hosts(self) -> frozenset[str]:
+        """The names and addresses that are ours."""
+        return frozenset({self._public_host, *self.http.allowed_hosts})
+
+    @property
+    def _public_host(self) -> str:
+        return host_name(urlsplit(self.public_url).netloc) or ""
 
 
 def _required(value: SecretStr | None, name: str) -> str:

@@ -4,7 +4,12 @@ from collections.abc import Generator
 
 import pytest
 
-ROWS = ("K01", "K02", "K03", "K04", "K05", "K10", "L04", "L05", *(f"W{number:02}" for number in range(1, 15)))
+ROWS = (
+    *(f"K{number:02}" for number in range(1, 11)),
+    *("L01", "L02", "L03", "L04", "L05", "Z02"),
+    *(f"H{number:02}" for number in range(3, 13)),
+    *(f"W{number:02}" for number in range(1, 15)),
+)
 
 
 class Acceptance:

@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 
 
 class Sweeper:
-    """Runs background tasks that are due, mends gates and warns of keys that end, every two seconds in a thread of its own."""
+    """Runs background tasks that are due, mends gates and warns of keys that end, by a timer in a thread of its own."""
 
     def __init__(self, sessions: sessionmaker[Session], stopping: Stopping) -> None:
         self._sessions = sessions

@@ -9,10 +9,14 @@ from fastapi.openapi.models import HTTPBase as HTTPBaseModel
 from fastapi.openapi.models import HTTPBearer as HTTPBearerModel
 from fastapi.security.base import SecurityBase
 from sqlalchemy.ext.asyncio import AsyncSession
+from starlette.datastructures import State
+from starlette.types import Scope
 
 from app.auth.caller import Caller
 from app.auth.expiry import announce_end
 from app.auth.keys import Callers
+from app.auth.limits import Limits
+from app.auth.signed_requests import is_signed
 from app.auth.uses import Uses
 from app.domain.permissions import Permission
 from app.kit.db import enter_tenants
@@ -22,7 +26,6 @@ from app.kit.wakes import asked
 
 CALLER = "postrider.caller"
 BASIC = HTTPBaseModel(scheme="basic", description="An API key as the user name; the password stays empty")
-SIGNATURES = ("signature", "signature-input")
 
 
 class Bearer(SecurityBase):
@@ -37,7 +40,7 @@ class Bearer(SecurityBase):
         self.model = HTTPBearerModel(description="An API key of the organisation, or a portal token")
         self.permission = permission
         self.basic = basic
-        answers(400, 401, 403, 503)(self)
+        answers(400, 401, 403, 429, 503)(self)
         if basic:
             setattr(self, SECURITY, {"Basic": BASIC})
 
@@ -59,11 +62,25 @@ async def admit(request: Request, *, basic: bool = False) -> Caller:
 
 
 async def authenticate(request: Request, *, basic: bool = False) -> Caller:
-    """Who calls. Raises Problem `unauthenticated`, and `forbidden` for an address from which it may not call."""
-    state = request.app.state
+    """Who calls.
+
+    Raises Problem `unauthenticated`, `forbidden` for an address from which it may not call, and `too_many`.
+    """
+    state: State = request.app.state
+    caller = await known(state, request.scope, credential(request, basic=basic))
+    await state.limits.admit(caller, request.scope)
+    return caller
+
+
+async def known(state: State, scope: Scope, text: str) -> Caller:
+    """The caller behind a credential's text; see `authenticate`. Its use is noted."""
     callers: Callers = state.callers
-    caller = await callers.identify(credential(request, basic=basic))
-    address = request.client.host if request.client else ""
+    try:
+        caller = await callers.identify(text)
+    except Problem as error:
+        limits: Limits = state.limits
+        raise (await limits.failed(scope) or error) from None
+    address = address_of(scope)
     admit_address(caller, address)
     note_use(state.uses, caller, address)
     return caller
@@ -75,13 +92,19 @@ def note_use(uses: Uses, caller: Caller, address: str) -> None:
         uses.note(caller.key_id, caller.organisation_id, address)
 
 
+def address_of(scope: Scope) -> str:
+    """The address from which a request comes; empty when the server does not know."""
+    client = scope.get("client")
+    return client[0] if client else ""
+
+
 def credential(request: Request, *, basic: bool = False) -> str:
     """The text behind `Authorization: Bearer`, or the user name of HTTP Basic where that is taken.
 
     Raises Problem `unauthenticated`, and `invalid_request` for more than one credential.
     """
     given = request.headers.getlist("authorization")
-    if len(given) > 1 or (given and any(name in request.headers for name in SIGNATURES)):
+    if len(given) > 1 or (given and is_signed(request.scope)):
         detail = "The request carries more than one credential; send one"
         raise Problem(Kind.bad_request, "invalid_request", detail)
     scheme, _, text = (given[0] if given else "").partition(" ")

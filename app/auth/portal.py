@@ -1,6 +1,6 @@
 """Portal tokens: what an application's own users carry, signed by keys derived from the key ring."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -19,7 +19,7 @@ from app.domain.permissions import Permission
 from app.kit.clock import new_id, utc_now
 from app.kit.db import enter_tenants
 from app.kit.encryption import KeyRing
-from app.kit.errors import unauthenticated
+from app.kit.errors import forbidden, unauthenticated
 from app.models import Application, ApplicationKind, Environment, Organisation, PortalExpiry, RevokedPortalToken
 
 ISSUER = "postrider/portal"
@@ -68,6 +68,20 @@ def permissions_of(capabilities: Sequence[str] | None, *, read_only: bool) -> fr
     """What a portal token may that was made with these capabilities (None: all)."""
     can = SEES if read_only else SEES | DOES
     return LOOKS.union(can[one] for one in can if capabilities is None or one in capabilities)
+
+
+def within(capabilities: Sequence[str] | None, held: Collection[Permission], *, read_only: bool) -> list[str] | None:
+    """The capabilities of a token that somebody makes who holds these permissions: never more than its maker may.
+
+    Where none are asked for, those that it may give; None when it may give all. Raises Problem `forbidden` when one
+    is asked for that it lacks.
+    """
+    lacking = {one for one, permission in (SEES if read_only else SEES | DOES).items() if permission not in held}
+    if capabilities is None:
+        return sorted({*SEES, *DOES, Capability.view_base} - lacking) if lacking else None
+    if lacking & set(capabilities):
+        raise forbidden(f"The credential itself lacks what is granted by {', '.join(sorted(lacking))}")
+    return sorted(set(capabilities))
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,7 +82,7 @@ def list_(organisation: UUID) -> None:
     """Print the keys: id, last characters of each secret, environment, role, state and name."""
     with transaction() as db:
         found = db.scalars(queries.keys(organisation).order_by(ApiKey.id)).all()
-        kinds = dict(db.execute(queries.kinds([one.environment_id for one in found])).tuples().all())
+        kinds = {one.id: one.kind for one in db.scalars(queries.environments(organisation))}
         hints = _hints(db.scalars(queries.secrets(organisation, [one.id for one in found])).all())
     for key in found:
         state = _state(key, utc_now())

@@ -9,10 +9,20 @@ from app.domain import ids
 from app.domain.api_key import ENVIRONMENTS, Environment
 from app.features.organisations import operations, queries
 
+UNLIMITED, MOST_DIGITS = "unlimited", 18
+
+
+def _quota(text: str) -> int | None:
+    if text == UNLIMITED:
+        return None
+    if not (text.isascii() and text.isdecimal() and len(text) <= MOST_DIGITS):
+        raise click.UsageError(f"{text!r} is neither a number of at most {MOST_DIGITS} digits nor {UNLIMITED}")
+    return int(text)
+
 
 @click.group()
 def orgs() -> None:
-    """Create and list organisations, and set their policies and retries."""
+    """Create and list organisations, and set their policies, retries and quotas."""
 
 
 @orgs.command()
@@ -29,8 +39,8 @@ def list_() -> None:
     """Print every organisation: its id and its name."""
     with transaction() as db:
         rows = db.execute(queries.organisations()).all()
-    for environment_id, name in rows:
-        click.echo(f"{ids.encode('org', environment_id)}\t{name}")
+    for organisation_id, name in rows:
+        click.echo(f"{ids.encode('org', organisation_id)}\t{name}")
 
 
 @orgs.command()
@@ -64,3 +74,21 @@ def retry_schedule(organisation: UUID, seconds: tuple[int, ...], environment: En
             raise click.UsageError(str(error)) from error
         except LookupError as error:
             raise click.ClickException(str(error)) from error
+
+
+@orgs.command()
+@click.argument("organisation", type=TypeId("org"))
+@click.argument("events", required=False)
+def quota(organisation: UUID, events: str | None) -> None:
+    """Set how many events are accepted in a month (UTC): a number, or `unlimited`. Prints it and what was used.
+
+    Processes hold to it a second later.
+    """
+    with transaction() as db:
+        try:
+            if events is not None:
+                operations.set_quota(db, organisation, _quota(events))
+            allowed, used = operations.usage(db, organisation)
+        except LookupError as error:
+            raise click.ClickException(str(error)) from error
+    click.echo(f"{UNLIMITED if allowed is None else allowed} a month, {used} used in this one")

@@ -10,13 +10,15 @@ from dataclasses import dataclass
 from typing import Any, Literal, NoReturn
 
 Kind = Literal[
-    "encoding", "syntax", "not_an_object", "duplicate_key", "constant", "number", "nul", "surrogate", "depth"
+    "encoding", "syntax", "not_an_object", "duplicate_key", "constant", "number", "nul", "surrogate", "depth", "size"
 ]
 Path = tuple[str, ...]
 
 MAX_DEPTH = 64
 # Far beyond any field of ours, far below where reading and writing integers becomes slow or fails.
 MAX_NUMBER = 1000
+# Members of objects and items of arrays, in all fields of ours together.
+MAX_PARTS = 10_000
 
 _BLANK = r"[ \t\n\r]*"
 _OPEN = re.compile(_BLANK + r"\{" + _BLANK)
@@ -62,10 +64,11 @@ class Document:
 def read_object(body: bytes, *, raw: frozenset[str], max_depth: int = MAX_DEPTH) -> Document:
     """Read an object; members named in `raw` are checked but kept as they were written.
 
-    Numbers within them may have any size. Raises BadJson. Time and memory are linear in the body; about a
-    quarter of a second for the most hostile MiB.
+    Numbers within them may have any size, and they any number of parts. Raises BadJson. Time and memory are linear in
+    the body; about a quarter of a second for the most hostile MiB.
     """
     text = _checked_text(body, max_depth)
+    room = MAX_PARTS
     values: dict[str, Any] = {}
     kept: dict[str, bytes] = {}
     position, more = _enter(text)
@@ -78,12 +81,15 @@ def read_object(body: bytes, *, raw: frozenset[str], max_depth: int = MAX_DEPTH)
             key, start = _key(text, position)
             value, end = _check(text, start, key) if key in raw else _scan(_VALUES, text, start, key)
             position, more = _separator(text, end)
+            room -= 0 if key in raw else _parts(value, room, key)
         if key in values or key in kept:
             _duplicate(key)
         if key in raw:
             kept[key] = value
         else:
             values[key] = value
+        if len(values) > room:
+            _too_many(key)
     _finish(text, position)
     return Document(values, kept)
 
@@ -210,6 +216,23 @@ def _syntax(problem: str, text: str, position: int, key: str | None = None) -> N
     line = text.count("\n", 0, position) + 1
     column = position - text.rfind("\n", 0, position)
     raise BadJson("syntax", f"{problem} at line {line} column {column}", () if key is None else (key,))
+
+
+def _parts(value: object, room: int, key: str) -> int:
+    """How many members and items a value has on all levels; BadJson when there are more than `room`."""
+    count, waiting = 0, [value]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, dict | list):
+            count += len(one)
+            if count > room:
+                _too_many(key)
+            waiting += one.values() if isinstance(one, dict) else one
+    return count
+
+
+def _too_many(key: str) -> NoReturn:
+    raise BadJson("size", f"the body has more than {MAX_PARTS} members and items", (key,))
 
 
 def _duplicate(key: str) -> NoReturn:

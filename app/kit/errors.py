@@ -34,7 +34,8 @@ class Fault:
 class Problem(Exception):
     """A refusal that the caller is told of. `retry_after` is in seconds; `faults` name fields (kind `invalid`).
 
-    `word` is more exact than the code, where that is the contract's.
+    `word` says more than `code` where the contract has no code of its own; it stands in the answer's `type`.
+    `challenge` is how to call instead (kind `unauthenticated`).
     """
 
     def __init__(
@@ -43,17 +44,19 @@ class Problem(Exception):
         code: str,
         detail: str,
         *,
-        word: str | None = None,
         retry_after: float | None = None,
         faults: Sequence[Fault] = (),
+        word: str | None = None,
+        challenge: str = "Bearer",
     ) -> None:
         super().__init__(detail)
         self.kind = kind
         self.code = code
+        self.word = word or code.replace(" ", "_")
         self.detail = detail
-        self.word = word
         self.retry_after = retry_after
         self.faults = tuple(faults)
+        self.challenge = challenge
 
 
 def not_found(what: str = "Entity") -> Problem:

@@ -53,6 +53,8 @@ TITLES = {
 CODES = {404: "not_found", 405: "method_not_allowed", 413: "payload_too_large", 415: "unsupported_media_type"}
 METHOD_NOT_ALLOWED = 405
 REQUEST_ID = "x-request-id"
+REQUEST_ID_KEY = "postrider.request_id"
+"""Where the scope holds the request's id."""
 UNPARSABLE = ("_parsing", "_type", "enum", "literal_error", "json_invalid")
 OUTAGES = (DBAPIError, PoolTimeoutError, OSError, PostgresConnectionError, TooManyConnectionsError)
 # Classes of errors that speak of the server or of the way to it: connection, login, database, room, shutdown, disk.
@@ -78,13 +80,13 @@ def answer(
     code: str,
     detail: object,
     headers: dict[str, str] | None = None,
+    *,
     word: str | None = None,
 ) -> JSONResponse:
-    """An error body: `detail` is a sentence, or the list of faults of a 422; `word` is for its type."""
-    request_id = request.scope.get("postrider.request_id")
-    body = described(status, code, detail, request.url.path, request_id, word)
-    # An unexpected error is answered outside of every middleware, so that the id is set here.
-    return JSONResponse(body, status, {**(headers or {}), **({REQUEST_ID: request_id} if request_id else {})})
+    """An error body: `detail` is a sentence, or the list of faults of a 422; `word` as in Problem."""
+    request_id = request.scope.get(REQUEST_ID_KEY)
+    body = described(status, code, detail, request.scope["path"], request_id, word)
+    return JSONResponse(body, status, headers)
 
 
 def described(
@@ -94,7 +96,7 @@ def described(
     return {
         "code": code,
         "detail": detail,
-        "type": f"urn:postrider:error:{(word or code).replace(' ', '_')}",
+        "type": f"urn:postrider:error:{word or code.replace(' ', '_')}",
         "title": TITLES.get(status, "Error"),
         "status": status,
         "instance": instance,
@@ -125,9 +127,9 @@ def problem_answer(request: Request, error: Problem) -> JSONResponse:
     if error.retry_after is not None:
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after)))
     if error.kind is Kind.unauthenticated:
-        headers["WWW-Authenticate"] = "Bearer"
+        headers["WWW-Authenticate"] = error.challenge
     detail: object = _faults(error.faults) if error.kind is Kind.invalid else error.detail
-    return answer(request, status, error.code, detail, headers, error.word)
+    return answer(request, status, error.code, detail, headers, word=error.word)
 
 
 def _faults(faults: Sequence[Fault]) -> list[dict[str, Any]]:

@@ -4,6 +4,8 @@ from fastapi import Request
 from fastapi.routing import iter_route_contexts
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from app.kit.request_line import keep
+
 READS = frozenset({"GET", "HEAD"})
 
 
@@ -16,6 +18,7 @@ class HeadAsGet:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serves one request."""
         if scope["type"] == "http" and scope["method"] == "HEAD":
+            keep(scope)
             scope = {**scope, "method": "GET"}
         await self._app(scope, receive, send)
 

@@ -18,7 +18,11 @@ REF = "#/components/schemas/{model}"
 REQUEST_ID_REF = {REQUEST_ID: {"$ref": "#/components/headers/RequestId"}}
 HEADERS = {
     401: {"www-authenticate": {"description": "The scheme to call with", "schema": {"type": "string"}}},
-    429: {"retry-after": {"description": "Seconds", "schema": {"type": "integer", "minimum": 1}}},
+    429: {
+        "retry-after": {"description": "Seconds", "schema": {"type": "integer", "minimum": 1}},
+        "ratelimit-policy": {"description": "The limits: name, quota `q`, seconds `w`", "schema": {"type": "string"}},
+        "ratelimit": {"description": "What remains, `r`, and for how many seconds, `t`", "schema": {"type": "string"}},
+    },
 }
 Call = TypeVar("Call", bound=Callable[..., object])
 
@@ -109,6 +113,8 @@ def _describe(document: dict[str, Any], route: RouteContext) -> None:
         operation = document["paths"][route.path_format][method.lower()]
         operation.get("security", []).extend({name: []} for name in taken)
         given = operation["responses"]
+        if permission := permission_of(route):
+            operation["x-permission"] = permission
         kept = sorted(status for status in given if int(status) not in ERRORS or int(status) in possible)
         operation["responses"] = {status: given[status] for status in kept}
         for response in operation["responses"].values():
@@ -119,27 +125,35 @@ def _describe(document: dict[str, Any], route: RouteContext) -> None:
 
 def _schemes(route: RouteContext) -> dict[str, Any]:
     """Security schemes that the operation takes beside those that FastAPI finds."""
-    said = (getattr(one.call, SECURITY, {}) for one in _needed(route.dependant))
+    said = (getattr(one.call, SECURITY, {}) for one in needed(route.dependant))
     every = {name: model for schemes in said for name, model in schemes.items()}
     return {name: jsonable_encoder(model, by_alias=True, exclude_none=True) for name, model in every.items()}
 
 
 def _refusals(route: RouteContext) -> set[int]:
     """What the operation may refuse with because of its parameters and its dependencies."""
-    needed = list(_needed(route.dependant))
+    whole = list(needed(route.dependant))
     paths, queries, headers = (
-        any(getattr(one, f"{place}_params") for one in needed) for place in ("path", "query", "header")
+        any(getattr(one, f"{place}_params") for one in whole) for place in ("path", "query", "header")
     )
     body = route.body_field is not None or "requestBody" in (route.openapi_extra or {})
     given = {404: paths, 400: queries, 413: body, 415: body, 422: queries or headers or body, 500: True}
-    said = (getattr(one.call, ANSWERS, ()) for one in needed)
+    said = (getattr(one.call, ANSWERS, ()) for one in whole)
     return {status for status, possible in given.items() if possible}.union(*said)
 
 
-def _needed(dependant: Dependant) -> Iterator[Dependant]:
+def permission_of(route: RouteContext) -> str | None:
+    """What a caller must hold, as one of the route's dependencies says; None when that is nothing."""
+    said = {getattr(one.call, "permission", None) for one in needed(route.dependant)} - {None}
+    assert len(said) <= 1, f"{route.path_format} asks for {said}"
+    return next(iter(said), None)
+
+
+def needed(dependant: Dependant) -> Iterator[Dependant]:
+    """A dependency with all that it depends on."""
     yield dependant
     for one in dependant.dependencies:
-        yield from _needed(one)
+        yield from needed(one)
 
 
 def operation_id(route: APIRoute) -> str:

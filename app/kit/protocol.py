@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, ClassVar
 
@@ -10,6 +11,7 @@ from uvicorn_worker import UvicornWorker
 
 import app.kit.presence  # noqa: F401 gunicorn loads this before it forks, and with it the memory that all share
 from app.kit.errors_http import described
+from app.kit.surface.answers import headers_of
 
 MAX_HEAD = 64 * 1024
 """Bytes of a request's line and headers; what came in one read with the last of them may be more."""
@@ -19,10 +21,16 @@ MUCH = 64 * 1024
 """Bytes that are not kept until the end of a turn."""
 
 
-def _refusal(status: HTTPStatus, code: str, detail: str) -> bytes:
+def _refusal(status: HTTPStatus, code: str, detail: str) -> dict[str, bytes]:
+    """The whole answer, by the scheme of the connection."""
     body = json.dumps(described(status, code, detail, "", None)).encode()
     head = f"HTTP/1.1 {status.value} {status.phrase}\r\ncontent-type: application/json\r\nconnection: close\r\n"
-    return head.encode() + b"content-length: %d\r\n\r\n" % len(body) + body
+    rest = b"content-length: %d\r\n\r\n" % len(body) + body
+    surfaces = {scheme: headers_of(secure=scheme == "https") for scheme in ("http", "https")}
+    return {
+        scheme: head.encode() + b"".join(b"%b: %b\r\n" % pair for pair in surface) + rest
+        for scheme, surface in surfaces.items()
+    }
 
 
 NOT_HTTP = _refusal(HTTPStatus.BAD_REQUEST, "bad_request", "This is not HTTP")
@@ -85,9 +93,20 @@ class JsonHttp(HttpToolsProtocol):
         """Says so and hangs up."""
         self._hang_up(NOT_HTTP)
 
-    def _hang_up(self, answer: bytes) -> None:
-        self.transport.write(answer)
+    def _hang_up(self, answer: Mapping[str, bytes]) -> None:
+        self.transport.write(answer[self.scheme or "http"])
         self.transport.close()
+
+
+SERVER: dict[str, Any] = {
+    "http": JsonHttp,
+    # An upgrade is not taken, and the request is answered like any other.
+    "ws": "none",
+    # The surface knows which proxies are believed.
+    "proxy_headers": False,
+    "server_header": False,
+}
+"""How uvicorn is configured wherever it serves the API."""
 
 
 class Worker(UvicornWorker):  # type: ignore[misc] # it ships no types
@@ -95,9 +114,7 @@ class Worker(UvicornWorker):  # type: ignore[misc] # it ships no types
 
     CONFIG_KWARGS: ClassVar[dict[str, Any]] = {
         **UvicornWorker.CONFIG_KWARGS,
-        "http": JsonHttp,
-        # Nothing here asks for a client's address; whoever does has to say which proxies are believed.
-        "proxy_headers": False,
+        **SERVER,
         # See `_beat`.
         "callback_notify": None,
     }

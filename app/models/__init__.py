@@ -16,7 +16,16 @@ from app.models.delivery import (
 from app.models.endpoint import ApplicationRate, Endpoint, EndpointGate, EndpointHealth, EndpointRate, EndpointSecret
 from app.models.event_type import EventType
 from app.models.message import IdempotencyKey, Message, MessageEventId, Payload
-from app.models.organisation import ApiKey, ApiKeySecret, Environment, Organisation, PortalExpiry, RevokedPortalToken
+from app.models.organisation import (
+    ApiKey,
+    ApiKeySecret,
+    Environment,
+    Organisation,
+    OrganisationUsage,
+    PortalExpiry,
+    RevokedPortalToken,
+)
+from app.models.signature import SignatureNonce, UsedLink
 
 __all__ = [
     "ActionKind",
@@ -43,9 +52,12 @@ __all__ = [
     "Message",
     "MessageEventId",
     "Organisation",
+    "OrganisationUsage",
     "Payload",
     "PortalExpiry",
     "RevokedPortalToken",
+    "SignatureNonce",
     "Status",
     "Trigger",
+    "UsedLink",
 ]

@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from starlette.types import ASGIApp
 
 from app.features.organisations import operations
-from app.kit.protocol import JsonHttp
+from app.kit.protocol import SERVER
 
 Query = Mapping[str, str | int]
 
@@ -130,7 +130,7 @@ async def served(app: ASGIApp) -> AsyncIterator[str]:
     # Only of a socket that says TCP does asyncio turn off the delay of small writes, 40 ms for each answer.
     listener = socket.socket(proto=socket.IPPROTO_TCP)
     listener.bind(("127.0.0.1", 0))
-    config = uvicorn.Config(app, http=JsonHttp, lifespan="on", ws="none", log_level="warning", access_log=False)
+    config = uvicorn.Config(app, lifespan="on", log_level="warning", access_log=False, **SERVER)
     # Client and server share a loop: after whatever blocks it for long, neither may find the other gone.
     config.timeout_keep_alive = 300
     server = _Server(config)

@@ -107,7 +107,7 @@ class Places:
             "task_id": "qtask_" + "0" * 26,
             "event_type_name": "some.type",
             "key_id": self.key,
-            "secret_id": "ksec_" + "0" * 26,
+            "secret_id": "sec_" + "0" * 26,
         } | chosen
         return re.sub(r"{(\w+)}", lambda match: ids[match[1]], operation.path)
 

@@ -274,7 +274,7 @@ async def test_the_last_secret_cannot_be_ended(api: Api) -> None:
     (secret,) = made.body["secrets"]
     refused = await api.delete(f"{made.path}/secret/{secret['id']}")
     assert (refused.status, refused.code) == (409, "last_secret")
-    assert (await api.delete(f"{made.path}/secret/ksec_00000000000000000000000000")).status == 404
+    assert (await api.delete(f"{made.path}/secret/sec_00000000000000000000000000")).status == 404
     assert await status(api, made.text) == 200
 
 

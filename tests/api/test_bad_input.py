@@ -71,6 +71,10 @@ TEXTS = {
     "a leading plus": b'{"unknown": +1}',
     "hexadecimal": b'{"unknown": 0x10}',
     "an unfinished object": b'{"name": "a"',
+    "more members than fit": b"{%b}" % b",".join(b'"%d":1' % number for number in range(10_001)),
+    "more items than fit": b'{"unknown":[%b]}' % b",".join([b"1"] * 10_001),
+    "more members deep down": b'{"unknown":[%b]}' % b",".join([b'{"a":1}'] * 5_001),
+    "a number of 1001 digits": b'{"unknown":%b}' % (b"9" * 1001),
     "a form": b"name=a&uid=b",
     "XML": b"<name>a</name>",
 }
@@ -127,6 +131,7 @@ def test_operations_are_found() -> None:
     assert {"POST /app/{app_id}/msg", "POST /auth/dashboard-access/{app_id}"} <= {str(one) for one in WITH_BODY}
 
 
+@pytest.mark.acceptance("H08")
 @with_body
 async def test_a_body_that_is_no_json_object_is_refused(places: Places, operation: Operation) -> None:
     for name, text in TEXTS.items():
@@ -141,12 +146,35 @@ async def test_64_levels_are_taken(places: Places, operation: Operation) -> None
     assert (await places.send(operation, unknown=deep)).status < 300
 
 
+async def test_a_payload_may_have_any_number_of_parts(places: Places) -> None:
+    payload = b'{"items":[%b],%b}' % (b",".join([b"1"] * 20_000), b",".join(b'"%d":1' % one for one in range(20_000)))
+    reply = await places.send_raw(_ingest(), b'{"eventType":"a","payload":%b}' % payload)
+    assert reply.status == 202
+    assert payload in reply.raw
+
+
+@pytest.mark.acceptance("H08")
+async def test_what_is_wrong_in_many_ways_is_refused_too(places: Places) -> None:
+    deep, long = b"[" * 65 + b"]" * 65, b",".join([b"1"] * 10_001)
+    both = b'{"a":%b,"a":[%b],"b":"\x00","c":%b,"d":"\xff"}' % (deep, long, b"9" * 2000)
+    for text in (
+        both,
+        both.replace(b"\xff", b""),
+        both.replace(b"\xff", b"").replace(b"\x00", b""),
+        both[:-1],
+        both * 2,
+    ):
+        for operation in WITH_BODY:
+            assert is_problem(await places.send_raw(operation, text), 422), str(operation)
+
+
 async def test_a_payload_may_use_all_of_the_levels(places: Places) -> None:
     for levels, status in ((63, 202), (64, 422)):
         raw = b'{"eventType":"a","payload":' + b'{"a":' * (levels - 1) + b"{}" + b"}" * levels
         assert (await places.send_raw(_ingest(), raw)).status == status
 
 
+@pytest.mark.acceptance("H09")
 @with_body
 async def test_other_content_types_are_refused(places: Places, operation: Operation) -> None:
     for content_type in CONTENT_TYPES:
@@ -161,6 +189,7 @@ async def test_a_body_without_a_content_type_is_refused(places: Places, operatio
     assert is_problem(answer, 415)
 
 
+@pytest.mark.acceptance("H08")
 @with_body
 async def test_a_long_body_is_refused_before_it_is_sent(places: Places, operation: Operation) -> None:
     for length in (LIMIT + 1, 10**12, 2**63 - 1):
@@ -170,6 +199,7 @@ async def test_a_long_body_is_refused_before_it_is_sent(places: Places, operatio
         assert answer.code == "payload_too_large"
 
 
+@pytest.mark.acceptance("H08")
 @with_body
 async def test_a_long_body_without_a_length_is_cut_as_it_comes(places: Places, operation: Operation) -> None:
     head = b"content-type: application/json\r\ntransfer-encoding: chunked\r\n"
@@ -193,6 +223,7 @@ async def test_a_payload_of_a_mebibyte_is_taken_and_one_byte_more_is_not(places:
             assert payload in shown.raw
 
 
+@pytest.mark.acceptance("H08")
 @with_body
 async def test_integers_beyond_all_bounds_are_refused_by_name(places: Places, operation: Operation) -> None:
     for name in operation.fields:
@@ -414,6 +445,7 @@ async def test_who_goes_away_in_the_middle_of_a_body_is_no_error(
     assert (await places.api.get("/health")).status == 200
 
 
+@pytest.mark.acceptance("H09")
 @pytest.mark.parametrize("path", ["/app", "/app/u", "/event-type/u", "/health", "/app/u/msg", "/auth/logout"])
 async def test_a_method_that_a_path_does_not_take_is_refused_with_those_that_it_takes(api: Api, path: str) -> None:
     there = {one.method for one in OPERATIONS if re.sub(r"{\w+}", "u", one.path) == path}

@@ -56,6 +56,7 @@ async def test_names_are_keys_too(api: Api) -> None:
     assert sorted(await _walk(api, "/event-type", limit=1)) == [["a-long-name"], ["b"], ["c.d_e"]]
 
 
+@pytest.mark.acceptance("H11")
 async def test_an_iterator_shows_nothing_of_what_is_in_it(api: Api) -> None:
     (identifier,) = await _make(api, 1)
     first, second = [(await api.get("/app")).body["iterator"] for _ in range(2)]
@@ -63,6 +64,7 @@ async def test_an_iterator_shows_nothing_of_what_is_in_it(api: Api) -> None:
     assert identifier.removeprefix("app_") not in first
 
 
+@pytest.mark.acceptance("H11")
 async def test_a_foreign_or_forged_iterator_is_refused(api: Api, stranger: Api) -> None:
     await _make(api, 2)
     iterator = (await api.get("/app", limit=1)).body["iterator"]
@@ -75,11 +77,42 @@ async def test_a_foreign_or_forged_iterator_is_refused(api: Api, stranger: Api) 
     assert (await api.get("/event-type", iterator=iterator)).status == 422
 
 
+@pytest.mark.acceptance("H11")
 @pytest.mark.parametrize(
     ("limit", "status"), [("0", 422), ("251", 422), ("-1", 422), ("x", 400), ("1.5", 400), ("9" * 40, 422)]
 )
 async def test_limits_out_of_range_and_unreadable_ones_differ(api: Api, limit: str, status: int) -> None:
     assert (await api.get("/app", limit=limit)).status == status
+
+
+@pytest.mark.acceptance("H11")
+async def test_no_change_of_an_iterator_is_taken(api: Api) -> None:
+    await _make(api, 3)
+    iterator = (await api.get("/app", limit=1)).body["iterator"]
+    assert (await api.get("/app", iterator=iterator)).status == 200
+    for place in range(len(iterator)):
+        changed = iterator[:place] + ("A" if iterator[place] != "A" else "B") + iterator[place + 1 :]
+        reply = await api.get("/app", iterator=changed)
+        # The last character may hold bits that no byte is made of.
+        assert reply.status == 422 or (place == len(iterator) - 1 and reply.status == 200), place
+
+
+@pytest.mark.acceptance("H11")
+async def test_an_iterator_is_good_for_one_application_alone(api: Api) -> None:
+    first, second = await _make(api, 2)
+    for one in (first, second):
+        for _ in range(2):
+            await api.post(f"/app/{one}/endpoint", {"url": "http://127.0.0.1:9/hook"})
+    iterator = (await api.get(f"/app/{first}/endpoint", limit=1)).body["iterator"]
+    assert (await api.get(f"/app/{first}/endpoint", iterator=iterator)).status == 200
+    assert (await api.get(f"/app/{second}/endpoint", iterator=iterator)).status == 422
+
+
+@pytest.mark.acceptance("H11")
+@pytest.mark.parametrize("path", ["/app", "/event-type", "/background-task", "/operational-webhook/endpoint"])
+async def test_every_list_is_capped(api: Api, path: str) -> None:
+    assert (await api.get(path, limit=250)).status == 200
+    assert (await api.get(path, limit=251)).status == 422
 
 
 async def test_an_order_that_is_none_is_unreadable(api: Api) -> None:

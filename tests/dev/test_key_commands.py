@@ -64,7 +64,7 @@ def test_a_second_rotation_says_what_to_end_first(run: Run, organisation: str, k
     assert run("keys", "rotate", organisation, key).exit_code == 0
     refused = run("keys", "rotate", organisation, key)
     assert refused.exit_code == 1
-    assert "end the older one, ksec_" in refused.output
+    assert "end the older one, sec_" in refused.output
 
 
 @pytest.mark.parametrize("seconds", ["-1", "604801", "soon"])

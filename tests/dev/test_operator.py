@@ -56,8 +56,8 @@ def test_a_key_is_found_by_the_api_until_it_is_revoked(run: Run, organisation: s
     key = run("keys", "create", organisation, "--name", "shop").output.strip()
     assert api_key.looks_valid(key)
     assert _is_good(database.api, key)
-    key_id, hint, state, name = run("keys", "list", organisation).output.strip().split("\t")
-    assert (hint, state, name) == (f"…{key[-4:]}", "good", "shop")
+    key_id, hint, environment, role, state, name = run("keys", "list", organisation).output.strip().split("\t")
+    assert (hint, environment, role, state, name) == (f"…{key[-4:]}", "test", "owner", "good", "shop")
     assert run("keys", "revoke", organisation, key_id).exit_code == 0
     assert not _is_good(database.api, key)
     assert "\trevoked\t" in run("keys", "list", organisation).output
@@ -154,12 +154,12 @@ def test_every_command_that_is_promised_is_there() -> None:
 
 def _schedule(migrator_url: str, organisation: str) -> object:
     with psycopg.connect(migrator_url) as connection:
-        query = "SELECT retry_schedule FROM organisations WHERE id = %s"
-        (found,) = connection.execute(query, [ids.decode("org", organisation)]).fetchone() or ("no row",)
+        query = "SELECT DISTINCT retry_schedule FROM environments WHERE organisation_id = %s"
+        ((found,),) = connection.execute(query, [ids.decode("org", organisation)]).fetchall()
     return found
 
 
 def _is_good(api_url: str, key: str) -> bool:
     with psycopg.connect(api_url) as connection:
-        found = connection.execute("SELECT id FROM find_api_key(%s)", [api_key.digest(key)]).fetchone()
+        found = connection.execute("SELECT key_id FROM find_api_key(%s)", [api_key.digest(key)]).fetchone()
     return found is not None

@@ -76,6 +76,48 @@ def test_any_bytes_are_a_document_or_bad(body: bytes) -> None:
     assert json.loads(body).keys() == document.values.keys() | document.raw.keys()
 
 
+MOST = 10_000
+
+
+def items(count: int, one: str = "1") -> str:
+    return f"[{','.join([one] * count)}]"
+
+
+def members(count: int, value: str = "1") -> str:
+    return ",".join(f'"k{number}":{value}' for number in range(count))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"{{{members(MOST)}}}",
+        f'{{"a":{items(MOST - 1)}}}',
+        f'{{"a":{{{members(MOST - 1)}}}}}',
+        f'{{"payload":{items(20_000)},"a":{items(MOST - 1)}}}',
+        f'{{"a":1,"payload":{{{members(20_000)}}}}}',
+    ],
+)
+def test_ten_thousand_parts_are_taken_and_any_number_in_a_payload(text: str) -> None:
+    document = read(text)
+    assert json.loads(text).keys() == document.values.keys() | document.raw.keys()
+
+
+@pytest.mark.parametrize(
+    ("text", "path"),
+    [
+        (f"{{{members(MOST + 1)}}}", (f"k{MOST}",)),
+        (f"{{{members(MOST + 1, '[]')}}}", (f"k{MOST}",)),
+        (f'{{"a":{items(MOST + 1)}}}', ("a",)),
+        (f'{{"a":{items(MOST // 2 + 1, "[1]")}}}', ("a",)),
+        (f'{{"a":{items(MOST // 2)},"b":{items(MOST // 2)}}}', ("b",)),
+        (f'{{"a":{{{members(MOST)}}}, "b": 1}}', ("a",)),
+    ],
+)
+def test_more_parts_are_refused_by_name(text: str, path: tuple[str, ...]) -> None:
+    error = refused(text)
+    assert (error.kind, error.path) == ("size", path)
+
+
 ALPHABET = [
     "{", "}", "[", "]", ",", ":", " ", "\n", '"payload"', '"a"', '"\\u0061"', "1", "-", ".5", "e9",
     "tru", "true", "NaN", "Infinity", "-Infinity", '"\\ud800"', '"\\u0000"', "\\", '"', "\x00", "\x01",

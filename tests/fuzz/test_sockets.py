@@ -56,7 +56,8 @@ class Framed:
 
     def wire(self, key: str) -> bytes:
         """What goes over the wire."""
-        head = f"{self.asked.method} /api/v1{self.asked.path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {key}\r\n"
+        head = f"{self.asked.method} /api/v1{self.asked.path} HTTP/1.1\r\nhost: localhost\r\n"
+        head += f"authorization: Bearer {key}\r\n"
         if not self.asked.body:
             return head.encode() + b"\r\n"
         head += "content-type: application/json\r\n"
@@ -104,7 +105,7 @@ def test_a_frame_that_can_be_read_in_two_ways_is_refused_with_what_follows(
     customer: Customer, frame: bytes, query: str
 ) -> None:
     path = f"/app/{customer.app}/msg{query}"
-    head = f"POST /api/v1{path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {customer.api.key}\r\n"
+    head = f"POST /api/v1{path} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {customer.api.key}\r\n"
     smuggled = Framed(Asked("POST", "/app", b'{"name":"smuggled","uid":"smuggled"}', 201), ()).wire(customer.api.key)
     with connected(customer) as connection:
         connection.sendall(f"{head}content-type: application/json\r\n".encode() + frame + smuggled)

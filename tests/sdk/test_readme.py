@@ -29,7 +29,8 @@ def snippets(title: str) -> dict[str, str]:
     return dict(re.findall(r"^```(python|js)\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL))
 
 
-def run(command: Sequence[str | Path], code: str, **environment: str) -> None:
+def run(command: Sequence[str | Path], code: str, **environment: str) -> str:
+    """Runs a program that the standard input holds; what it printed comes back."""
     done = subprocess.run(
         command,
         input=code,
@@ -40,6 +41,7 @@ def run(command: Sequence[str | Path], code: str, **environment: str) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
 
 
 def python(version: str = "2.9.1") -> list[str | Path]:

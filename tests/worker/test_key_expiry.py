@@ -95,7 +95,7 @@ def test_it_says_which_secret_and_when(house: House, owner: Owner) -> None:
     assert data == {
         "keyId": encode("key", owner.key_id),
         "name": "shop",
-        "secretId": encode("ksec", secret.id),
+        "secretId": encode("sec", secret.id),
         "hint": secret.hint,
     }
 
@@ -120,7 +120,7 @@ def test_when_half_of_a_short_overlap_is_over(house: House, owner: Owner, over: 
     house.change(ApiKeySecret, {"created_at": house.now(-over * 86400)}, id=new.id)
     house.change(ApiKeySecret, {"expires_at": house.now((1 - over) * 86400)}, id=old.id)
     sweep(house)
-    assert [one["secretId"] for one in owner.told()] == [encode("ksec", old.id)] * told
+    assert [one["secretId"] for one in owner.told()] == [encode("sec", old.id)] * told
 
 
 @pytest.mark.parametrize("gone", ["revoked", "deleted", "suspended", "over"])

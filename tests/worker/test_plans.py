@@ -135,6 +135,10 @@ def seeded(database: DatabaseUrls, sessions: sessionmaker[Session]) -> DatabaseU
     owner = make_engine(database.migrator)
     with owner.begin() as connection:
         connection.execute(text("INSERT INTO organisations (id, name) VALUES (:organisation, 'o')"), names)
+        environment = (
+            "INSERT INTO environments (id, organisation_id, kind) VALUES (:organisation, :organisation, 'live')"
+        )
+        connection.execute(text(environment), names)
         for statement in HISTORY.read_text().split(";\n"):
             if statement.strip():
                 connection.execute(text(statement), names)

@@ -83,6 +83,6 @@ def test_what_a_message_needs_is_looked_up_by_what_names_it(
     assert scans
     for one in scans:
         parts = one["Index Cond"].count(" AND ") + 1
-        assert parts >= (1 if one["Relation Name"] == "organisations" else 2)
+        assert parts >= (1 if one["Relation Name"] == "environments" else 2)
         if one["Index Name"] == "uq_applications_uid":
             assert "uid = " in one["Index Cond"]

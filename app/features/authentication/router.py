@@ -30,7 +30,7 @@ async def app_portal_access(
 
     async def work() -> AppPortalAccessOut:
         application = await _application(db, caller, app_id, body)
-        token = service.mint(request.app.state.portal_tokens, caller.organisation_id, application, body)
+        token = service.mint(request.app.state.portal_tokens, caller, application, body)
         return AppPortalAccessOut(token=token, url=portal_url(request.app.state.settings.public_url, token))
 
     return await once(200, work, private=True)

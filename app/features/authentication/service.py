@@ -6,7 +6,8 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.auth.portal import LIFETIME, MAX_TOKEN, Grant, PortalTokens
+from app.auth.caller import Caller
+from app.auth.portal import LIFETIME, MAX_TOKEN, Grant, PortalTokens, within
 from app.domain.ids import decode
 from app.features.applications import operations as applications
 from app.features.authentication import queries
@@ -44,22 +45,22 @@ async def expire_all(db: AsyncSession, application: Application, body: Applicati
         await db.execute(queries.expire(application.environment_id, application.id, new_id(), session_id, delay))
 
 
-def mint(tokens: PortalTokens, organisation_id: UUID, application: Application, body: AppPortalAccessIn) -> str:
+def mint(tokens: PortalTokens, maker: Caller, application: Application, body: AppPortalAccessIn) -> str:
     """A portal token. Raises Problem `invalid` when its feature flags make it longer than a cookie may be."""
-    token = tokens.mint(grant(organisation_id, application, body), lifetime(body))
+    token = tokens.mint(grant(maker, application, body), lifetime(body))
     if len(token) > MAX_TOKEN:
         raise invalid("featureFlags", "are too many, or too long, for one portal token", type_="too_long")
     return token
 
 
-def grant(organisation_id: UUID, application: Application, body: AppPortalAccessIn) -> Grant:
+def grant(maker: Caller, application: Application, body: AppPortalAccessIn) -> Grant:
     """What the token is to allow."""
     return Grant(
-        organisation_id=organisation_id,
+        organisation_id=maker.organisation_id,
         environment_id=application.environment_id,
         application_id=application.id,
         feature_flags=body.feature_flags or (),
-        capabilities=None if body.capabilities is None else sorted(set(body.capabilities)),
+        capabilities=within(body.capabilities, maker.permissions, read_only=bool(body.read_only)),
         read_only=bool(body.read_only),
         session_id=body.session_id,
     )

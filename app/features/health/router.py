@@ -6,9 +6,12 @@ from fastapi import Request, Response
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from app.auth.dependencies import identify, require
+from app.domain.permissions import Permission
 from app.features.health import queries
 from app.features.health.schemas import HealthOut, State
 from app.kit import redis
+from app.kit.errors import Problem
 from app.kit.routing import Router
 
 TIMEOUT_SECONDS = 2.0
@@ -17,18 +20,30 @@ router = Router(tag="health", prefix="/health")
 
 @router.get("", response_model=HealthOut, responses={503: {"model": HealthOut}})
 async def get(request: Request) -> Response:
-    """Whether the database and the queue answer; 503 only without the database."""
+    """Whether the service can do its work; 503 only without the database."""
     state = request.app.state
     database, queue = await asyncio.gather(
         _database_answers(state.engine), redis.answers(state.settings.redis.url.get_secret_value())
     )
-    health = HealthOut(db=_word(database), queue=_word(queue))
-    return Response(health.model_dump_json(), 200 if database else 503, media_type="application/json")
+    health = HealthOut(status=_word(database))
+    if await _may_know_more(request):
+        health = HealthOut(status=_word(database), db=_word(database), queue=_word(queue))
+    text = health.model_dump_json(exclude_none=True)
+    return Response(text, 200 if database else 503, media_type="application/json")
 
 
 @router.get("/ping", status_code=204)
 async def ping() -> None:
     """Whether the process answers at all."""
+
+
+async def _may_know_more(request: Request) -> bool:
+    try:
+        async with asyncio.timeout(TIMEOUT_SECONDS):
+            require(await identify(request), Permission.organisation_read)
+    except (Problem, SQLAlchemyError, OSError):
+        return False
+    return True
 
 
 async def _database_answers(engine: AsyncEngine) -> bool:

@@ -8,7 +8,11 @@ State = Literal["ok", "unavailable"]
 
 
 class HealthOut(Out):
-    """`db` is what the service cannot do without; without `queue` it only gets slower."""
+    """Whether the service can do its work.
 
-    db: State
-    queue: State
+    An organisation is told of its parts too: without `db` it cannot, without `queue` it only gets slower.
+    """
+
+    status: State
+    db: State | None = None
+    queue: State | None = None

@@ -3,28 +3,26 @@
 import re
 
 from starlette.datastructures import State
-from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.auth.dependencies import SIGNATURES, admit_address, note_use, require
+from app.auth.dependencies import known, require
 from app.auth.expiry import HEADER as KEY_ENDS
 from app.auth.expiry import soon_to_end
 from app.auth.idempotency import REPLAYED
+from app.auth.limits import Limits
+from app.auth.signed_requests import SIGNATURES
 from app.domain.permissions import Permission
 from app.features.messages.admission import Admission
 from app.features.messages.committer import Committer
 from app.features.messages.ingest_router import refuse_own
 from app.features.messages.posting import JSON, Post, read
-from app.kit import logs
-from app.kit.errors_http import REQUEST_ID, refused
+from app.features.organisations.usage import Usage
 from app.kit.instance import HEADER
-from app.kit.middleware import name_request
 from app.kit.wire import is_name
 
 _JSON = JSON.encode()
 _BEARER = b"Bearer "
-_REQUEST_ID, _REPLAYED, _MARK, _KEY_ENDS = (one.encode() for one in (REQUEST_ID, REPLAYED, HEADER, KEY_ENDS))
-_SIGNATURES = frozenset(name.encode() for name in SIGNATURES)
+_REPLAYED, _MARK, _KEY_ENDS = (one.encode() for one in (REPLAYED, HEADER, KEY_ENDS))
 
 
 class Gone(Exception):
@@ -35,7 +33,8 @@ class IngestLane:
     """Stands before the frame and answers plain POSTs of messages by itself, as the route behind it would.
 
     Plain is: no query, JSON without parameters, a length that was announced and is at most `limit`, no header twice,
-    a bearer and no signature. Everything else goes on to the route. Errors have the same bodies.
+    a bearer and no signature. Everything else goes on to the route. What is raised here is answered by the surface
+    around it.
     """
 
     def __init__(self, app: ASGIApp, state: State, *, prefix: str, limit: int) -> None:
@@ -61,27 +60,17 @@ class IngestLane:
             and headers.get(b"content-type") == _JSON
             and int(headers.get(b"content-length", self._limit + 1)) <= self._limit
             and headers.get(b"authorization", b"").startswith(_BEARER)
-            and _SIGNATURES.isdisjoint(headers)
+            and SIGNATURES.isdisjoint(headers)
         )
 
     async def _serve(
         self, scope: Scope, headers: dict[bytes, bytes], application: str, receive: Receive, send: Send
     ) -> None:
-        request_id = name_request(scope)
         try:
             status, body, repeats, ends_at = await self._take(scope, headers, application, receive)
         except Gone:
             return
-        except Exception as error:  # noqa: BLE001 nobody else stands here to answer it
-            logs.about(request_id)
-            response = await refused(Request(scope), error)
-            await response(scope, receive, send)
-            return
-        start = [
-            (b"content-length", b"%d" % len(body)),
-            (b"content-type", _JSON),
-            (_REQUEST_ID, request_id.encode()),
-        ]
+        start = [(b"content-length", b"%d" % len(body)), (b"content-type", _JSON)]
         if repeats:
             start.append((_REPLAYED, b"true"))
         if ends_at:
@@ -95,11 +84,14 @@ class IngestLane:
         state = self._state
         committer: Committer = state.committer
         admission: Admission = state.admission
-        caller = await state.callers.identify(headers[b"authorization"][len(_BEARER) :].decode("latin-1").strip())
-        address = scope["client"][0] if scope.get("client") else ""
-        admit_address(caller, address)
-        note_use(state.uses, caller, address)
+        limits: Limits = state.limits
+        usage: Usage = state.usage
+        caller = await known(state, scope, headers[b"authorization"][len(_BEARER) :].decode("latin-1").strip())
+        if not limits.take_ingest(caller, scope):
+            await limits.admit(caller, scope)
         require(caller, Permission.message_send)
+        if not usage.check(caller.organisation_id):
+            await usage.learn(caller.organisation_id)
         refuse_own(_text(headers.get(_MARK)), state.markers)
         key = _text(headers.get(b"idempotency-key"))
         await admission.check(caller.organisation_id)

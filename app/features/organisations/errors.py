@@ -6,7 +6,7 @@ from app.domain.ids import encode
 from app.kit.errors import Problem, conflict, forbidden
 
 KEY = "key"
-SECRET = "ksec"  # noqa: S105 the prefix of an id
+SECRET = "sec"  # noqa: S105 the prefix of an id
 
 
 def would_lock_out(detail: str) -> Problem:

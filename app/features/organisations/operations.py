@@ -13,7 +13,7 @@ from app.domain import api_key
 from app.domain.api_key import ENVIRONMENTS
 from app.domain.permissions import Role
 from app.domain.retry import validate_schedule
-from app.features.organisations import queries
+from app.features.organisations import queries, usage_queries
 from app.kit.clock import new_id
 from app.kit.encryption import KeyRing
 from app.models import ApiKey, ApiKeySecret, Environment, Organisation
@@ -86,6 +86,20 @@ def environment_id(db: Session, organisation_id: UUID, kind: api_key.Environment
     if found is None:
         raise LookupError(UNKNOWN)
     return found
+
+
+def set_quota(db: Session, organisation_id: UUID, monthly_events: int | None) -> None:
+    """Sets how many events are accepted in a month; None for any number. LookupError without such an organisation."""
+    if db.execute(usage_queries.set_quota(organisation_id, monthly_events)).first() is None:
+        raise LookupError(UNKNOWN)
+
+
+def usage(db: Session, organisation_id: UUID) -> tuple[int | None, int]:
+    """The quota and the events of this month. LookupError without such an organisation."""
+    row = db.execute(usage_queries.standing(organisation_id)).first()
+    if row is None:
+        raise LookupError(UNKNOWN)
+    return row.monthly_events, row.events
 
 
 def create_key(db: Session, organisation_id: UUID, new: NewKey) -> tuple[ApiKey, str]:

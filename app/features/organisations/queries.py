@@ -55,11 +55,6 @@ def secrets(organisation_id: UUID, key_ids: Sequence[UUID]) -> Select[ApiKeySecr
     )
 
 
-def kinds(environment_ids: Sequence[UUID]) -> Select[UUID, str]:
-    """The kind of each environment."""
-    return select(Environment.id, Environment.kind).where(Environment.id.in_(environment_ids))
-
-
 def revoke(organisation_id: UUID, key_id: UUID) -> Update:
     """Ends a key that is not revoked yet; its id comes back."""
     mine = (ApiKey.organisation_id == organisation_id, ApiKey.id == key_id, ApiKey.revoked_at.is_(None))

@@ -123,6 +123,9 @@ def _purge(sessions: Sessions, report: Report, kept: timedelta) -> None:
         "delivery_actions": queries.purge_actions(kept, BATCH),
         "background_tasks": queries.purge_background_tasks(kept, BATCH),
         "revoked_portal_tokens": queries.purge_portal_tokens(BATCH),
+        "portal_expiries": queries.purge_portal_expiries(BATCH),
+        "signature_nonces": queries.purge_nonces(BATCH),
+        "used_links": queries.purge_used_links(BATCH),
         "endpoint_secrets": queries.purge_secrets(BATCH),
     }
     for table, statement in purges.items():
@@ -130,7 +133,8 @@ def _purge(sessions: Sessions, report: Report, kept: timedelta) -> None:
 
 
 def _delete(db: Session, statement: Delete) -> int:
-    return len(db.execute(statement.returning(statement.table.c.environment_id)).all())
+    first, *_ = statement.table.primary_key
+    return len(db.execute(statement.returning(first)).all())
 
 
 def _until_nothing(sessions: Sessions, act: Callable[[Session], int]) -> int:

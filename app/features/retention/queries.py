@@ -29,10 +29,14 @@ from app.models import (
     IdempotencyKey,
     MessageEventId,
     Payload,
+    PortalExpiry,
     RevokedPortalToken,
+    SignatureNonce,
+    UsedLink,
 )
 
 KEYS_KEPT = timedelta(hours=24)
+PORTAL_TOKENS_LIVE = timedelta(days=28)
 SETTLING = timedelta(hours=1)
 
 
@@ -152,6 +156,31 @@ def purge_portal_tokens(most: int) -> Delete:
         RevokedPortalToken.expires_at < func.now(),
         most,
     )
+
+
+def purge_portal_expiries(most: int) -> Delete:
+    """Forgets ends of portal tokens that have all expired by themselves."""
+    return _purge(
+        PortalExpiry,
+        [PortalExpiry.environment_id, PortalExpiry.application_id, PortalExpiry.id],
+        PortalExpiry.made_before < func.now() - PORTAL_TOKENS_LIVE,
+        most,
+    )
+
+
+def purge_nonces(most: int) -> Delete:
+    """Forgets nonces whose signatures are stale by now."""
+    return _purge(
+        SignatureNonce,
+        [SignatureNonce.organisation_id, SignatureNonce.key_id, SignatureNonce.nonce],
+        SignatureNonce.expires_at < func.now(),
+        most,
+    )
+
+
+def purge_used_links(most: int) -> Delete:
+    """Forgets one-time links that have expired anyway."""
+    return _purge(UsedLink, [UsedLink.organisation_id, UsedLink.link_id], UsedLink.expires_at < func.now(), most)
 
 
 def purge_secrets(most: int) -> Delete:

@@ -1,43 +1,18 @@
-"""Around every request: an id that names it, a path without a trailing slash, a body that is JSON and not too long."""
+"""What a request may look like: a path with or without a trailing slash, a body that is JSON and not too long."""
 
-import os
 import re
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.kit import logs
 from app.kit.errors import Kind, Problem
-from app.kit.errors_http import REQUEST_ID, problem_answer
+from app.kit.errors_http import problem_answer
+from app.kit.request_line import keep
 
-REQUEST_ID_KEY = "postrider.request_id"
-WELL_FORMED = re.compile(r"[A-Za-z0-9_\-.]{8,128}")
 JSON_TYPE = re.compile(r"application/(json|[a-z0-9!#$&^_.+-]+\+json)\s*(;.*)?", re.IGNORECASE)
 TOO_LARGE = "The body is too large"
-
-
-class RequestIds:
-    """Gives each request an id, the client's own when it is well formed, and answers with it."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serves one request."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        request_id = name_request(scope)
-        logs.about(request_id)
-
-        async def send_with_id(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).setdefault(REQUEST_ID, request_id)
-            await send(message)
-
-        await self._app(scope, receive, send_with_id)
 
 
 class PlainPaths:
@@ -49,6 +24,7 @@ class PlainPaths:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serves one request."""
         if scope["type"] == "http" and scope["path"].endswith("/") and scope["path"] != "/":
+            keep(scope)
             scope["path"] = scope["path"].rstrip("/") or "/"
             scope["raw_path"] = scope.get("raw_path", b"").rstrip(b"/") or b"/"
         await self._app(scope, receive, send)
@@ -96,20 +72,6 @@ class BodyGuard:
             return message
 
         return counted
-
-
-def name_request(scope: Scope) -> str:
-    """Gives the request its id, under which errors speak of it."""
-    request_id = _request_id(scope)
-    scope[REQUEST_ID_KEY] = request_id
-    return request_id
-
-
-def _request_id(scope: Scope) -> str:
-    for name, value in scope["headers"]:
-        if name == b"x-request-id" and WELL_FORMED.fullmatch(text := value.decode("latin-1")):
-            return str(text)
-    return os.urandom(16).hex()
 
 
 def _is_json(headers: Headers) -> bool:

@@ -1,0 +1,90 @@
+"""Around every answer: the id of its request, and headers that say what browsers and caches may not do with it."""
+
+import os
+import re
+from collections.abc import Iterable, Mapping
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.kit import logs
+from app.kit.errors_http import REQUEST_ID, REQUEST_ID_KEY
+
+Pairs = tuple[tuple[bytes, bytes], ...]
+
+ANSWER_HEADERS = "postrider.answer_headers"
+"""Where the scope holds headers that whatever answers the request is to carry."""
+WELL_FORMED = re.compile(rb"[A-Za-z0-9_\-.]{8,128}")
+HSTS = (b"strict-transport-security", b"max-age=63072000; includeSubDomains")
+PRIVATE = (b"cache-control", b"no-store")
+ALWAYS: Pairs = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+)
+NOTHING = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+"""The policy of what is no page: nothing of it is loaded or run, and nobody shows it in a frame."""
+_POLICY, _REQUEST_ID = b"content-security-policy", REQUEST_ID.encode()
+
+
+def headers_of(policy: str = NOTHING, *, private: bool = True, secure: bool = False) -> Pairs:
+    """The headers of one kind of answer; `secure` ones came over HTTPS."""
+    more = [(_POLICY, policy.encode()), *([PRIVATE] if private else []), *([HSTS] if secure else [])]
+    return (*ALWAYS, *more)
+
+
+_NAMES = frozenset(name for name, _ in headers_of(secure=True))
+
+
+class Answers:
+    """Gives each request an id, the client's own when it is well formed, and each answer the headers it lacks.
+
+    What a route says of itself stays. `policies` holds other policies than NOTHING, by path; answers below `public`
+    may be cached.
+    """
+
+    def __init__(self, app: ASGIApp, *, public: str, policies: Mapping[str, str]) -> None:
+        self._app = app
+        self._public = public
+        self._usual = _both(NOTHING)
+        self._cached = _both(NOTHING, private=False)
+        self._special = {path: _both(policy) for path, policy in policies.items()}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serves one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = _request_id(scope)
+        scope[REQUEST_ID_KEY] = request_id
+        logs.about(request_id)
+
+        async def send_whole(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                own = list(message.get("headers", ()))
+                more = scope.get(ANSWER_HEADERS, ())
+                message["headers"] = [*own, *self._lacking(scope, own), *more, (_REQUEST_ID, request_id.encode())]
+            await send(message)
+
+        await self._app(scope, receive, send_whole)
+
+    def _lacking(self, scope: Scope, own: Iterable[tuple[bytes, bytes]]) -> Iterable[tuple[bytes, bytes]]:
+        # Only now the scheme is known, since proxies were asked.
+        wanted = self._kind(scope["path"])[scope["scheme"] == "https"]
+        names = {name for name, _ in own}
+        return wanted if names.isdisjoint(_NAMES) else [one for one in wanted if one[0] not in names]
+
+    def _kind(self, path: str) -> tuple[Pairs, Pairs]:
+        if path.startswith(self._public):
+            return self._cached
+        return self._special.get(path, self._usual)
+
+
+def _both(policy: str, *, private: bool = True) -> tuple[Pairs, Pairs]:
+    return headers_of(policy, private=private), headers_of(policy, private=private, secure=True)
+
+
+def _request_id(scope: Scope) -> str:
+    for name, value in scope["headers"]:
+        if name == _REQUEST_ID and WELL_FORMED.fullmatch(value):
+            return str(value.decode())
+    return os.urandom(16).hex()
