@@ -3,16 +3,22 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 
 from fastapi import FastAPI
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
+from starlette.datastructures import State
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.auth.dependencies import identify
+from app.auth.audit import note_refusal
+from app.auth.dependencies import admit
+from app.auth.entrance import Entrance
 from app.auth.keys import Callers
 from app.auth.limits import Limits
 from app.auth.portal import PAGE, PortalTokens
+from app.auth.signed_requests import SignedRequests
+from app.auth.uses import Uses
 from app.console.pages import STATIC
 from app.console.portal import router as portal
 from app.domain.destinations import Destinations
@@ -34,6 +40,8 @@ from app.features.messages.ingest_router import router as ingest
 from app.features.messages.posting import MAX_PAYLOAD_BYTES
 from app.features.messages.router import router as messages
 from app.features.operational_webhooks.router import router as operational_webhooks
+from app.features.organisations.router import keys as api_keys
+from app.features.organisations.router import router as organisations
 from app.features.organisations.usage import Usage
 from app.kit import errors_http, logs
 from app.kit.db import assert_durable, make_async_engine, make_async_sessions
@@ -46,6 +54,7 @@ from app.kit.presence import Presence
 from app.kit.queue import Waker
 from app.kit.rate_limits.store import Store
 from app.kit.surface import Surface
+from app.kit.surface.answers import Refused
 from app.kit.surface.bodies import BodyGuard, PlainPaths
 from app.settings import Database, Egress, Environment, Settings, read_settings
 
@@ -64,6 +73,8 @@ ROUTERS = (
     background_tasks,
     operational_webhooks,
     audit,
+    organisations,
+    api_keys,
 )
 # The largest payload, and what may stand around it: the other members of a message.
 MAX_BODY_BYTES = MAX_PAYLOAD_BYTES + 64 * 1024
@@ -108,10 +119,10 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.settings = settings
     app.state.keyring = settings.secrets.ring()
     app.state.portal_tokens = PortalTokens(app.state.keyring)
-    app.state.admit = identify
+    app.state.admit = admit
     app.state.markers = markers(app.state.keyring)
     app.state.destinations = _destinations(settings)
-    _surround(app, _surface(settings))
+    _surround(app, _surface(settings, partial(note_refusal, app.state)))
     for router in ROUTERS:
         app.include_router(router, prefix=PREFIX, responses=ERRORS)
     app.include_router(portal)
@@ -127,7 +138,7 @@ def _surround(app: Postrider, surface: Surface) -> None:
     app.surface = surface.around(IngestLane(app.frame, app.state, prefix=PREFIX, limit=MAX_BODY_BYTES))
 
 
-def _surface(settings: Settings) -> Surface:
+def _surface(settings: Settings, refused: Refused) -> Surface:
     http = settings.http
     return Surface(
         public_url=settings.public_url,
@@ -141,6 +152,7 @@ def _surface(settings: Settings) -> Surface:
         origins=http.cors_origins,
         trusted=http.proxies(),
         written=http.proxy_headers,
+        refused=refused,
     )
 
 
@@ -162,16 +174,23 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     async with _database(settings.database) as engine:
         state.engine = engine
         state.sessions = make_async_sessions(engine)
-        state.callers = Callers(engine, state.portal_tokens)
+        state.callers = Callers(engine, state.portal_tokens, state.keyring)
         with _waker(settings.redis.url.get_secret_value()) as state.waker:
             async with (
                 _limits(settings) as state.limits,
                 _usage(state.sessions) as state.usage,
+                Uses(engine) as state.uses,
                 _committer(app) as state.committer,
                 _audit(app),
             ):
+                state.entrance = _entrance(state)
                 settle()
                 yield
+
+
+def _entrance(state: State) -> Entrance:
+    signatures = SignedRequests(state.sessions, state.callers.signing_keys)
+    return Entrance(state.callers, signatures, state.limits, state.uses, state.first_uses)
 
 
 @asynccontextmanager

@@ -7,8 +7,8 @@ import pytest
 ROWS = (
     *(f"G{number:02}" for number in range(1, 5)),
     *(f"H{number:02}" for number in range(3, 13)),
-    *("K02", "K05", *(f"K{number:02}" for number in range(6, 10))),
-    *("L01", "L02", "L03", "L05"),
+    *(f"K{number:02}" for number in range(1, 11)),
+    *(f"L{number:02}" for number in range(1, 6)),
     *(f"W{number:02}" for number in range(1, 15)),
     *("Z01", "Z02", "Z03", *(f"Z{number:02}" for number in range(5, 11))),
 )

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from sqlalchemy.orm import Session, sessionmaker
 
 from app.features.deliveries import claim_queries
+from app.features.organisations import expiry
 from worker.background import run_due_tasks
 from worker.stopping import Stopping
 
@@ -15,7 +16,7 @@ logger = logging.getLogger(__name__)
 
 
 class Sweeper:
-    """Seals the audit log, runs background tasks that are due, and mends gates, every two seconds in its own thread."""
+    """Seals the audit log, runs background tasks that are due, mends gates and warns of keys that end, by a timer."""
 
     def __init__(self, sessions: sessionmaker[Session], stopping: Stopping, seal: Callable[[], object]) -> None:
         self._sessions = sessions
@@ -35,7 +36,7 @@ class Sweeper:
 
     def _run(self) -> None:
         while not self._ended.is_set() and not self._stopping.is_set():
-            for act in (self._seal, self._run_tasks, self._mend_gates):
+            for act in (self._seal, self._run_tasks, self._mend_gates, self._warn_of_ends):
                 try:
                     act()
                 except Exception:
@@ -49,3 +50,7 @@ class Sweeper:
     def _mend_gates(self) -> None:
         with self._sessions.begin() as db:
             db.execute(claim_queries.orphans())
+
+    def _warn_of_ends(self) -> None:
+        with self._sessions.begin() as db:
+            expiry.warn(db)

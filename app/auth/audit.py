@@ -1,17 +1,22 @@
 """The audit trail of a request: who calls, from where, and what came of it."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol
 from uuid import UUID
 
 from fastapi import Depends, Request
 from sqlalchemy.ext.asyncio import AsyncSession
+from starlette.datastructures import State
+from starlette.types import Scope
 
 from app.auth.caller import Caller
 from app.auth.dependencies import AnyCaller, Db
+from app.auth.entrance import IDENTIFIED
 from app.domain.audit import Actor, Event, Outcome, Target, Where
 from app.domain.ids import encode
 from app.kit.errors_http import REQUEST_ID_KEY
 from app.models import AuditEvent
+
+NOBODY = Actor("nobody")
 
 
 class Trail:
@@ -52,3 +57,21 @@ async def trail(request: Request, caller: AnyCaller, db: Db) -> Trail:
 
 
 Trailing = Annotated[Trail, Depends(trail)]
+
+
+REFUSED = {401: "access.unauthenticated", 403: "access.denied", 429: "access.limited"}
+
+
+class Refusals(Protocol):
+    """Counts refusals, to be written down together."""
+
+    def note(self, organisation_id: UUID | None, actor: Actor, action: str, where: Where) -> None:
+        """Counts one."""
+
+
+def note_refusal(state: State, scope: Scope, status: int) -> None:
+    """Counts an answer that refused its caller, of its organisation where that is known."""
+    refusals: Refusals = state.refusals
+    caller: Caller | None = scope.get(IDENTIFIED)
+    actor = NOBODY if caller is None else actor_of(caller)
+    refusals.note(None if caller is None else caller.organisation_id, actor, REFUSED[status], where_of(Request(scope)))

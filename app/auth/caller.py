@@ -1,6 +1,7 @@
 """Who is calling: a program of an organisation by its API key, or one application's user by a portal token."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 from app.domain.networks import NetworkList
@@ -13,7 +14,7 @@ class Caller:
 
     `application_id` is set for a portal token, which sees that application only. `feature_flags` None means
     unrestricted; a portal token carries the flags it was made with. `networks` are from where it may call; each list
-    on its own.
+    on its own. `key_id` is set for an API key, and `ends_at` when its secret is known to end.
     """
 
     organisation_id: UUID
@@ -24,6 +25,8 @@ class Caller:
     application_id: UUID | None = None
     feature_flags: frozenset[str] | None = None
     networks: tuple[NetworkList, ...] = ()
+    key_id: UUID | None = None
+    ends_at: datetime | None = None
 
     @property
     def is_organisation(self) -> bool:

@@ -81,10 +81,12 @@ class Answer:
 
     status: int
     body: BaseModel | None = None
+    headers: dict[str, str] | None = None
 
     def response(self) -> Response:
         """The response in HTTP."""
-        return written(self.status, b"" if self.body is None else self.body.model_dump_json(by_alias=True).encode())
+        body = b"" if self.body is None else self.body.model_dump_json(by_alias=True).encode()
+        return written(self.status, body, self.headers)
 
 
 Work = Callable[[], Awaitable[BaseModel | Answer | None]]

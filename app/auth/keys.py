@@ -5,22 +5,25 @@ import time
 from collections import OrderedDict
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from functools import cache
 from typing import Any
+from uuid import UUID
 
-from sqlalchemy import ARRAY, Boolean, DateTime, Select, Text, Uuid, func, select
+from sqlalchemy import ARRAY, Boolean, DateTime, Select, Text, Uuid, bindparam, func, select
 from sqlalchemy.dialects.postgresql import BYTEA
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.sql.expression import column, true
 
 from app.auth.caller import Caller
 from app.auth.portal import PortalTokens
+from app.auth.signed_requests import SigningSecret
 from app.domain import api_key
+from app.domain.ids import decode
 from app.domain.networks import network_list
 from app.domain.permissions import Role, permissions_of
 from app.kit.arrays import transpose, unnest
 from app.kit.clock import utc_now
+from app.kit.encryption import KeyRing
 from app.kit.errors import unauthenticated
 
 REMEMBERED_SECONDS = 1.0
@@ -28,15 +31,8 @@ RENEWED_SECONDS = 0.25
 REMEMBERED_CALLERS = 10_000
 PATIENCE_SECONDS = 5.0
 JWT_DOTS = 2
+KEY = "key"
 LIVE = "live"
-
-
-@dataclass(frozen=True, slots=True)
-class Known:
-    """A caller, and the moment at which its credential ends, if it is known to."""
-
-    caller: Caller
-    ends_at: datetime | None = None
 
 
 @dataclass(slots=True)
@@ -48,6 +44,13 @@ class _Remembered:
     used: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class SigningKey(SigningSecret):
+    """A secret of a key that signs, with the caller that it stands for."""
+
+    caller: Caller
+
+
 class Callers:
     """Turns the text of a credential into a Caller; what was revoked is refused at most a second later.
 
@@ -55,12 +58,13 @@ class Callers:
     with the requests, and requests do not wait for it.
     """
 
-    def __init__(self, engine: AsyncEngine, portal: PortalTokens) -> None:
+    def __init__(self, engine: AsyncEngine, portal: PortalTokens, ring: KeyRing) -> None:
         self._engine = engine
         self._reads = engine.execution_options(isolation_level="AUTOCOMMIT")
         self._portal = portal
+        self._ring = ring
         self._remembered: OrderedDict[str, _Remembered] = OrderedDict()
-        self._waiting: dict[str, asyncio.Future[Known | None]] = {}
+        self._waiting: dict[str, asyncio.Future[Caller | None]] = {}
         self._asking: asyncio.Task[None] | None = None
         self._renew_at = 0.0
 
@@ -79,12 +83,23 @@ class Callers:
         """Asks the database about this credential the next time."""
         self._remembered.pop(credential, None)
 
+    async def signing_keys(self, key_id: str) -> list[SigningKey]:
+        """The live secrets of the key of this id, if it is one that signs."""
+        wanted = decode(KEY, key_id) or UUID(int=0)
+        async with asyncio.timeout(PATIENCE_SECONDS), self._reads.connect() as connection:
+            rows = await connection.execute(_signing_keys(), {"wanted": wanted})
+            return [self._signing_key(row) for row in rows if row.signs]
+
+    def _signing_key(self, row: Any) -> SigningKey:  # noqa: ANN401 a row of find_signing_key
+        text = self._ring.decrypt(row.sealed, api_key.sealed_for(row.secret_id))
+        return SigningKey(row.organisation_id, row.key_id, text, caller_of(row))
+
     async def _find(self, credential: str) -> Caller:
         if api_key.looks_valid(credential):
             found = await self._find_key(credential)
             if found is None:
                 raise unauthenticated()
-            return found.caller
+            return found
         if credential.count(".") == JWT_DOTS:
             return await self._find_token(credential)
         raise unauthenticated()
@@ -93,10 +108,10 @@ class Callers:
         asked_at = time.monotonic()
         async with self._engine.connect() as connection, connection.begin():
             caller = await self._portal.read(connection, token)
-        self._remember(token, Known(caller), asked_at)
+        self._remember(token, caller, asked_at)
         return caller
 
-    async def _find_key(self, key: str) -> Known | None:
+    async def _find_key(self, key: str) -> Caller | None:
         answer = self._waiting.get(key)
         if answer is None:
             answer = self._waiting[key] = asyncio.get_running_loop().create_future()
@@ -122,8 +137,8 @@ class Callers:
             except Exception as error:  # noqa: BLE001 raised in each request that waits; without one, in those that ask again
                 _fail(waiting, error)
             else:
-                for key, known in found.items():
-                    self._remember(key, known, asked_at)
+                for key, caller in found.items():
+                    self._remember(key, caller, asked_at)
                 _answer(waiting, found)
 
     def _take_used(self) -> list[str]:
@@ -133,30 +148,30 @@ class Callers:
             self._remembered[text].used = False
         return used
 
-    async def _read_keys(self, keys: Collection[str]) -> dict[str, Known]:
+    async def _read_keys(self, keys: Collection[str]) -> dict[str, Caller]:
         digests = {api_key.digest(key): key for key in keys}
         async with self._reads.connect() as connection:
             rows = await connection.execute(_keys(), transpose([(one,) for one in digests], "digest"))
             # One that signs is never sent.
-            return {digests[row.digest]: Known(caller_of(row), row.ends_at) for row in rows if not row.signs}
+            return {digests[row.digest]: caller_of(row) for row in rows if not row.signs}
 
-    def _remember(self, credential: str, known: Known, asked_at: float) -> None:
+    def _remember(self, credential: str, caller: Caller, asked_at: float) -> None:
         until = asked_at + REMEMBERED_SECONDS
-        if known.ends_at is not None:
-            until = min(until, time.monotonic() + (known.ends_at - utc_now()).total_seconds())
-        self._remembered[credential] = _Remembered(known.caller, until)
+        if caller.ends_at is not None:
+            until = min(until, time.monotonic() + (caller.ends_at - utc_now()).total_seconds())
+        self._remembered[credential] = _Remembered(caller, until)
         self._remembered.move_to_end(credential)
         if len(self._remembered) > REMEMBERED_CALLERS:
             self._remembered.popitem(last=False)
 
 
-def _answer(waiting: Mapping[str, asyncio.Future[Known | None]], found: Mapping[str, Known]) -> None:
+def _answer(waiting: Mapping[str, asyncio.Future[Caller | None]], found: Mapping[str, Caller]) -> None:
     for key, answer in waiting.items():
         if not answer.done():
             answer.set_result(found.get(key))
 
 
-def _fail(waiting: Mapping[str, asyncio.Future[Known | None]], error: Exception) -> None:
+def _fail(waiting: Mapping[str, asyncio.Future[Caller | None]], error: Exception) -> None:
     for answer in waiting.values():
         if not answer.done():
             answer.set_exception(error)
@@ -178,6 +193,8 @@ def caller_of(row: Any) -> Caller:  # noqa: ANN401 a row of find_api_key or find
         permissions=permissions_of(Role(row.role), scopes, live=is_live),
         is_live=is_live,
         networks=tuple(one for one in lists if one is not None),
+        key_id=row.key_id,
+        ends_at=row.ends_at,
     )
 
 
@@ -198,6 +215,13 @@ FOUND = (
     column("ends_at", DateTime(timezone=True)),
 )
 """What the database says of a key in force."""
+
+
+@cache
+def _signing_keys() -> Select[*tuple[Any, ...]]:
+    """The live secrets of a key in force."""
+    found = func.find_signing_key(bindparam("wanted", type_=Uuid())).table_valued(*FOUND).alias("found")
+    return select(*found.c)
 
 
 @cache

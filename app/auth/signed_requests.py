@@ -19,6 +19,7 @@ from app.kit.errors import Kind, Problem
 from app.kit.request_line import sent
 from app.models import SignatureNonce
 
+SIGNATURES = frozenset({b"signature", b"signature-input"})
 # Beyond the window, since the clock that purges is not the one that finds a signature fresh.
 KEPT = timedelta(seconds=http_signatures.WINDOW) + timedelta(minutes=10)
 
@@ -39,7 +40,7 @@ Lookup = Callable[[str], Awaitable[Sequence[Secret]]]
 
 def is_signed(scope: Scope) -> bool:
     """Whether the request means to be authenticated by a signature."""
-    return any(name in {b"signature", b"signature-input"} for name, _ in scope["headers"])
+    return any(name in SIGNATURES for name, _ in scope["headers"])
 
 
 def take_nonce(organisation_id: UUID, key_id: UUID, nonce: str, expires_at: datetime) -> Insert:

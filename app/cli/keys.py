@@ -13,9 +13,11 @@ from app.domain.api_key import ENVIRONMENTS, Environment
 from app.domain.audit import Target
 from app.domain.permissions import Permission, Role
 from app.features.audit.targets import key_target
-from app.features.organisations import operations, queries
+from app.features.organisations import operations, queries, rotation
 from app.features.organisations.operations import NewKey
+from app.features.organisations.rotation import DEFAULT_OVERLAP, LONGEST_OVERLAP
 from app.kit.clock import utc_now
+from app.kit.errors import Problem
 from app.models import ApiKey, ApiKeySecret
 from app.settings import Environment as Installation
 
@@ -24,7 +26,7 @@ _ORGANISATION = click.argument("organisation", type=TypeId("org"))
 
 @click.group()
 def keys() -> None:
-    """Create, list and revoke the API keys of an organisation."""
+    """Create, list, rotate and revoke the API keys of an organisation."""
 
 
 def _networks(_context: click.Context, _option: click.Parameter, values: Sequence[str]) -> tuple[str, ...]:
@@ -105,6 +107,27 @@ def revoke(organisation: UUID, key: UUID) -> None:
             note(db, organisation, "key.revoked", Target("key", ids.encode("key", key)))
     if not revoked:
         raise click.ClickException("there is no such key, or it was revoked before")
+
+
+@keys.command()
+@_ORGANISATION
+@click.argument("key", type=TypeId("key"))
+@click.option(
+    "--overlap-seconds",
+    type=click.IntRange(0, LONGEST_OVERLAP),
+    default=DEFAULT_OVERLAP,
+    show_default=True,
+    help="For how long the secret so far stays good.",
+)
+def rotate(organisation: UUID, key: UUID, overlap_seconds: int) -> None:
+    """Give a key a new secret and print it: it is shown this once."""
+    overlap, ring = timedelta(seconds=overlap_seconds), settings_or_exit().secrets.ring()
+    with transaction() as db:
+        try:
+            text = rotation.rotate(db, rotation.find(db, organisation, key, lock=True), overlap, ring)
+        except Problem as problem:
+            raise click.ClickException(problem.detail) from problem
+    click.echo(text)
 
 
 def key_environment() -> Environment:

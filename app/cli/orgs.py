@@ -24,7 +24,7 @@ def _quota(text: str) -> int | None:
 
 @click.group()
 def orgs() -> None:
-    """Create and list organisations, and set their retries and quotas."""
+    """Create and list organisations, and set their policies, retries and quotas."""
 
 
 @orgs.command()
@@ -44,6 +44,21 @@ def list_() -> None:
         rows = db.execute(queries.organisations()).all()
     for organisation_id, name in rows:
         click.echo(f"{ids.encode('org', organisation_id)}\t{name}")
+
+
+@orgs.command()
+@click.argument("organisation", type=TypeId("org"))
+@click.option("--key-days", type=click.IntRange(1, operations.MOST_KEY_DAYS), help="For how long a secret is good.")
+@click.option("--no-key-days", is_flag=True, help="Secrets are good until they are ended.")
+def policy(organisation: UUID, key_days: int | None, *, no_key_days: bool) -> None:
+    """Set for how many days a secret of a key is good; older ones end at once."""
+    if (key_days is None) != no_key_days:
+        raise click.UsageError("give one of --key-days and --no-key-days")
+    with transaction() as db:
+        try:
+            operations.set_key_days(db, organisation, key_days)
+        except LookupError as error:
+            raise click.ClickException(str(error)) from error
 
 
 @orgs.command("retry-schedule")

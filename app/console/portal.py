@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 from sqlalchemy.orm import Session
 
-from app.auth.keys import Callers
+from app.auth.entrance import Entrance
 from app.auth.portal import PAGE
 from app.console import queries
 from app.console.pages import HEADERS, render
@@ -93,9 +93,9 @@ async def _enter(request: Request, token: str) -> Response:
 
 async def _holder(request: Request, token: str | None) -> _Holder | None:
     """Who holds the token; None for no token, a bad one, and an API key, which has no business in a browser."""
-    callers: Callers = request.app.state.callers
+    entrance: Entrance = request.app.state.entrance
     try:
-        caller = await callers.identify(token or "")
+        caller = await entrance.identify(request.scope, token or "")
     except Problem:
         return None
     if caller.application_id is None:

@@ -7,8 +7,10 @@ import hmac
 import re
 import string
 import zlib
+from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Literal
+from uuid import UUID
 
 Environment = Literal["live", "test"]
 ENVIRONMENTS: tuple[Environment, ...] = ("live", "test")
@@ -47,6 +49,19 @@ def digest(text: str) -> bytes:
 def hint(text: str) -> str:
     """Return the last 4 characters, by which a person tells keys apart."""
     return text[-4:]
+
+
+def ends_at(
+    created_at: datetime, expires_at: datetime | None, key_expires_at: datetime | None, key_days: int | None
+) -> datetime | None:
+    """When a secret ends: by itself, with its key, or as old as its organisation's policy allows; None is never."""
+    by_policy = None if key_days is None else created_at + timedelta(days=key_days)
+    return min((one for one in (expires_at, key_expires_at, by_policy) if one is not None), default=None)
+
+
+def sealed_for(secret_id: UUID) -> bytes:
+    """Return what the text of a key that signs is bound to where it is kept."""
+    return b"api_key_secrets.sealed:" + secret_id.bytes
 
 
 def _checksum(body: str) -> str:

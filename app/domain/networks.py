@@ -43,6 +43,22 @@ def normal(address: str) -> Address:
     return (found.ipv4_mapped or found) if isinstance(found, IPv6Address) else found
 
 
+def covers(held: NetworkList, wanted: NetworkList) -> bool:
+    """Whether no network is wanted that is not held: allowed ones lie within those, and whatever is denied stays so."""
+    allowed = not held.allowed or (bool(wanted.allowed) and _within(wanted.allowed, held.allowed))
+    return allowed and _within(held.denied, wanted.denied)
+
+
+def _within(inner: Iterable[Network], outer: Sequence[Network]) -> bool:
+    return all(any(_is_within(one, other) for other in outer) for one in inner)
+
+
+def _is_within(one: Network, other: Network) -> bool:
+    if isinstance(one, IPv4Network):
+        return isinstance(other, IPv4Network) and one.subnet_of(other)
+    return isinstance(other, IPv6Network) and one.subnet_of(other)
+
+
 def parse(texts: Iterable[str]) -> tuple[Network, ...]:
     """Networks or single addresses; ValueError names what is neither, and too many."""
     networks = tuple(_network(text) for text in texts)

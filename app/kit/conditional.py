@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import Depends, Header
 
-from app.kit.errors import Kind, Problem, invalid
+from app.kit.errors import Kind, Problem, changed, invalid
 from app.kit.openapi import answers
 
 ANY = "*"
@@ -28,12 +28,6 @@ class Precondition:
         """Problem `precondition_failed` when the thing has another version by now."""
         if self.tags is not None and ANY not in self.tags and etag(version) not in self.tags:
             raise changed()
-
-
-def changed() -> Problem:
-    """Somebody else has changed it since it was read."""
-    detail = "It was changed since you read it; read it again, and send the new ETag as If-Match"
-    return Problem(Kind.precondition_failed, "precondition_failed", detail)
 
 
 Given = Annotated[

@@ -69,6 +69,12 @@ def conflict(detail: str, code: str = "conflict") -> Problem:
     return Problem(Kind.conflict, code, detail)
 
 
+def changed() -> Problem:
+    """Somebody else has changed it since it was read."""
+    detail = "It was changed since you read it; read it again, and send the new ETag as If-Match"
+    return Problem(Kind.precondition_failed, "precondition_failed", detail)
+
+
 def invalid(field: str, message: str, *, where: str = "body", type_: str = "value_error") -> Problem:
     """One field has a value that cannot be."""
     return Problem(Kind.invalid, "invalid", message, faults=(Fault((where, *field.split(".")), message, type_),))

@@ -11,11 +11,12 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.orm.exc import StaleDataError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from app.kit.db import sqlstate
-from app.kit.errors import Fault, Kind, Problem, forbidden
+from app.kit.errors import Fault, Kind, Problem, changed, forbidden
 from app.kit.methods import allowed
 
 STATUS = {
@@ -68,6 +69,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Problem, _problem)
     app.add_exception_handler(RequestValidationError, _validation)
     app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(StaleDataError, _stale)
     for outage in OUTAGES:
         app.add_exception_handler(outage, _database)
     app.add_exception_handler(ClientDisconnect, _gone)
@@ -114,6 +116,10 @@ async def refused(request: Request, error: Exception) -> JSONResponse:
 async def _problem(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, Problem)
     return problem_answer(request, error)
+
+
+async def _stale(request: Request, _error: Exception) -> JSONResponse:
+    return problem_answer(request, changed())
 
 
 def problem_answer(request: Request, error: Problem) -> JSONResponse:

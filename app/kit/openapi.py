@@ -5,12 +5,15 @@ from typing import Any, TypeVar
 
 from fastapi import FastAPI
 from fastapi.dependencies.models import Dependant
+from fastapi.encoders import jsonable_encoder
 from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
 from pydantic import BaseModel
 
 from app.kit.errors_http import REQUEST_ID, TITLES
 
 ANSWERS = "__answers__"
+SECURITY = "__security__"
+"""Under it a security dependency holds models of further schemes that it takes, by name."""
 REF = "#/components/schemas/{model}"
 REQUEST_ID_REF = {REQUEST_ID: {"$ref": "#/components/headers/RequestId"}}
 HEADERS = {
@@ -103,9 +106,12 @@ def _describe(document: dict[str, Any], route: RouteContext) -> None:
     original = route.original_route
     if not isinstance(original, APIRoute) or not route.include_in_schema:
         return
+    taken = _schemes(route)
+    document["components"].get("securitySchemes", {}).update(taken)
     possible = _refusals(route) | {int(status) for status in original.responses}
     for method in route.methods or ():
         operation = document["paths"][route.path_format][method.lower()]
+        operation.get("security", []).extend({name: []} for name in taken)
         given = operation["responses"]
         if permission := permission_of(route):
             operation["x-permission"] = permission
@@ -115,6 +121,13 @@ def _describe(document: dict[str, Any], route: RouteContext) -> None:
             response["headers"] = response.get("headers", {}) | REQUEST_ID_REF
         for content in operation.get("requestBody", {}).get("content", {}).values():
             document["components"]["schemas"] |= content["schema"].pop("$defs", {})
+
+
+def _schemes(route: RouteContext) -> dict[str, Any]:
+    """Security schemes that the operation takes beside those that FastAPI finds."""
+    said = (getattr(one.call, SECURITY, {}) for one in needed(route.dependant))
+    every = {name: model for schemes in said for name, model in schemes.items()}
+    return {name: jsonable_encoder(model, by_alias=True, exclude_none=True) for name, model in every.items()}
 
 
 def _refusals(route: RouteContext) -> set[int]:

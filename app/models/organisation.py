@@ -3,10 +3,11 @@
 from datetime import date
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, ForeignKey, ForeignKeyConstraint, Index, Text, UniqueConstraint
+from sqlalchemy import CheckConstraint, ForeignKey, ForeignKeyConstraint, Index, Text, UniqueConstraint, text
 from sqlalchemy.dialects.postgresql import INET
 from sqlalchemy.orm import Mapped, mapped_column
 
+from app.domain.addresses import Address
 from app.kit.db import Base
 from app.models.columns import (
     BigCount,
@@ -33,18 +34,21 @@ class Organisation(Base):
     """
 
     __tablename__ = "organisations"
+    __table_args__ = (Index(None, "key_days", postgresql_where=text("key_days IS NOT NULL")),)
 
     id: Mapped[Id]
     name: Mapped[String]
     key_days: Mapped[int | None]
     allowed_networks: Mapped[Networks]
     denied_networks: Mapped[Networks]
-    version: Mapped[Version]
+    version: Mapped[Version] = mapped_column()
     monthly_events: Mapped[BigCount | None]
     created_at: Mapped[Created]
     updated_at: Mapped[Updated]
     suspended_at: Mapped[Moment | None]
     deleted_at: Mapped[Moment | None]
+
+    __mapper_args__ = {"version_id_col": version}  # noqa: RUF012 the mapper's own name
 
 
 class Environment(Base):
@@ -82,7 +86,10 @@ class ApiKey(Base):
     """
 
     __tablename__ = "api_keys"
-    __table_args__ = (Index(None, "id", unique=True),)
+    __table_args__ = (
+        Index(None, "id", unique=True),
+        Index(None, "expires_at", postgresql_where=text("revoked_at IS NULL AND expires_at IS NOT NULL")),
+    )
 
     organisation_id: Mapped[OrganisationId]
     id: Mapped[Id]
@@ -93,13 +100,15 @@ class ApiKey(Base):
     signs: Mapped[bool] = mapped_column(server_default="false")
     allowed_networks: Mapped[Networks]
     denied_networks: Mapped[Networks]
-    version: Mapped[Version]
+    version: Mapped[Version] = mapped_column()
     created_at: Mapped[Created]
     updated_at: Mapped[Updated]
     expires_at: Mapped[Moment | None]
     revoked_at: Mapped[Moment | None]
     last_used_at: Mapped[Moment | None]
-    last_used_from: Mapped[str | None] = mapped_column(INET)
+    last_used_from: Mapped[Address | None] = mapped_column(INET)
+
+    __mapper_args__ = {"version_id_col": version}  # noqa: RUF012 the mapper's own name
 
 
 class ApiKeySecret(Base):
@@ -111,6 +120,8 @@ class ApiKeySecret(Base):
             ["organisation_id", "key_id"], ["api_keys.organisation_id", "api_keys.id"], ondelete="CASCADE"
         ),
         Index(None, "digest", unique=True),
+        Index(None, "expires_at", postgresql_where=text("warned_at IS NULL AND expires_at IS NOT NULL")),
+        Index(None, "organisation_id", "created_at", postgresql_where=text("warned_at IS NULL")),
     )
 
     organisation_id: Mapped[UUID] = mapped_column(primary_key=True)

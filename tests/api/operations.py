@@ -23,6 +23,7 @@ REQUIRED: Mapping[str, object] = {
     "headers": {},
     "name": "some.name",
     "payload": {},
+    "role": "viewer",
     "url": "http://127.0.0.1:9/hook",
 }
 
@@ -61,6 +62,11 @@ class Operation:
         found = self.described.get("parameters", ())
         return {one["name"]: one["schema"] for one in found if one["in"] == place}
 
+    @property
+    def whatever_version(self) -> dict[str, str]:
+        """The header without which it does not change what others may have changed."""
+        return {"if-match": "*"} if "if-match" in self.parameters("header") else {}
+
     def least(self) -> dict[str, object]:
         """A new body that is taken."""
         values = {**REQUIRED, "since": (datetime.now(UTC) - timedelta(hours=1)).isoformat()}
@@ -76,13 +82,15 @@ class Places:
     world: World
     operational: str
     message: str
+    key: str
 
     @classmethod
     async def of(cls, world: World) -> "Places":
         await world.setup()
         made = await world.api.post("/operational-webhook/endpoint", {"url": "http://127.0.0.1:9/hook"})
         await world.api.post("/event-type", {"name": "some.type", "description": ""})
-        return cls(world, made.body["id"], await world.message())
+        key = (await world.api.post("/organisation/api-key", {"name": "key", "role": "viewer"})).body["id"]
+        return cls(world, made.body["id"], await world.message(), key)
 
     @property
     def api(self) -> Api:
@@ -98,6 +106,8 @@ class Places:
             "attempt_id": "atmpt_" + "0" * 26,
             "task_id": "qtask_" + "0" * 26,
             "event_type_name": "some.type",
+            "key_id": self.key,
+            "secret_id": "sec_" + "0" * 26,
         } | chosen
         return re.sub(r"{(\w+)}", lambda match: ids[match[1]], operation.path)
 
@@ -106,7 +116,9 @@ class Places:
         return await self.send_raw(operation, json.dumps(operation.least() | fields).encode())
 
     async def send_raw(self, operation: Operation, raw: bytes, **headers: str) -> Reply:
-        return await self.api.call(operation.method, self.path(operation), raw=raw, headers=headers)
+        return await self.api.call(
+            operation.method, self.path(operation), raw=raw, headers=operation.whatever_version | headers
+        )
 
 
 def is_problem(reply: Reply, status: int) -> bool:

@@ -26,7 +26,7 @@ def snippets(title: str) -> dict[str, str]:
     """The code under a heading of the README, by language."""
     section = re.split(r"^## ", (ROOT / "README.md").read_text(), flags=re.MULTILINE)
     text = next(one for one in section if one.startswith(title))
-    return dict(re.findall(r"^```(python|js)\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL))
+    return dict(re.findall(r"^```(python|js|sh)\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL))
 
 
 def run(command: Sequence[str | Path], code: str, **environment: str) -> str:

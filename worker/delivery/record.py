@@ -11,7 +11,9 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 
 from app.domain import breaker, ids, retry
+from app.domain.audit import Actor, Event, Target
 from app.domain.breaker import Health
+from app.features.audit import operations as audit
 from app.features.deliveries import claim_queries, operations
 from app.features.deliveries import record_queries as queries
 from app.features.messages.operations import ensure_partitions
@@ -202,6 +204,8 @@ def _disable(
     ).all()
     for row in disabled:
         operations.cancel(db, row.environment_id, endpoint_id=row.id, reason="endpoint disabled")
+        audit.record(db, _disabled_event(row))
+    db.flush()
     since = {key[1]: health.fail_since or now for key, health in learnt.items()}
     told = {key[1] for key, group in touched.items() if not group[0].job.is_operational}
     return [
@@ -209,6 +213,11 @@ def _disable(
         for row in disabled
         if row.id in told
     ]
+
+
+def _disabled_event(row: Any) -> Event:  # noqa: ANN401 a row of disable_endpoints
+    target = Target("endpoint", ids.encode("ep", row.id))
+    return Event(row.organisation_id, "endpoint.disabled", Actor("worker"), target, details={"reason": row.reason})
 
 
 def _change(one: Decision) -> str | None:

@@ -5,7 +5,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.auth.audit import Trailing
 from app.auth.caller import Caller
-from app.auth.dependencies import AnyCaller, CanGrantPortals, Db, credential, require
+from app.auth.dependencies import AnyCaller, CanGrantPortals, Db, require
+from app.auth.entrance import credential
 from app.auth.idempotency import OnceOnly
 from app.auth.keys import Callers
 from app.auth.portal import PortalTokens, portal_url
@@ -84,7 +85,7 @@ async def _application(db: AsyncSession, caller: Caller, reference: str, body: A
 async def _revoke(request: Request, db: AsyncSession) -> None:
     tokens: PortalTokens = request.app.state.portal_tokens
     callers: Callers = request.app.state.callers
-    text = credential(request)
+    text = credential(request.headers["authorization"])
     token = tokens.verify(text)
     await db.execute(queries.revoke(token.grant.environment_id, token.id, token.expires_at))
     callers.forget(text)

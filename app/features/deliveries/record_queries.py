@@ -293,9 +293,17 @@ def disable_endpoints() -> Update:
             Endpoint.id == given.c.endpoint_id,
             Endpoint.disabled.is_(False),
             Endpoint.deleted_at.is_(None),
+            Environment.id == given.c.environment_id,
         )
         .values(disabled=True, disabled_reason=given.c.reason, revision=Endpoint.revision + 1, updated_at=func.now())
-        .returning(Endpoint.environment_id, Endpoint.application_id, Endpoint.id, Endpoint.uid)
+        .returning(
+            Environment.organisation_id,
+            Endpoint.environment_id,
+            Endpoint.application_id,
+            Endpoint.id,
+            Endpoint.uid,
+            given.c.reason,
+        )
     )
 
 

@@ -6,7 +6,7 @@ from fastapi import Request, Response
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.auth.dependencies import identify, require
+from app.auth.dependencies import admit, require
 from app.domain.permissions import Permission
 from app.features.health import queries
 from app.features.health.schemas import HealthOut, State
@@ -40,7 +40,7 @@ async def ping() -> None:
 async def _may_know_more(request: Request) -> bool:
     try:
         async with asyncio.timeout(TIMEOUT_SECONDS):
-            require(await identify(request), Permission.organisation_read)
+            require(await admit(request), Permission.organisation_read)
     except (Problem, SQLAlchemyError, OSError):
         return False
     return True

@@ -5,9 +5,13 @@ import re
 from starlette.datastructures import State
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.auth.dependencies import known, require
+from app.auth.dependencies import require
+from app.auth.entrance import Entrance
+from app.auth.expiry import HEADER as KEY_ENDS
+from app.auth.expiry import soon_to_end
 from app.auth.idempotency import REPLAYED
 from app.auth.limits import Limits
+from app.auth.signed_requests import SIGNATURES
 from app.domain.permissions import Permission
 from app.features.messages.admission import Admission
 from app.features.messages.committer import Committer
@@ -19,7 +23,7 @@ from app.kit.wire import is_name
 
 _JSON = JSON.encode()
 _BEARER = b"Bearer "
-_REPLAYED, _MARK = REPLAYED.encode(), HEADER.encode()
+_REPLAYED, _MARK, _KEY_ENDS = (one.encode() for one in (REPLAYED, HEADER, KEY_ENDS))
 
 
 class Gone(Exception):
@@ -30,7 +34,8 @@ class IngestLane:
     """Stands before the frame and answers plain POSTs of messages by itself, as the route behind it would.
 
     Plain is: no query, JSON without parameters, a length that was announced and is at most `limit`, no header twice,
-    a bearer. Everything else goes on to the route. What is raised here is answered by the surface around it.
+    a bearer and no signature. Everything else goes on to the route. What is raised here is answered by the surface
+    around it.
     """
 
     def __init__(self, app: ASGIApp, state: State, *, prefix: str, limit: int) -> None:
@@ -56,30 +61,35 @@ class IngestLane:
             and headers.get(b"content-type") == _JSON
             and int(headers.get(b"content-length", self._limit + 1)) <= self._limit
             and headers.get(b"authorization", b"").startswith(_BEARER)
+            and SIGNATURES.isdisjoint(headers)
         )
 
     async def _serve(
         self, scope: Scope, headers: dict[bytes, bytes], application: str, receive: Receive, send: Send
     ) -> None:
         try:
-            status, body, repeats = await self._take(scope, headers, application, receive)
+            status, body, repeats, ends_at = await self._take(scope, headers, application, receive)
         except Gone:
             return
         start = [(b"content-length", b"%d" % len(body)), (b"content-type", _JSON)]
         if repeats:
             start.append((_REPLAYED, b"true"))
+        if ends_at:
+            start.append((_KEY_ENDS, ends_at.encode()))
         await send({"type": "http.response.start", "status": status, "headers": start})
         await send({"type": "http.response.body", "body": body})
 
     async def _take(
         self, scope: Scope, headers: dict[bytes, bytes], application: str, receive: Receive
-    ) -> tuple[int, bytes, bool]:
+    ) -> tuple[int, bytes, bool, str | None]:
         state = self._state
         committer: Committer = state.committer
         admission: Admission = state.admission
         limits: Limits = state.limits
         usage: Usage = state.usage
-        caller = await known(state, scope, headers[b"authorization"][len(_BEARER) :].decode("latin-1").strip())
+        entrance: Entrance = state.entrance
+        text = headers[b"authorization"][len(_BEARER) :].decode("latin-1").strip()
+        caller = await entrance.identify(scope, text)
         if not limits.take_ingest(caller, scope):
             await limits.admit(caller, scope)
         require(caller, Permission.message_send)
@@ -92,7 +102,8 @@ class IngestLane:
         await admission.enter(caller.organisation_id)
         try:
             ask = read(Post(caller, application, scope["path"], body, key))
-            return ask.answer(await committer.accept(ask.incoming))
+            status, answer, repeats = ask.answer(await committer.accept(ask.incoming))
+            return status, answer, repeats, soon_to_end(caller)
         finally:
             admission.leave(caller.organisation_id)
 

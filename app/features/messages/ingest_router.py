@@ -5,6 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 
 from app.auth.dependencies import CanSendMessages
+from app.auth.expiry import announce_end
 from app.auth.idempotency import DOCUMENTED as IDEMPOTENCY
 from app.auth.idempotency import REPLAYED
 from app.auth.resources import AppId
@@ -61,7 +62,9 @@ async def create_message(
         status, body, repeats = ask.answer(await committer.accept(ask.incoming))
     finally:
         admission.leave(caller.organisation_id)
-    return Response(body, status, {REPLAYED: "true"} if repeats else None, JSON)
+    answer = Response(body, status, {REPLAYED: "true"} if repeats else None, JSON)
+    announce_end(caller, answer.headers)
+    return answer
 
 
 def refuse_own(mark: str | None, own: frozenset[str]) -> None:

@@ -1,9 +1,10 @@
 """Makes organisations with their environments and API keys."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any, TypeVar
 from uuid import UUID
 
 from sqlalchemy.orm import Session
@@ -17,6 +18,8 @@ from app.kit.clock import new_id
 from app.kit.encryption import KeyRing
 from app.models import ApiKey, ApiKeySecret, Environment, Organisation
 
+Row = TypeVar("Row", Organisation, ApiKey)
+MOST_KEY_DAYS = 3650
 UNKNOWN = "there is no such organisation"
 
 
@@ -54,6 +57,27 @@ def set_retry_schedule(
     schedule = list(validate_schedule(seconds)) if seconds else None
     if db.execute(queries.set_retry_schedule(organisation_id, kinds, schedule)).first() is None:
         raise LookupError(UNKNOWN)
+
+
+def set_key_days(db: Session, organisation_id: UUID, days: int | None) -> None:
+    """Sets for how many days a secret of a key is good, None for ever. LookupError without such an organisation."""
+    if db.execute(queries.set_key_days(organisation_id, days)).first() is None:
+        raise LookupError(UNKNOWN)
+
+
+def delete_organisation(db: Session, organisation_id: UUID) -> None:
+    """Ends an organisation; its credentials are refused a second later at most. LookupError when there is none."""
+    if db.execute(queries.delete_organisation(organisation_id)).first() is None:
+        raise LookupError(UNKNOWN)
+
+
+def change(db: Session, row: Row, changes: Mapping[str, Any]) -> Row:
+    """Sets columns of a row that was read before. StaleDataError when someone else has changed it meanwhile."""
+    for name, value in changes.items():
+        setattr(row, name, value)
+    db.flush()
+    db.refresh(row)
+    return row
 
 
 def environment_id(db: Session, organisation_id: UUID, kind: api_key.Environment) -> UUID:
@@ -107,16 +131,11 @@ def add_secret(db: Session, key: ApiKey, environment: api_key.Environment, ring:
         id=secret_id,
         digest=api_key.digest(text),
         hint=api_key.hint(text),
-        sealed=None if ring is None else ring.encrypt(text.encode(), sealed_for(secret_id)),
+        sealed=None if ring is None else ring.encrypt(text.encode(), api_key.sealed_for(secret_id)),
     )
     db.add(secret)
     db.flush()
     return text
-
-
-def sealed_for(secret_id: UUID) -> bytes:
-    """What a sealed text is bound to."""
-    return b"api_key_secrets.sealed:" + secret_id.bytes
 
 
 def revoke_key(db: Session, organisation_id: UUID, key_id: UUID) -> bool:

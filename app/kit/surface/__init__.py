@@ -18,7 +18,7 @@ from starlette.types import ASGIApp
 
 from app.domain.addresses import Network
 from app.domain.forwarded import ProxyHeaders
-from app.kit.surface.answers import Answers
+from app.kit.surface.answers import Answers, Refused, ignore
 from app.kit.surface.cors import Cors
 from app.kit.surface.hosts import Hosts
 from app.kit.surface.https import Https, Leaked, log_leaked
@@ -46,6 +46,7 @@ class Surface:
     trusted: Sequence[Network] = ()
     written: ProxyHeaders = ProxyHeaders.x_forwarded
     leaked: Leaked = log_leaked
+    refused: Refused = ignore
 
     def around(self, app: ASGIApp) -> ASGIApp:
         """The app within it, in the order above."""
@@ -62,4 +63,4 @@ class Surface:
         app = Refusals(Proxies(app, trusted=self.trusted, written=self.written))
         if self.origins:
             app = Cors(app, origins=self.origins)
-        return Answers(app, public=self.public, policies=self.policies)
+        return Answers(app, public=self.public, policies=self.policies, refused=self.refused)

@@ -2,19 +2,21 @@
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.kit import logs
 from app.kit.errors_http import REQUEST_ID, REQUEST_ID_KEY
 
+Refused = Callable[[Scope, int], None]
 Pairs = tuple[tuple[bytes, bytes], ...]
 
 ANSWER_HEADERS = "postrider.answer_headers"
 """Where the scope holds headers that whatever answers the request is to carry."""
 WELL_FORMED = re.compile(rb"[A-Za-z0-9_\-.]{8,128}")
 HSTS = (b"strict-transport-security", b"max-age=63072000; includeSubDomains")
+REFUSALS = frozenset({401, 403, 429})
 PRIVATE = (b"cache-control", b"no-store")
 ALWAYS: Pairs = (
     (b"x-content-type-options", b"nosniff"),
@@ -35,15 +37,21 @@ def headers_of(policy: str = NOTHING, *, private: bool = True, secure: bool = Fa
 _NAMES = frozenset(name for name, _ in headers_of(secure=True))
 
 
+def ignore(_scope: Scope, _status: int) -> None:
+    """Hears of refusals where nobody wants to."""
+
+
 class Answers:
     """Gives each request an id, the client's own when it is well formed, and each answer the headers it lacks.
 
+    `refused` hears of each answer that says that the caller is unknown, may not, or not so often.
     What a route says of itself stays. `policies` holds other policies than NOTHING, by path; answers below `public`
     may be cached.
     """
 
-    def __init__(self, app: ASGIApp, *, public: str, policies: Mapping[str, str]) -> None:
+    def __init__(self, app: ASGIApp, *, public: str, policies: Mapping[str, str], refused: Refused = ignore) -> None:
         self._app = app
+        self._refused = refused
         self._public = public
         self._usual = _both(NOTHING)
         self._cached = _both(NOTHING, private=False)
@@ -60,6 +68,8 @@ class Answers:
 
         async def send_whole(message: Message) -> None:
             if message["type"] == "http.response.start":
+                if message["status"] in REFUSALS:
+                    self._refused(scope, message["status"])
                 own = list(message.get("headers", ()))
                 more = scope.get(ANSWER_HEADERS, ())
                 message["headers"] = [*own, *self._lacking(scope, own), *more, (_REQUEST_ID, request_id.encode())]
