@@ -21,7 +21,7 @@ from app.features.organisations.rotation import Described
 from app.features.organisations.schemas import ApiKeyIn, ApiKeyPatch, OrganisationPatch
 from app.kit.clock import utc_now
 from app.kit.encryption import KeyRing
-from app.kit.errors import invalid, not_found
+from app.kit.errors import invalid, not_found, unauthenticated
 from app.models import ApiKey, ApiKeySecret, Environment, Organisation
 
 LIVE: api_key.Environment = "live"
@@ -170,11 +170,14 @@ async def _require_within(scope: Scope, kind: api_key.Environment, columns: Mapp
 
 
 async def _own_reach(scope: Scope) -> Reach:
+    """What the caller may now, whatever it could when the process last looked. Raises `unauthenticated`."""
     caller = scope.caller
     if caller.key_id is None:
         return Reach(caller.permissions)
     own = await scope.db.run_sync(rotation.find, scope.organisation_id, caller.key_id)
-    return Reach(caller.permissions, _networks(_columns(own.key)), own.key.expires_at)
+    if own.has_ended(utc_now()):
+        raise unauthenticated()
+    return _reach(_columns(own.key), own.environment)
 
 
 def _require_address(scope: Scope, listed: NetworkList) -> None:
