@@ -18,6 +18,9 @@ from app.console.pages import STATIC
 from app.console.portal import router as portal
 from app.domain.destinations import Destinations
 from app.features.applications.router import router as applications
+from app.features.audit.first_uses import FirstUses
+from app.features.audit.refusals import Refusals
+from app.features.audit.router import router as audit
 from app.features.authentication.router import router as authentication
 from app.features.background_tasks.router import router as background_tasks
 from app.features.deliveries.router import replays
@@ -65,6 +68,7 @@ ROUTERS = (
     operational_webhooks,
     organisations,
     api_keys,
+    audit,
 )
 # The largest payload, and what may stand around it: the other members of a message.
 MAX_BODY_BYTES = MAX_PAYLOAD_BYTES + 64 * 1024
@@ -170,6 +174,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
                 _usage(state.sessions) as state.usage,
                 Uses(engine) as state.uses,
                 _committer(app) as state.committer,
+                _audit(app),
             ):
                 settle()
                 yield
@@ -229,6 +234,14 @@ async def _committer(app: FastAPI) -> AsyncIterator[Committer]:
         finally:
             committer.close()
             await running
+
+
+@asynccontextmanager
+async def _audit(app: FastAPI) -> AsyncIterator[None]:
+    state = app.state
+    state.refusals, state.first_uses = Refusals(state.sessions), FirstUses(state.sessions)
+    async with state.refusals.running(), state.first_uses.running():
+        yield
 
 
 @asynccontextmanager

@@ -2,6 +2,7 @@
 
 import re
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, Self
 from urllib.parse import urlsplit
 
@@ -211,6 +212,12 @@ class RateLimits(BaseModel):
         return {one: getattr(self, one).rates() for one in RouteClass}
 
 
+class Audit(BaseModel):
+    """Where workers copy the audit log's seals to: a folder that exists, best on a disk of its own."""
+
+    anchors: Path | None = None
+
+
 class Settings(BaseSettings):
     """All settings. No secret has a default."""
 
@@ -242,6 +249,8 @@ class Settings(BaseSettings):
             msg = "POSTRIDER_HTTP__REQUIRE_HTTPS needs a POSTRIDER_PUBLIC_URL that begins with https:"
             raise ValueError(msg)
         return self
+
+    audit: Audit = Audit()
 
     @model_validator(mode="after")
     def _lease_outlives_a_send(self) -> Self:

@@ -2,6 +2,7 @@
 
 import logging
 import threading
+from collections.abc import Callable
 
 from sqlalchemy.orm import Session, sessionmaker
 
@@ -15,11 +16,12 @@ logger = logging.getLogger(__name__)
 
 
 class Sweeper:
-    """Runs background tasks that are due, mends gates and warns of keys that end, by a timer in a thread of its own."""
+    """Seals the audit log, runs due background tasks, mends gates and warns of ending keys, in a thread of its own."""
 
-    def __init__(self, sessions: sessionmaker[Session], stopping: Stopping) -> None:
+    def __init__(self, sessions: sessionmaker[Session], stopping: Stopping, seal: Callable[[], object]) -> None:
         self._sessions = sessions
         self._stopping = stopping
+        self._seal = seal
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="sweeper", daemon=True)
 
@@ -34,7 +36,7 @@ class Sweeper:
 
     def _run(self) -> None:
         while not self._ended.is_set() and not self._stopping.is_set():
-            for act in (self._run_tasks, self._mend_gates, self._warn_of_ends):
+            for act in (self._seal, self._run_tasks, self._mend_gates, self._warn_of_ends):
                 try:
                     act()
                 except Exception:

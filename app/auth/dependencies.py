@@ -82,14 +82,16 @@ async def known(state: State, scope: Scope, text: str) -> Caller:
         raise (await limits.failed(scope) or error) from None
     address = address_of(scope)
     admit_address(caller, address)
-    note_use(state.uses, caller, address)
+    note_use(state, caller, address)
     return caller
 
 
-def note_use(uses: Uses, caller: Caller, address: str) -> None:
-    """What is kept of a call by an API key."""
+def note_use(state: State, caller: Caller, address: str) -> None:
+    """What is kept of a call by an API key: its last use, and that it came from an address for the first time."""
     if caller.key_id is not None:
+        uses: Uses = state.uses
         uses.note(caller.key_id, caller.organisation_id, address)
+        state.first_uses.note(caller.organisation_id, caller.key_id, address)
 
 
 def address_of(scope: Scope) -> str:
@@ -166,4 +168,5 @@ CanWriteOrganisation = Annotated[Caller, Depends(Bearer(Permission.organisation_
 CanDeleteOrganisation = Annotated[Caller, Depends(Bearer(Permission.organisation_delete))]
 CanReadKeys = Annotated[Caller, Depends(Bearer(Permission.key_read))]
 CanWriteKeys = Annotated[Caller, Depends(Bearer(Permission.key_write))]
+CanReadAudit = Annotated[Caller, Depends(Bearer(Permission.audit_read))]
 CanGrantPortals = Annotated[Caller, Depends(Bearer(Permission.portal_grant))]

@@ -4,9 +4,11 @@ from uuid import UUID
 
 import click
 
+from app.cli.audit import note
 from app.cli.operator import TypeId, transaction
 from app.domain import ids
 from app.domain.api_key import ENVIRONMENTS, Environment
+from app.features.audit.targets import organisation_target
 from app.features.organisations import operations, queries
 
 UNLIMITED, MOST_DIGITS = "unlimited", 18
@@ -31,6 +33,7 @@ def create(name: str) -> None:
     """Add an organisation and print its id."""
     with transaction() as db:
         created = operations.create_organisation(db, name)
+        note(db, created, "organisation.created", organisation_target(created, name))
     click.echo(ids.encode("org", created))
 
 
@@ -54,6 +57,7 @@ def policy(organisation: UUID, key_days: int | None, *, no_key_days: bool) -> No
     with transaction() as db:
         try:
             operations.set_key_days(db, organisation, key_days)
+            note(db, organisation, "organisation.changed", organisation_target(organisation), key_days=key_days)
         except LookupError as error:
             raise click.ClickException(str(error)) from error
 
@@ -70,6 +74,7 @@ def retry_schedule(organisation: UUID, seconds: tuple[int, ...], environment: En
     with transaction() as db:
         try:
             operations.set_retry_schedule(db, organisation, seconds, [environment] if environment else ENVIRONMENTS)
+            note(db, organisation, "organisation.retries_changed", organisation_target(organisation), seconds=seconds)
         except ValueError as error:
             raise click.UsageError(str(error)) from error
         except LookupError as error:

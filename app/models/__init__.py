@@ -1,6 +1,7 @@
 """Every table. Importing this module registers all of them with the metadata."""
 
 from app.models.application import Application, ApplicationKind
+from app.models.audit import ApiKeyAddress, AuditChain, AuditEvent, AuditSeal, AuditUnsealed
 from app.models.background_task import BackgroundTask
 from app.models.delivery import (
     ActionKind,
@@ -30,11 +31,16 @@ from app.models.signature import SignatureNonce, UsedLink
 __all__ = [
     "ActionKind",
     "ApiKey",
+    "ApiKeyAddress",
     "ApiKeySecret",
     "Application",
     "ApplicationKind",
     "ApplicationRate",
     "Attempt",
+    "AuditChain",
+    "AuditEvent",
+    "AuditSeal",
+    "AuditUnsealed",
     "BackgroundTask",
     "Delivery",
     "DeliveryAction",

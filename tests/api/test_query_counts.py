@@ -18,6 +18,7 @@ LISTS = {
     "/app/{app}/msg/{msg}/endpoint": 4,
     "/background-task": 2,
     "/organisation/api-key": 3,
+    "/audit?action=endpoint.created": 2,
 }
 
 

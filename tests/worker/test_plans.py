@@ -17,6 +17,8 @@ from app.cli.dev.roles import DatabaseUrls
 from app.console import queries as console
 from app.domain.ids import lowest
 from app.features.applications import queries as applications
+from app.features.audit import queries as audit
+from app.features.audit.queries import EventFilters
 from app.features.background_tasks import queries as background_tasks
 from app.features.deliveries import claim_queries, queries, record_queries
 from app.features.deliveries.queries import AttemptFilters
@@ -30,7 +32,7 @@ from app.kit.arrays import transpose
 from app.kit.clock import new_id
 from app.kit.cuts import Cut
 from app.kit.db import enter_tenants, make_engine, make_sessions
-from app.models import Application, Attempt, BackgroundTask, Endpoint, EventType, Message, Status
+from app.models import Application, Attempt, AuditEvent, BackgroundTask, Endpoint, EventType, Message, Status
 from tests.worker.steady import steady_plan
 
 ROWS = 100_000
@@ -38,7 +40,7 @@ DAYS = 100
 PAGE = 51
 BIG = (
     *("messages", "deliveries", "attempts", "payloads", "due_deliveries", "message_event_ids"),
-    *("applications", "endpoints", "event_types", "background_tasks"),
+    *("applications", "endpoints", "event_types", "background_tasks", "audit_events"),
 )
 ORGANISATION, APPLICATION, HIDDEN, ENDPOINT, QUIET = (new_id() for _ in range(5))
 NOW = datetime.now(UTC)
@@ -207,6 +209,10 @@ PAGES: dict[str, Build] = {
     "operational endpoints": listed(endpoints.of_application(ORGANISATION, HIDDEN), Endpoint.id),
     "background tasks": listed(background_tasks.tasks(ORGANISATION), BackgroundTask.id),
     "failed background tasks": listed(background_tasks.tasks(ORGANISATION, status="failed"), BackgroundTask.id),
+    "audit events": listed(audit.events(ORGANISATION, EventFilters()), AuditEvent.id),
+    "audit events of an action": listed(audit.events(ORGANISATION, EventFilters(action="a.17")), AuditEvent.id),
+    "audit events by an actor": listed(audit.events(ORGANISATION, EventFilters(actor="key_17")), AuditEvent.id),
+    "audit events about a target": listed(audit.events(ORGANISATION, EventFilters(target="thing_17")), AuditEvent.id),
     "background tasks of a kind": listed(
         background_tasks.tasks(ORGANISATION, kind="endpoint.replay"), BackgroundTask.id
     ),

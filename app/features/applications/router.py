@@ -4,11 +4,13 @@ from typing import Annotated, Any
 
 from fastapi import Query, Response
 
+from app.auth.audit import Trailing
 from app.auth.dependencies import CanListApplications, CanWriteApplications, Db
 from app.auth.idempotency import Answer, OnceOnly
 from app.auth.resources import AppId, ReadableApplication, WritableApplication, seek_application
 from app.features.applications import queries, service
 from app.features.applications.schemas import ApplicationIn, ApplicationOut, ApplicationPatch
+from app.features.audit.targets import application_target
 from app.kit.openapi import problems
 from app.kit.paging import Listing, PageQuery, Seal, paginate
 from app.kit.routing import Router
@@ -31,12 +33,15 @@ async def create(
     caller: CanWriteApplications,
     db: Db,
     once: OnceOnly,
+    trail: Trailing,
     get_if_exists: Annotated[bool, Query(description="Answer 200 with the one that has this uid")] = False,  # noqa: FBT002
 ) -> Response:
     """Adds an application. 409 when the uid is taken, unless `get_if_exists`."""
 
     async def work() -> Answer:
         application, new = await service.create(db, caller.environment_id, body, get_if_exists=get_if_exists)
+        if new:
+            trail.record("application.created", application_target(application))
         return Answer(201 if new else 200, ApplicationOut.of(application))
 
     return await once(201, work)
@@ -50,24 +55,31 @@ async def get(application: ReadableApplication) -> ApplicationOut:
 
 @router.put("/{app_id}", response_model=ApplicationOut, responses={201: {"model": ApplicationOut}, **problems(409)})
 async def upsert(
-    app_id: AppId, body: ApplicationIn, caller: CanWriteApplications, db: Db, response: Response
+    app_id: AppId, body: ApplicationIn, caller: CanWriteApplications, db: Db, response: Response, trail: Trailing
 ) -> ApplicationOut:
     """Replaces an application, or adds one (201) with the path as its uid."""
     environment_id = caller.environment_id
     current = await seek_application(db, environment_id, app_id)
     if current is not None:
-        return ApplicationOut.of(await service.replace(db, environment_id, current, body))
+        application = await service.replace(db, environment_id, current, body)
+        trail.record("application.changed", application_target(application))
+        return ApplicationOut.of(application)
     response.status_code = 201
-    return ApplicationOut.of(await service.create_at(db, environment_id, app_id, body))
+    application = await service.create_at(db, environment_id, app_id, body)
+    trail.record("application.created", application_target(application))
+    return ApplicationOut.of(application)
 
 
 @router.patch("/{app_id}", response_model=ApplicationOut, responses=problems(409))
-async def patch(application: WritableApplication, body: ApplicationPatch, db: Db) -> ApplicationOut:
+async def patch(application: WritableApplication, body: ApplicationPatch, db: Db, trail: Trailing) -> ApplicationOut:
     """Changes the given fields; null clears."""
-    return ApplicationOut.of(await service.patch(db, application.environment_id, application, body))
+    changed = await service.patch(db, application.environment_id, application, body)
+    trail.record("application.changed", application_target(changed), fields=body.model_fields_set)
+    return ApplicationOut.of(changed)
 
 
 @router.delete("/{app_id}", status_code=204)
-async def delete(application: WritableApplication, db: Db) -> None:
+async def delete(application: WritableApplication, db: Db, trail: Trailing) -> None:
     """Deletes an application and cancels what its endpoints are owed; its uid is free at once."""
     await service.remove(db, application.environment_id, application.id)
+    trail.record("application.deleted", application_target(application))

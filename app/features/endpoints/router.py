@@ -4,11 +4,13 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Path, Query, Request, Response, status
 
+from app.auth.audit import Trailing
 from app.auth.dependencies import AnyCaller, Db
 from app.auth.idempotency import Answer, OnceOnly
 from app.auth.resources import AppId, ApplicationFor
 from app.domain import ids
 from app.domain.permissions import Permission
+from app.features.audit.targets import endpoint_target
 from app.features.endpoints import service
 from app.features.endpoints.schemas import (
     EndpointHeadersIn,
@@ -77,11 +79,13 @@ async def list_(target: Readable, page: PageQuery) -> Listing[EndpointOut]:
 
 
 @router.post("", status_code=status.HTTP_201_CREATED, response_model=EndpointOut)
-async def create(target: Writable, new: EndpointIn, once: OnceOnly) -> Response:
+async def create(target: Writable, new: EndpointIn, once: OnceOnly, trail: Trailing) -> Response:
     """Makes an endpoint, with a secret of its own unless one is given."""
 
     async def work() -> EndpointOut:
-        return EndpointOut.of(await service.create(target, new))
+        endpoint = await service.create(target, new)
+        trail.record("endpoint.created", endpoint_target(endpoint))
+        return EndpointOut.of(endpoint)
 
     return await once(status.HTTP_201_CREATED, work)
 
@@ -93,22 +97,25 @@ async def get(target: Readable, endpoint_id: EndpointId) -> EndpointOut:
 
 
 @router.put("/{endpoint_id}", response_model=EndpointOut, responses={**CREATED, **problems(409)})
-async def upsert(target: Writable, endpoint_id: EndpointId, wanted: EndpointUpdate) -> Response:
+async def upsert(target: Writable, endpoint_id: EndpointId, wanted: EndpointUpdate, trail: Trailing) -> Response:
     """Makes the endpoint what is given, or makes one with this uid. Its secret and headers stay."""
     endpoint, made = await service.put(target, endpoint_id, wanted)
+    trail.record("endpoint.created" if made else "endpoint.changed", endpoint_target(endpoint))
     return Answer(status.HTTP_201_CREATED if made else status.HTTP_200_OK, EndpointOut.of(endpoint)).response()
 
 
 @router.patch("/{endpoint_id}", responses=problems(409))
-async def patch(target: Writable, endpoint_id: EndpointId, wanted: EndpointPatch) -> EndpointOut:
+async def patch(target: Writable, endpoint_id: EndpointId, wanted: EndpointPatch, trail: Trailing) -> EndpointOut:
     """Changes what is given; null clears."""
-    return EndpointOut.of(await service.patch(target, endpoint_id, wanted))
+    endpoint = await service.patch(target, endpoint_id, wanted)
+    trail.record("endpoint.changed", endpoint_target(endpoint), fields=wanted.model_fields_set)
+    return EndpointOut.of(endpoint)
 
 
 @router.delete("/{endpoint_id}", status_code=status.HTTP_204_NO_CONTENT)
-async def delete(target: Writable, endpoint_id: EndpointId) -> None:
+async def delete(target: Writable, endpoint_id: EndpointId, trail: Trailing) -> None:
     """Deletes the endpoint; what is pending is cancelled."""
-    await service.delete(target, endpoint_id)
+    trail.record("endpoint.deleted", endpoint_target(await service.delete(target, endpoint_id)))
 
 
 @router.get("/{endpoint_id}/secret")
@@ -123,12 +130,14 @@ async def get_secret(target: WithSecrets, endpoint_id: EndpointId) -> EndpointSe
     responses=problems(400),
 )
 async def rotate_secret(
-    target: WithSecretsToTurn, endpoint_id: EndpointId, wanted: EndpointSecretRotateIn, once: OnceOnly
+    target: WithSecretsToTurn, endpoint_id: EndpointId, wanted: EndpointSecretRotateIn, once: OnceOnly, trail: Trailing
 ) -> Response:
     """Gives the endpoint a new secret; until the grace period ends, deliveries are signed with both."""
 
     async def work() -> EndpointSecretOut:
-        return EndpointSecretOut(key=await service.rotate(target, endpoint_id, wanted))
+        endpoint, key = await service.rotate(target, endpoint_id, wanted)
+        trail.record("endpoint.secret_rotated", endpoint_target(endpoint), grace_seconds=wanted.grace_seconds)
+        return EndpointSecretOut(key=key)
 
     return await once(status.HTTP_200_OK, work, private=True)
 
@@ -140,15 +149,20 @@ async def get_headers(target: Readable, endpoint_id: EndpointId) -> EndpointHead
 
 
 @router.put("/{endpoint_id}/headers", status_code=status.HTTP_204_NO_CONTENT)
-async def update_headers(target: Writable, endpoint_id: EndpointId, wanted: EndpointHeadersIn) -> None:
+async def update_headers(target: Writable, endpoint_id: EndpointId, wanted: EndpointHeadersIn, trail: Trailing) -> None:
     """Replaces the custom headers, from the next attempt on."""
-    await service.set_headers(target, endpoint_id, wanted.headers)
+    endpoint = await service.set_headers(target, endpoint_id, wanted.headers)
+    trail.record("endpoint.headers_changed", endpoint_target(endpoint), names=list(wanted.headers))
 
 
 @router.patch("/{endpoint_id}/headers", status_code=status.HTTP_204_NO_CONTENT)
-async def patch_headers(target: Writable, endpoint_id: EndpointId, wanted: EndpointHeadersPatchIn) -> None:
+async def patch_headers(
+    target: Writable, endpoint_id: EndpointId, wanted: EndpointHeadersPatchIn, trail: Trailing
+) -> None:
     """Sets some custom headers, and removes those that are null or in deleteHeaders."""
-    await service.patch_headers(target, endpoint_id, wanted)
+    endpoint = await service.patch_headers(target, endpoint_id, wanted)
+    names = [*wanted.headers, *(wanted.delete_headers or ())]
+    trail.record("endpoint.headers_changed", endpoint_target(endpoint), names=names)
 
 
 @router.get("/{endpoint_id}/stats")
@@ -169,11 +183,13 @@ async def send_example(
     endpoint_id: EndpointId,
     wanted: EventExampleIn,
     once: OnceOnly,
+    trail: Trailing,
 ) -> Response:
     """Sends an example of the event type to this endpoint, whatever it subscribes to."""
 
     async def work() -> ExampleOut:
-        sent = await service.send_example(target, endpoint_id, wanted)
+        endpoint, sent = await service.send_example(target, endpoint_id, wanted)
+        trail.record("endpoint.example_sent", endpoint_target(endpoint), event_type=wanted.event_type)
         return ExampleOut(
             id=ids.encode("msg", sent.id),
             event_type=wanted.event_type,

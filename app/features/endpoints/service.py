@@ -89,10 +89,11 @@ async def patch(scope: Scope, reference: str, wanted: EndpointPatch) -> Endpoint
     return await _change(scope, endpoint, await _checked(scope, wanted))
 
 
-async def delete(scope: Scope, reference: str) -> None:
-    """Deletes the endpoint and cancels what is pending. Raises `not_found`."""
+async def delete(scope: Scope, reference: str) -> Endpoint:
+    """Deletes the endpoint, which comes back, and cancels what is pending. Raises `not_found`."""
     endpoint = await get(scope, reference, lock=True)
     await scope.db.run_sync(operations.delete, scope.application, endpoint)
+    return endpoint
 
 
 async def secret(scope: Scope, reference: str) -> str:
@@ -101,11 +102,11 @@ async def secret(scope: Scope, reference: str) -> str:
     return current.shown
 
 
-async def rotate(scope: Scope, reference: str, wanted: EndpointSecretRotateIn) -> str:
-    """Gives the endpoint a new secret and says what a receiver verifies with from now on."""
+async def rotate(scope: Scope, reference: str, wanted: EndpointSecretRotateIn) -> tuple[Endpoint, str]:
+    """Gives the endpoint a new secret; the endpoint, and what a receiver verifies with from now on."""
     endpoint = await get(scope, reference, lock=True)
     grace = timedelta(seconds=wanted.grace_seconds)
-    return (await scope.db.run_sync(operations.rotate, scope.ring, endpoint, wanted.key, grace)).shown
+    return endpoint, (await scope.db.run_sync(operations.rotate, scope.ring, endpoint, wanted.key, grace)).shown
 
 
 async def headers(scope: Scope, reference: str) -> ShownHeaders:
@@ -113,17 +114,19 @@ async def headers(scope: Scope, reference: str) -> ShownHeaders:
     return operations.shown_headers(scope.ring, await get(scope, reference))
 
 
-async def set_headers(scope: Scope, reference: str, wanted: dict[str, str]) -> None:
-    """Replaces the custom headers. Raises `invalid`, naming the header."""
+async def set_headers(scope: Scope, reference: str, wanted: dict[str, str]) -> Endpoint:
+    """Replaces the endpoint's custom headers. Raises `invalid`, naming the header."""
     endpoint = await get(scope, reference, lock=True)
     await scope.db.run_sync(operations.set_headers, scope.ring, endpoint, wanted)
+    return endpoint
 
 
-async def patch_headers(scope: Scope, reference: str, wanted: EndpointHeadersPatchIn) -> None:
-    """Sets and removes custom headers. Raises `invalid`, naming the header."""
+async def patch_headers(scope: Scope, reference: str, wanted: EndpointHeadersPatchIn) -> Endpoint:
+    """Sets and removes custom headers of the endpoint. Raises `invalid`, naming the header."""
     endpoint = await get(scope, reference, lock=True)
     given = wanted.headers, wanted.delete_headers or ()
     await scope.db.run_sync(operations.patch_headers, scope.ring, endpoint, *given)
+    return endpoint
 
 
 async def stats(scope: Scope, reference: str, window: EndpointStatsRange, now: datetime) -> EndpointStats:
@@ -138,13 +141,13 @@ async def stats(scope: Scope, reference: str, window: EndpointStatsRange, now: d
     return EndpointStats(**{status.name: count for status, count in counts.items()})
 
 
-async def send_example(scope: Scope, reference: str, wanted: EventExampleIn) -> Sent:
+async def send_example(scope: Scope, reference: str, wanted: EventExampleIn) -> tuple[Endpoint, Sent]:
     """Sends an example to this endpoint alone."""
     example = Example(wanted.event_type, wanted.example_index, wanted.payload)
 
-    def carry_out(db: Session) -> Sent:
+    def carry_out(db: Session) -> tuple[Endpoint, Sent]:
         endpoint = operations.find(db, scope.application, reference, lock=True)
-        return send(db, scope.application, endpoint, example)
+        return endpoint, send(db, scope.application, endpoint, example)
 
     return await scope.db.run_sync(carry_out)
 

@@ -88,10 +88,11 @@ async def patch(scope: Scope, reference: str, wanted: OperationalWebhookEndpoint
     return await scope.db.run_sync(endpoints.change, scope.application, endpoint, _checked(scope, wanted))
 
 
-async def delete(scope: Scope, reference: str) -> None:
-    """Deletes the endpoint and cancels what is pending. Raises `not_found`."""
+async def delete(scope: Scope, reference: str) -> Endpoint:
+    """Deletes the endpoint, which comes back, and cancels what is pending. Raises `not_found`."""
     endpoint = await get(scope, reference, lock=True)
     await scope.db.run_sync(endpoints.delete, scope.application, endpoint)
+    return endpoint
 
 
 async def secret(scope: Scope, reference: str) -> str:
@@ -100,11 +101,11 @@ async def secret(scope: Scope, reference: str) -> str:
     return current.shown
 
 
-async def rotate(scope: Scope, reference: str, wanted: OperationalWebhookEndpointSecretIn) -> str:
-    """Gives the endpoint a new secret and says what a receiver verifies with from now on."""
+async def rotate(scope: Scope, reference: str, wanted: OperationalWebhookEndpointSecretIn) -> tuple[Endpoint, str]:
+    """Gives the endpoint a new secret; the endpoint, and what a receiver verifies with from now on."""
     endpoint = await get(scope, reference, lock=True)
     grace = timedelta(seconds=wanted.grace_seconds)
-    return (await scope.db.run_sync(endpoints.rotate, scope.ring, endpoint, wanted.key, grace)).shown
+    return endpoint, (await scope.db.run_sync(endpoints.rotate, scope.ring, endpoint, wanted.key, grace)).shown
 
 
 async def headers(scope: Scope, reference: str) -> ShownHeaders:
@@ -112,10 +113,11 @@ async def headers(scope: Scope, reference: str) -> ShownHeaders:
     return endpoints.shown_headers(scope.ring, await get(scope, reference))
 
 
-async def set_headers(scope: Scope, reference: str, wanted: dict[str, str]) -> None:
-    """Replaces the custom headers. Raises `invalid`, naming the header."""
+async def set_headers(scope: Scope, reference: str, wanted: dict[str, str]) -> Endpoint:
+    """Replaces the endpoint's custom headers. Raises `invalid`, naming the header."""
     endpoint = await get(scope, reference, lock=True)
     await scope.db.run_sync(endpoints.set_headers, scope.ring, endpoint, wanted)
+    return endpoint
 
 
 def _checked(scope: Scope, wanted: Written) -> Changes:

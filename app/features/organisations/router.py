@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import Depends, Path, Query, Request, Response, status
 
+from app.auth.audit import Trailing
 from app.auth.dependencies import (
     AnyCaller,
     CanDeleteOrganisation,
@@ -18,6 +19,7 @@ from app.auth.idempotency import Answer, OnceOnly
 from app.domain.api_key import Environment as Kind
 from app.domain.ids import decode
 from app.domain.permissions import Permission
+from app.features.audit.targets import key_target, organisation_target
 from app.features.organisations import service
 from app.features.organisations.errors import KEY, SECRET
 from app.features.organisations.rotation import Described
@@ -96,11 +98,13 @@ async def patch(
     wanted: OrganisationPatch,
     if_match: IfMatchRequired,
     response: Response,
+    trail: Trailing,
 ) -> OrganisationOut:
     """Changes what is given; null clears. Asks back (409 `would_lock_out`) before it refuses the caller's address."""
     row, environments = await service.organisation(asked)
     if_match.check(row.version)
     await service.change_organisation(asked, row, wanted)
+    trail.record("organisation.changed", organisation_target(row.id, row.name), fields=wanted.model_fields_set)
     response.headers["etag"] = etag(row.version)
     return OrganisationOut.of(row, environments)
 
@@ -110,9 +114,11 @@ async def delete(
     _caller: CanDeleteOrganisation,
     asked: Asked,
     name: Annotated[str, Query(description="The organisation's name, so that it is no other one")],
+    trail: Trailing,
 ) -> None:
     """Deletes the organisation with all that it has; its credentials are refused within a second."""
     await service.delete_organisation(asked, name)
+    trail.record("organisation.deleted", organisation_target(asked.organisation_id, name))
 
 
 @keys.get("")
@@ -139,11 +145,12 @@ async def list_(
 
 
 @keys.post("", status_code=status.HTTP_201_CREATED, response_model=NewApiKeyOut)
-async def create(_caller: CanWriteKeys, asked: Asked, new: ApiKeyIn, once: OnceOnly) -> Response:
+async def create(_caller: CanWriteKeys, asked: Asked, new: ApiKeyIn, once: OnceOnly, trail: Trailing) -> Response:
     """Makes a key that may do no more than the caller's own. Its text is shown this once."""
 
     async def work() -> Answer:
         made, text = await service.create(asked, new)
+        trail.record("key.created", key_target(made.key), role=made.key.role, environment=made.environment)
         return await _with_text(asked, made, text, status.HTTP_201_CREATED)
 
     return await once(status.HTTP_201_CREATED, work, private=True)
@@ -157,37 +164,47 @@ async def get_key(asked: Asked, found: ReadableKey, response: Response) -> ApiKe
 
 @keys.patch("/{key_id}", responses=problems(409))
 async def patch_key(
-    asked: Confirmable, found: WritableKey, wanted: ApiKeyPatch, if_match: IfMatchRequired, response: Response
+    asked: Confirmable,
+    found: WritableKey,
+    wanted: ApiKeyPatch,
+    if_match: IfMatchRequired,
+    response: Response,
+    trail: Trailing,
 ) -> ApiKeyOut:
     """Changes what is given; null clears. Asks back (409 `would_lock_out`) before the caller's key shuts itself out."""
     if_match.check(found.key.version)
-    return await _shown(asked, await service.change(asked, found, wanted), response)
+    await service.change(asked, found, wanted)
+    trail.record("key.changed", key_target(found.key), fields=wanted.model_fields_set)
+    return await _shown(asked, found, response)
 
 
 @keys.delete("/{key_id}", status_code=status.HTTP_204_NO_CONTENT)
-async def revoke(asked: Asked, found: WritableKey) -> None:
+async def revoke(asked: Asked, found: WritableKey, trail: Trailing) -> None:
     """Revokes the key with all of its secrets; it is refused within a second."""
-    await service.revoke(asked, found)
+    if await service.revoke(asked, found):
+        trail.record("key.revoked", key_target(found.key))
 
 
 @keys.post("/{key_id}/rotate", response_model=NewApiKeyOut, responses=problems(409))
-async def rotate(asked: Asked, found: LockedKey, wanted: ApiKeyRotateIn, once: OnceOnly) -> Response:
+async def rotate(asked: Asked, found: LockedKey, wanted: ApiKeyRotateIn, once: OnceOnly, trail: Trailing) -> Response:
     """Gives the key a new secret, shown this once; the one so far is good until the overlap is over."""
 
     async def work() -> Answer:
         text = await service.rotate(asked, found, wanted.overlap_seconds)
+        trail.record("key.rotated", key_target(found.key), overlap_seconds=wanted.overlap_seconds)
         return await _with_text(asked, found, text, status.HTTP_200_OK)
 
     return await once(status.HTTP_200_OK, work, private=True)
 
 
 @keys.delete("/{key_id}/secret/{secret_id}", status_code=status.HTTP_204_NO_CONTENT, responses=problems(409))
-async def end_secret(asked: Asked, found: LockedKey, secret_id: SecretId) -> None:
+async def end_secret(asked: Asked, found: LockedKey, secret_id: SecretId, trail: Trailing) -> None:
     """Ends one secret before its time; the last one in force stays."""
     named = decode(SECRET, secret_id)
     if named is None:
         raise not_found("Secret")
     await service.end_secret(asked, found, named)
+    trail.record("key.secret_ended", key_target(found.key), secret=secret_id)
 
 
 async def _shown(asked: Scope, found: Described, response: Response) -> ApiKeyOut:
