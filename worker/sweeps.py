@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 
 
 class Sweeper:
-    """Seals the audit log, runs background tasks that are due, mends gates and warns of keys that end, by a timer."""
+    """Seals the audit log, runs due background tasks, mends gates and warns of ending keys, in a thread of its own."""
 
     def __init__(self, sessions: sessionmaker[Session], stopping: Stopping, seal: Callable[[], object]) -> None:
         self._sessions = sessions

@@ -124,7 +124,9 @@ def rotate(organisation: UUID, key: UUID, overlap_seconds: int) -> None:
     overlap, ring = timedelta(seconds=overlap_seconds), settings_or_exit().secrets.ring()
     with transaction() as db:
         try:
-            text = rotation.rotate(db, rotation.find(db, organisation, key, lock=True), overlap, ring)
+            found = rotation.find(db, organisation, key, lock=True)
+            text = rotation.rotate(db, found, overlap, ring)
+            note(db, organisation, "key.rotated", key_target(found.key), overlap_seconds=overlap_seconds)
         except Problem as problem:
             raise click.ClickException(problem.detail) from problem
     click.echo(text)

@@ -57,6 +57,7 @@ def policy(organisation: UUID, key_days: int | None, *, no_key_days: bool) -> No
     with transaction() as db:
         try:
             operations.set_key_days(db, organisation, key_days)
+            note(db, organisation, "organisation.changed", organisation_target(organisation), key_days=key_days)
         except LookupError as error:
             raise click.ClickException(str(error)) from error
 

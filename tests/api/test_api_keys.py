@@ -269,6 +269,13 @@ async def test_of_rotations_at_once_one_is_made(api: Api) -> None:
     assert len((await api.get(made.path)).body["secrets"]) == 2
 
 
+async def test_a_repeated_rotation_shows_the_same_text(api: Api) -> None:
+    made = await make(api)
+    first, again = [await api.post(f"{made.path}/rotate", {}, key="once") for _ in range(2)]
+    assert (again.status, again.raw) == (200, first.raw)
+    assert len((await api.get(made.path)).body["secrets"]) == 2
+
+
 async def test_the_last_secret_cannot_be_ended(api: Api) -> None:
     made = await make(api)
     (secret,) = made.body["secrets"]
@@ -289,6 +296,24 @@ async def test_a_revoked_key_is_refused_at_once_and_stays_so(api: Api) -> None:
     assert abs(moment(revoked) - datetime.now(UTC)) < timedelta(seconds=10)
     assert (await patch(api, made.path, {"name": "again"})).code == "key_ended"
     assert (await api.post(f"{made.path}/rotate", {})).code == "key_ended"
+
+
+@pytest.mark.acceptance("K04")
+async def test_a_revoked_key_makes_no_other_while_a_process_still_knows_it(api: Api) -> None:
+    made = await make(api)
+    caller = api.with_credential(made.text)
+    await make(caller)
+    assert (await api.delete(made.path)).status == 204
+    assert (await caller.post(KEYS, {"name": "escape", "role": "viewer"})).status == 401
+
+
+@pytest.mark.acceptance("K05")
+async def test_a_narrowed_key_gives_no_more_what_it_could(api: Api) -> None:
+    made = await make(api)
+    caller = api.with_credential(made.text)
+    await make(caller)
+    assert (await patch(api, made.path, {"scopes": ["key:write"]})).status == 200
+    assert (await caller.post(KEYS, {"name": "escape", "role": "viewer"})).status == 403
 
 
 WIDER: list[dict[str, object]] = [

@@ -6,6 +6,7 @@ from sqlalchemy import Engine
 from sqlalchemy.orm import Session, sessionmaker
 
 from tests.api.client import Api, Tenant
+from tests.api.key_world import make
 from tests.api.world import World, counted
 
 LISTS = {
@@ -16,6 +17,7 @@ LISTS = {
     "/app/{app}/attempt/msg/{msg}": 4,
     "/app/{app}/msg/{msg}/endpoint": 4,
     "/background-task": 2,
+    "/organisation/api-key": 3,
     "/audit?action=endpoint.created": 2,
 }
 
@@ -23,6 +25,8 @@ LISTS = {
 @pytest_asyncio.fixture(params=[1, 3])
 async def world(api: Api, tenant: Tenant, sessions: sessionmaker[Session], request: pytest.FixtureRequest) -> World:
     found = await World(api, sessions, tenant.id).setup(endpoints=request.param)
+    for _ in range(request.param - 1):
+        await make(api)
     for _ in range(request.param):
         message = await found.message(channels=["x"])
         for endpoint in found.endpoints:

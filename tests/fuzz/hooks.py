@@ -25,10 +25,13 @@ TYPE_ID = re.compile(r"[a-z]+_[0-9a-z]{26}")
 KEY = re.compile(r"[\x20-\x7e]{1,256}")
 MOMENT = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
 SECRET = re.compile(r"(whsec_|whsk_)?[a-zA-Z0-9+/=]{32,100}")
+SCOPE = re.compile(r"[a-z-]+:[a-z]+")
+TAG = re.compile(r"[\x20-\x7e]{0,1024}")
 PEM = re.compile(r"(?s)(?=.*-----BEGIN CERTIFICATE-----).{0,65536}")
 SEALED_CHARACTERS = 40
 NUMBERS = count()
-MADE_TO_BE_DELETED = ("app_id", "event_type_name", "msg_id", "endpoint_id")
+MADE_TO_BE_DELETED = ("app_id", "event_type_name", "msg_id", "endpoint_id", "key_id", "secret_id")
+KEYS = "/organisation/api-key"
 WRITES = ("DELETE", "PATCH", "PUT")
 # Endpoints that nothing disables, for what a disabled one refuses.
 STEADY = ("recover", "replay-missing", "bulk-replay", "send-example", "resend")
@@ -107,7 +110,22 @@ def _event_types(value: object) -> object:
     return known[: len(value)] if len(set(value)) == len(value) <= len(known) else value
 
 
+def _nowhere(value: object) -> object:
+    """In place of networks none: nobody is to be shut out."""
+    return [] if isinstance(value, list) and all(isinstance(one, str) for one in value) else value
+
+
+def _scopes(value: object) -> object:
+    """Something that every role may, in place of what some may not."""
+    known = isinstance(value, list) and value and all(isinstance(one, str) and SCOPE.fullmatch(one) for one in value)
+    return ["application:read"] if known else value
+
+
 BODY = {
+    "allowedNetworks": _nowhere,
+    "deniedNetworks": _nowhere,
+    "expiresAt": _like(MOMENT, lambda _: "2100-01-01T00:00:00Z"),
+    "scopes": _scopes,
     "caPem": _like(PEM, lambda _: KNOWN["certificate"]),
     "eventTypes": _event_types,
     "filterTypes": _event_types,
@@ -121,7 +139,7 @@ BODY = {
 NEW_EVENT_TYPE = BODY | {"name": _like(NAME, _unique)}
 EXAMPLE = BODY | {"eventType": _like(NAME, lambda _: (KNOWN["eventTypes"][0], "svix.ping")[next(NUMBERS) % 2])}
 QUERY = {name: BODY[name] for name in ("since", "until")}
-HEADERS = {"idempotency-key": _like(KEY, _unique)}
+HEADERS = {"idempotency-key": _like(KEY, _unique), "if-match": _like(TAG, lambda _: "*")}
 
 
 def before_call(_context: object, case: Case, _kwargs: object) -> None:
@@ -131,6 +149,8 @@ def before_call(_context: object, case: Case, _kwargs: object) -> None:
         if case.path.endswith("/send-example"):
             _change(case.body, EXAMPLE)
     _change(case.query, QUERY)
+    if case.path.startswith("/api/v1/organisation") and case.method == "PATCH":
+        case.headers.setdefault("if-match", "*")
     _change(case.headers, HEADERS)
     if len(str(case.query.get("iterator", ""))) < SEALED_CHARACTERS:
         case.query.pop("iterator", None)
@@ -150,6 +170,8 @@ def _change(values: MutableMapping[str, object], by: Mapping[str, Callable[[obje
 
 def _place(case: Case, name: str, value: str, *, keep: bool) -> str:
     """What stands in a path: something that is there; for what is to be deleted, something that was just made."""
+    if value in KNOWN["callers"]:
+        return str(KNOWN["key_id"])
     last = case.path.removesuffix("/content").endswith(f"{{{name}}}")
     lasting = value in KNOWN["eventTypes"] or value in KNOWN.values()
     if last and case.method == "DELETE" and name in MADE_TO_BE_DELETED and (lasting or not keep):
@@ -171,19 +193,32 @@ def _kind(case: Case, name: str) -> str:
 
 
 def _made(name: str, *, operational: bool) -> str:
+    if name == "secret_id":
+        return _older_secret()
     app = f"/app/{KNOWN['app_id']}"
     places: dict[str, tuple[str, Mapping[str, Any]]] = {
         "app_id": ("/app", {"name": "to be deleted"}),
         "event_type_name": ("/event-type", {"name": _unique("gone"), "description": "to be deleted"}),
         "msg_id": (f"{app}/msg", {"eventType": "a.b", "payload": {}}),
         "endpoint_id": ("/operational-webhook/endpoint" if operational else f"{app}/endpoint", {"url": KNOWN["url"]}),
+        "key_id": (KEYS, {"name": "to be revoked", "role": "viewer"}),
     }
-    path, body = places[name]
-    headers = {"authorization": f"Bearer {KNOWN['key']}"}
-    answer = requests.post(f"{KNOWN['api']}{path}", json=body, headers=headers, timeout=30)
+    answer = _call("POST", *places[name])
     answer.raise_for_status()
     made = answer.json()
     return str(made.get("id") or made["name"])
+
+
+def _older_secret() -> str:
+    """Of two secrets of the known key the one that may be ended; the other one stays."""
+    path = f"{KEYS}/{KNOWN['key_id']}"
+    _call("POST", f"{path}/rotate", {})
+    return str(_call("GET", path).json()["secrets"][1]["id"])
+
+
+def _call(method: str, path: str, body: Mapping[str, Any] | None = None) -> requests.Response:
+    headers = {"authorization": f"Bearer {KNOWN['key']}"}
+    return requests.request(method, f"{KNOWN['api']}{path}", json=body, headers=headers, timeout=30)
 
 
 def filter_failure(_context: object, failure: Failure, case: Case, response: Response) -> bool:

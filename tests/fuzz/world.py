@@ -36,6 +36,7 @@ def known(system: System, receiver: Receiver, key: str) -> Known:
         api.call("PUT", f"/event-type/{name}", {"description": name, "schemas": {"1": {"type": "object"}}})
     steady = customer.endpoint(url)
     message = customer.send()
+    key_id = api.post("/organisation/api-key", {"name": "known", "role": "viewer"})["id"]
     return {
         "api": f"{system.url}/api/v1",
         "key": key,
@@ -49,6 +50,9 @@ def known(system: System, receiver: Receiver, key: str) -> Known:
         "endpoint_id": customer.endpoint(url),
         "operational_id": api.post("/operational-webhook/endpoint", {"url": url})["id"],
         "msg_id": message,
+        "callers": [],
+        "key_id": key_id,
+        "secret_id": api.post(f"/organisation/api-key/{key_id}/rotate", {}, 200)["secrets"][1]["id"],
         "attempt_id": customer.wait_for_attempts(message, 1)[0]["id"],
         "task_id": api.post(f"/app/{customer.app}/endpoint/{steady}/recover", {"since": _an_hour_ago()}, 202)["id"],
     }

@@ -150,7 +150,7 @@ async def create(_caller: CanWriteKeys, asked: Asked, new: ApiKeyIn, once: OnceO
 
     async def work() -> Answer:
         made, text = await service.create(asked, new)
-        trail.record("key.created", key_target(made.key), **new.changes())
+        trail.record("key.created", key_target(made.key), role=made.key.role, environment=made.environment)
         return await _with_text(asked, made, text, status.HTTP_201_CREATED)
 
     return await once(status.HTTP_201_CREATED, work, private=True)
@@ -173,16 +173,16 @@ async def patch_key(
 ) -> ApiKeyOut:
     """Changes what is given; null clears. Asks back (409 `would_lock_out`) before the caller's key shuts itself out."""
     if_match.check(found.key.version)
-    changed = await service.change(asked, found, wanted)
-    trail.record("key.changed", key_target(changed.key), **wanted.changes())
-    return await _shown(asked, changed, response)
+    await service.change(asked, found, wanted)
+    trail.record("key.changed", key_target(found.key), **wanted.changes())
+    return await _shown(asked, found, response)
 
 
 @keys.delete("/{key_id}", status_code=status.HTTP_204_NO_CONTENT)
 async def revoke(asked: Asked, found: WritableKey, trail: Trailing) -> None:
     """Revokes the key with all of its secrets; it is refused within a second."""
-    await service.revoke(asked, found)
-    trail.record("key.revoked", key_target(found.key))
+    if await service.revoke(asked, found):
+        trail.record("key.revoked", key_target(found.key))
 
 
 @keys.post("/{key_id}/rotate", response_model=NewApiKeyOut, responses=problems(409))

@@ -21,7 +21,7 @@ from app.features.organisations.rotation import Described
 from app.features.organisations.schemas import ApiKeyIn, ApiKeyPatch, OrganisationPatch
 from app.kit.clock import utc_now
 from app.kit.encryption import KeyRing
-from app.kit.errors import invalid, not_found
+from app.kit.errors import invalid, not_found, unauthenticated
 from app.models import ApiKey, ApiKeySecret, Environment, Organisation
 
 LIVE: api_key.Environment = "live"
@@ -107,7 +107,7 @@ async def create(scope: Scope, new: ApiKeyIn) -> tuple[Described, str]:
     return await find(scope, key.id), text
 
 
-async def change(scope: Scope, found: Described, wanted: ApiKeyPatch) -> Described:
+async def change(scope: Scope, found: Described, wanted: ApiKeyPatch) -> None:
     """Changes what is given, when neither what the key was nor what it becomes goes beyond the caller's own key."""
     changes, before = wanted.changes(), _columns(found.key)
     after = {**before, **changes}
@@ -120,7 +120,6 @@ async def change(scope: Scope, found: Described, wanted: ApiKeyPatch) -> Describ
         _require_address(scope, _networks(after))
         _require_still_able(after, found.environment)
     await scope.db.run_sync(operations.change, found.key, changes)
-    return found
 
 
 async def rotate(scope: Scope, found: Described, overlap_seconds: int) -> str:
@@ -136,10 +135,10 @@ async def end_secret(scope: Scope, found: Described, secret_id: UUID) -> None:
     await scope.db.run_sync(rotation.end_secret, found, secret_id)
 
 
-async def revoke(scope: Scope, found: Described) -> None:
-    """Ends a key; one that was ended before stays as it was."""
+async def revoke(scope: Scope, found: Described) -> bool:
+    """Ends a key; False for one that was ended before, which stays as it was."""
     _require_held(scope, found)
-    await scope.db.run_sync(operations.revoke_key, scope.organisation_id, found.key.id)
+    return await scope.db.run_sync(operations.revoke_key, scope.organisation_id, found.key.id)
 
 
 def _require_sense(columns: Mapping[str, Any], kind: api_key.Environment) -> None:
@@ -170,11 +169,14 @@ async def _require_within(scope: Scope, kind: api_key.Environment, columns: Mapp
 
 
 async def _own_reach(scope: Scope) -> Reach:
+    """What the caller may now, whatever it could when the process last looked. Raises `unauthenticated`."""
     caller = scope.caller
     if caller.key_id is None:
         return Reach(caller.permissions)
     own = await scope.db.run_sync(rotation.find, scope.organisation_id, caller.key_id)
-    return Reach(caller.permissions, _networks(_columns(own.key)), own.key.expires_at)
+    if own.has_ended(utc_now()):
+        raise unauthenticated()
+    return _reach(_columns(own.key), own.environment)
 
 
 def _require_address(scope: Scope, listed: NetworkList) -> None:
