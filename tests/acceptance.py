@@ -10,7 +10,7 @@ ROWS = (
     *(f"K{number:02}" for number in range(1, 11)),
     *(f"L{number:02}" for number in range(1, 6)),
     *(f"W{number:02}" for number in range(1, 15)),
-    *("Z01", "Z02", "Z03", *(f"Z{number:02}" for number in range(5, 11))),
+    *(f"Z{number:02}" for number in range(1, 11)),
 )
 
 

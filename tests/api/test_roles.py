@@ -1,6 +1,7 @@
 """Every route by every role: who may not is told so, and the document says of each who may."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from app.main import PREFIX, create_app
 from app.settings import Settings
 from tests.acceptance import ROWS
 from tests.api.client import Api, Tenant, new_tenant
+from tests.api.operations import OPERATIONS
 from tests.api.world import World
 from tests.auth.matrix import document
 from tests.servers import ROOT
@@ -164,3 +166,56 @@ async def test_environments_see_nothing_of_each_other(
     assert (await test.get("/event-type")).body["data"] == []
     assert (await test.post("/app", {"name": "test", "uid": "same"})).status == 201
     assert (await test.post(f"/app/{made}/msg", {"eventType": "a.b", "payload": {}})).status == 404
+
+
+SECRET, HEADER = "whsec_" + "Y2FuYXJ5" * 5, "canary-of-a-header"
+SECRETS_OF = {Permission.endpoint_secret_read, Permission.operational_webhook_write}
+
+
+@pytest.mark.acceptance("Z04")
+@pytest.mark.parametrize("column", COLUMNS)
+async def test_an_answer_has_the_fields_of_its_schema_and_no_secret(
+    http: aiohttp.ClientSession, base_url: str, sessions: sessionmaker[Session], settings: Settings, column: str
+) -> None:
+    place = await furnished(http, base_url, sessions)
+    new = {"url": "http://127.0.0.1:9/", "secret": SECRET, "headers": {"x-api-key": HEADER}}
+    endpoint = (await place.api.post(f"/app/{place.ids['app_id']}/endpoint", new)).body["id"]
+    await place.api.post("/operational-webhook/endpoint", {"url": "http://127.0.0.1:9/", "secret": SECRET})
+    caller = await as_column(place, sessions, column)
+    schemas = {(one.method, f"{PREFIX}{one.path}"): one.described for one in OPERATIONS}
+    looked = 0
+    for one in every(settings):
+        if one.method != "GET" or one.is_open or not one.admits(COLUMNS[column]):
+            continue
+        reply = await caller.get(replace(place, ids={**place.ids, "endpoint_id": endpoint}).path(one))
+        assert place.tenant.key.encode() not in reply.raw
+        assert HEADER.encode() not in reply.raw
+        if one.needs not in SECRETS_OF:
+            assert SECRET.encode() not in reply.raw
+        content = schemas[one.method, one.path].get("responses", {}).get("200", {}).get("content", {})
+        if reply.status == 200 and "application/json" in content:
+            looked += 1
+            assert undeclared(reply.body, content["application/json"]["schema"]) == set()
+    assert looked > 8
+
+
+def undeclared(value: Any, schema: Mapping[str, Any], place: str = "") -> set[str]:  # noqa: ANN401 whatever JSON says
+    """The fields of a body that its schema does not name."""
+    choices = [one for one in schema.get("anyOf", [schema]) if one.get("type") != "null"]
+    if isinstance(value, list):
+        return {found for one in value for found in undeclared(one, choices[0].get("items", {}), place)}
+    properties = choices[0].get("properties") if choices else None
+    if not isinstance(value, dict) or properties is None:
+        return set()
+    extra = {f"{place}.{name}" for name in value.keys() - properties.keys()}
+    return extra.union(*(undeclared(one, properties.get(name, {}), f"{place}.{name}") for name, one in value.items()))
+
+
+def test_an_undeclared_field_would_be_seen() -> None:
+    schema = {"properties": {"data": {"items": {"anyOf": [{"properties": {"id": {}}}, {"type": "null"}]}}}}
+    assert undeclared({"data": [{"id": 1, "secret": 2}], "more": 3}, schema) == {".more", ".data.secret"}
+
+
+def test_every_permission_is_asked_for_by_some_route(settings: Settings) -> None:
+    asked = {one.needs for one in operations(create_app(settings).routes, PREFIX)}
+    assert asked - {None} == set(Permission)
