@@ -8,7 +8,7 @@ from starlette.routing import BaseRoute
 
 from app.auth.portal import permissions_of as portal_permissions_of
 from app.domain.permissions import GRANTED, Permission, Role
-from app.kit.openapi import needed, permission_of
+from app.kit.openapi import BY_LINK, needed, permission_of
 
 PORTAL, PORTAL_READ_ONLY = "portal", "portal, read-only"
 COLUMNS = {
@@ -21,16 +21,17 @@ COLUMNS = {
 
 @dataclass(frozen=True, slots=True, order=True)
 class Operation:
-    """A method of a path; `needs` None: whoever has a credential, and without it anybody (`is_open`)."""
+    """A method of a path. Without `needs` it is for any credential, a signed link (`by_link`) or anybody (`is_open`)."""
 
     path: str
     method: str
     needs: Permission | None
     is_open: bool
+    by_link: bool = False
 
     def admits(self, held: frozenset[Permission]) -> bool:
         """Whether a caller with these permissions may call it."""
-        return self.needs is None or self.needs in held
+        return not self.by_link and (self.needs is None or self.needs in held)
 
 
 def operations(routes: Sequence[BaseRoute], prefix: str) -> list[Operation]:
@@ -47,7 +48,8 @@ def markdown(found: Iterable[Operation], prefix: str) -> str:
 
 
 def _row(one: Operation, prefix: str) -> list[str]:
-    needs = "anybody" if one.is_open else "any credential" if one.needs is None else f"`{one.needs}`"
+    without = "a signed link" if one.by_link else "anybody" if one.is_open else "any credential"
+    needs = without if one.needs is None else f"`{one.needs}`"
     cells = ("✓" if one.admits(held) else "" for held in COLUMNS.values())
     return [f"`{one.method} {one.path.removeprefix(prefix)}`", needs, *cells]
 
@@ -56,6 +58,8 @@ def _of_route(context: RouteContext, prefix: str) -> Iterator[Operation]:
     path = context.path_format
     if isinstance(context.original_route, APIRoute) and path is not None and path.startswith(prefix):
         needs = permission_of(context)
-        is_open = not any(hasattr(one.call, "permission") for one in needed(context.dependant))
+        calls = [one.call for one in needed(context.dependant)]
+        by_link = any(hasattr(call, BY_LINK) for call in calls)
+        is_open = not by_link and not any(hasattr(call, "permission") for call in calls)
         for method in context.methods or ():
-            yield Operation(path, method, Permission(needs) if needs else None, is_open)
+            yield Operation(path, method, Permission(needs) if needs else None, is_open, by_link)

@@ -17,7 +17,7 @@ from app.kit.clock import new_id, utc_now
 from app.kit.db import enter_tenants
 from app.kit.encryption import KeyRing
 from app.kit.errors import Kind, Problem
-from app.kit.openapi import answers
+from app.kit.openapi import BY_LINK, answers
 from app.kit.request_line import sent
 from app.models import Organisation, UsedLink
 
@@ -120,6 +120,7 @@ async def link_holder(request: Request) -> AsyncIterator[LinkHolder]:
         yield LinkHolder(link.organisation_id, session)
 
 
+setattr(link_holder, BY_LINK, True)
 ByLink = Annotated[LinkHolder, Depends(link_holder, scope="function")]
 
 

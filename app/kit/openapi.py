@@ -14,6 +14,8 @@ from app.kit.errors_http import REQUEST_ID, TITLES
 ANSWERS = "__answers__"
 SECURITY = "__security__"
 """Under it a security dependency holds models of further schemes that it takes, by name."""
+BY_LINK = "__by_link__"
+"""Under it a dependency says that it lets in whoever holds a signed link."""
 REF = "#/components/schemas/{model}"
 REQUEST_ID_REF = {REQUEST_ID: {"$ref": "#/components/headers/RequestId"}}
 HEADERS = {

@@ -45,6 +45,7 @@ ACTIONS = {
     "POST /app/{app_id}/endpoint/{endpoint_id}/secret/rotate": "endpoint.secret_rotated",
     "POST /app/{app_id}/endpoint/{endpoint_id}/send-example": "endpoint.example_sent",
     "POST /app/{app_id}/msg/{msg_id}/endpoint/{endpoint_id}/resend": "message.resent",
+    "POST /audit/export-link": "audit.link_made",
     "POST /auth/app-portal-access/{app_id}": "portal.granted",
     "POST /auth/app/{app_id}/expire-all": "portal.expired",
     "POST /auth/dashboard-access/{app_id}": "portal.granted",

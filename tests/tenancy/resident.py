@@ -15,9 +15,8 @@ HELD, SLOWEST = 40, 1
 # Tables that no use of the product fills by itself, with the reason: empty, and to stay so.
 NOT_FILLED: Mapping[str, str] = {
     "audit_unsealed": "the workers empty it within seconds",
-    "used_links": "no page or file is behind a one-time link yet",
+    "used_links": "only a link that works once leaves a row",
     "signature_nonces": "only a request that is signed has one",
-    "api_key_addresses": "no use is noted yet",
 }
 
 

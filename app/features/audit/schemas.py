@@ -1,11 +1,14 @@
 """Audit events on the wire."""
 
 from datetime import datetime
-from typing import Any, Self
+from typing import Annotated, Any, Self
+
+from pydantic import Field
 
 from app.domain.audit import Outcome
 from app.domain.ids import encode
-from app.kit.wire import Out
+from app.domain.signed_urls import LONGEST
+from app.kit.wire import WHOLE, Out, OwnIn
 from app.models import AuditEvent
 
 
@@ -56,3 +59,18 @@ class AuditEventOut(Out):
             count=event.count,
             details=event.details,
         )
+
+
+class AuditLinkIn(OwnIn):
+    """For how long a link is good, whether once only, and whether only for the address that asks for it."""
+
+    expiry_seconds: Annotated[int, Field(ge=60, le=LONGEST), WHOLE] = 3600
+    one_time: bool = False
+    only_from_here: bool = False
+
+
+class AuditLinkOut(Out):
+    """The link, and when it expires."""
+
+    url: str
+    expires_at: datetime
