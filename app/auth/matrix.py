@@ -21,7 +21,7 @@ COLUMNS = {
 
 @dataclass(frozen=True, slots=True, order=True)
 class Operation:
-    """A method of a path. Without `needs` it is for any credential, a signed link (`by_link`) or anybody (`is_open`)."""
+    """A method of a path. Without `needs` it is for any credential, a link (`by_link`) or anybody (`is_open`)."""
 
     path: str
     method: str
