@@ -87,11 +87,10 @@ async def known(state: State, scope: Scope, text: str) -> Caller:
 
 
 def note_use(state: State, caller: Caller, address: str) -> None:
-    """What is kept of a call by an API key: its last use, and that it came from an address for the first time."""
+    """What is kept of a call by an API key: when and from where it was used last."""
     if caller.key_id is not None:
         uses: Uses = state.uses
         uses.note(caller.key_id, caller.organisation_id, address)
-        state.first_uses.note(caller.organisation_id, caller.key_id, address)
 
 
 def address_of(scope: Scope) -> str:
