@@ -32,11 +32,16 @@ ACTIONS = {
     "DELETE /app/{app_id}/msg/{msg_id}/content": "message.expunged",
     "DELETE /event-type/{event_type_name}": "event_type.archived",
     "DELETE /operational-webhook/endpoint/{endpoint_id}": "operational_endpoint.deleted",
+    "DELETE /organisation": "organisation.deleted",
+    "DELETE /organisation/api-key/{key_id}": "key.revoked",
+    "DELETE /organisation/api-key/{key_id}/secret/{secret_id}": "key.secret_ended",
     "PATCH /app/{app_id}": "application.changed",
     "PATCH /app/{app_id}/endpoint/{endpoint_id}": "endpoint.changed",
     "PATCH /app/{app_id}/endpoint/{endpoint_id}/headers": "endpoint.headers_changed",
     "PATCH /event-type/{event_type_name}": "event_type.changed",
     "PATCH /operational-webhook/endpoint/{endpoint_id}": "operational_endpoint.changed",
+    "PATCH /organisation": "organisation.changed",
+    "PATCH /organisation/api-key/{key_id}": "key.changed",
     "POST /app": "application.created",
     "POST /app/{app_id}/endpoint": "endpoint.created",
     "POST /app/{app_id}/endpoint/{endpoint_id}/bulk-replay": "endpoint.bulk_replay_started",
@@ -53,6 +58,8 @@ ACTIONS = {
     "POST /event-type": "event_type.created",
     "POST /operational-webhook/endpoint": "operational_endpoint.created",
     "POST /operational-webhook/endpoint/{endpoint_id}/secret/rotate": "operational_endpoint.secret_rotated",
+    "POST /organisation/api-key": "key.created",
+    "POST /organisation/api-key/{key_id}/rotate": "key.rotated",
     "PUT /app/{app_id}": "application.changed",
     "PUT /app/{app_id}/endpoint/{endpoint_id}": "endpoint.changed",
     "PUT /app/{app_id}/endpoint/{endpoint_id}/headers": "endpoint.headers_changed",
@@ -79,7 +86,18 @@ async def prepare(places: Places, operation: Operation) -> Callable[[], Awaitabl
     chosen = {"attempt_id": encode("atmpt", world.attempt(places.message))}
     caller = await places.api.portal(world.app_id) if operation.path == LOGOUT else places.api
     body = json.dumps(operation.least()).encode() if operation.body else None
-    return partial(caller.call, operation.method, places.path(operation, **chosen), raw=body)
+    if "{secret_id}" in operation.path:
+        rotated = await places.api.post(f"/organisation/api-key/{places.key}/rotate", {})
+        chosen["secret_id"] = rotated.body["secrets"][1]["id"]
+    name = (await places.api.get("/organisation")).body["name"]
+    return partial(
+        caller.call,
+        operation.method,
+        places.path(operation, **chosen),
+        raw=body,
+        headers=operation.whatever_version,
+        query={"name": name} if "name" in operation.parameters("query") else None,
+    )
 
 
 @pytest.mark.acceptance("G01")

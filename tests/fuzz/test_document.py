@@ -74,10 +74,10 @@ def test_the_api_is_as_its_document_says(fuzzer: Fuzzer, receiver: Receiver, bou
     extent = ["--max-examples=8", "--seed=1"] if bounded else ["--max-examples=80"]
     # Whoever calls must not end his own key, nor the organisation.
     there = known(fuzzer.system, receiver, ours) | {"callers": [encode("key", one.key_id) for one in callers]}
-    left_out = "--exclude-operation-id=v1.organisation.delete"
-    said, report = fuzzer.run(there, [ours, another], "--checks=all", f"--phases={PHASES}", left_out, *extent)
+    left_out = ["--exclude-operation-id=v1.organisation.delete"]
+    said, report = fuzzer.run(there, [ours, another], "--checks=all", f"--phases={PHASES}", *left_out, *extent)
     assert report["exit_code"] == 0, said
-    assert report["operations"]["tested"] == report["operations"]["total"] >= 50, said
+    assert report["operations"]["tested"] == report["operations"]["total"] - len(left_out) >= 50, said
     assert {phase["status"] for phase in report["phases"].values()} == {"success"}, said
     assert not _never_accepted(report), said
 

@@ -49,6 +49,8 @@ def settle(base: str, tenant: Tenant, receiver: Receiver, sessions: sessionmaker
     token = api.post("/auth/app-portal-access/shared", {}, 200)["token"]
     assert Caller(base, token).call("POST", "/auth/logout").status == 204
     assert api.call("POST", "/auth/app/shared/expire-all", {}).status == 204
+    key = api.post("/organisation/api-key", {"name": "shared", "role": "viewer"})["id"]
+    secrets = api.post(f"/organisation/api-key/{key}/rotate", {}, 200)["secrets"]
     _crowd(api, receiver)
     eventually(lambda: not missing(sessions, tenant))
     application = api.get(at)["id"]
@@ -63,6 +65,8 @@ def settle(base: str, tenant: Tenant, receiver: Receiver, sessions: sessionmaker
             "attempt_id": attempt,
             "task_id": task,
             "event_type_name": only,
+            "key_id": key,
+            "secret_id": secrets[1]["id"],
         },
     )
 

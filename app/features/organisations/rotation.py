@@ -79,19 +79,20 @@ def rotate(db: Session, found: Described, overlap: timedelta, ring: KeyRing) -> 
     return add_secret(db, key, found.environment, ring if key.signs else None)
 
 
-def end_secret(db: Session, found: Described, secret_id: UUID) -> None:
-    """Ends a secret of a locked key at once; one that has ended stays so. Raises `not_found`, `last_secret`."""
+def end_secret(db: Session, found: Described, secret_id: UUID) -> bool:
+    """Ends a secret of a locked key at once; False for one that had ended. Raises `not_found`, `last_secret`."""
     now = db.scalars(queries.now()).one()
     every = secrets(db, found.key)
     ended = next((one for one in every if one.id == secret_id), None)
     if ended is None:
         raise not_found("Secret")
     if not found.is_live(ended, now):
-        return
+        return False
     if not any(one is not ended and found.is_live(one, now) for one in every):
         raise last_secret()
     ended.expires_at = now
     _touch(db, found.key, now)
+    return True
 
 
 def _touch(db: Session, key: ApiKey, now: datetime) -> None:

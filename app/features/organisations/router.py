@@ -203,8 +203,8 @@ async def end_secret(asked: Asked, found: LockedKey, secret_id: SecretId, trail:
     named = decode(SECRET, secret_id)
     if named is None:
         raise not_found("Secret")
-    await service.end_secret(asked, found, named)
-    trail.record("key.secret_ended", key_target(found.key), secret=secret_id)
+    if await service.end_secret(asked, found, named):
+        trail.record("key.secret_ended", key_target(found.key), secret=secret_id)
 
 
 async def _shown(asked: Scope, found: Described, response: Response) -> ApiKeyOut:

@@ -129,10 +129,10 @@ async def rotate(scope: Scope, found: Described, overlap_seconds: int) -> str:
     return await scope.db.run_sync(rotation.rotate, found, overlap, scope.ring)
 
 
-async def end_secret(scope: Scope, found: Described, secret_id: UUID) -> None:
-    """Ends a secret of a locked key at once. Raises `not_found`, `last_secret`."""
+async def end_secret(scope: Scope, found: Described, secret_id: UUID) -> bool:
+    """Ends a secret of a locked key at once; False for one that had ended. Raises `not_found`, `last_secret`."""
     _require_held(scope, found)
-    await scope.db.run_sync(rotation.end_secret, found, secret_id)
+    return await scope.db.run_sync(rotation.end_secret, found, secret_id)
 
 
 async def revoke(scope: Scope, found: Described) -> bool:
