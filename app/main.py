@@ -15,11 +15,13 @@ from app.auth.portal import PAGE, PortalTokens
 from app.console.pages import STATIC
 from app.console.portal import router as portal
 from app.domain.destinations import Destinations
+from app.features.applications.router import deleted as deleted_applications
 from app.features.applications.router import router as applications
 from app.features.authentication.router import router as authentication
 from app.features.background_tasks.router import router as background_tasks
 from app.features.deliveries.router import replays
 from app.features.deliveries.router import router as deliveries
+from app.features.endpoints.router import deleted as deleted_endpoints
 from app.features.endpoints.router import router as endpoints
 from app.features.event_types.router import router as event_types
 from app.features.health.router import router as health
@@ -57,6 +59,8 @@ ROUTERS = (
     replays,
     background_tasks,
     operational_webhooks,
+    deleted_applications,
+    deleted_endpoints,
 )
 # The largest payload, and what may stand around it: the other members of a message.
 MAX_BODY_BYTES = MAX_PAYLOAD_BYTES + 64 * 1024

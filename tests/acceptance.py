@@ -5,7 +5,7 @@ from collections.abc import Generator
 import pytest
 
 ROWS = (
-    *("K02", "K05", *(f"K{number:02}" for number in range(6, 10)), "L05", "Z02"),
+    *("K02", "K05", *(f"K{number:02}" for number in range(6, 11)), "L05", "Z02"),
     *(f"H{number:02}" for number in range(3, 13)),
     *(f"W{number:02}" for number in range(1, 15)),
 )

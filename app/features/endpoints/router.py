@@ -11,12 +11,14 @@ from app.domain import ids
 from app.domain.permissions import Permission
 from app.features.endpoints import service
 from app.features.endpoints.schemas import (
+    DeletedEndpointOut,
     EndpointHeadersIn,
     EndpointHeadersOut,
     EndpointHeadersPatchIn,
     EndpointIn,
     EndpointOut,
     EndpointPatch,
+    EndpointRestoreIn,
     EndpointSecretOut,
     EndpointSecretRotateIn,
     EndpointStats,
@@ -24,9 +26,11 @@ from app.features.endpoints.schemas import (
     EndpointUpdate,
     EventExampleIn,
     ExampleOut,
+    tag,
 )
 from app.features.endpoints.service import Scope
 from app.kit.clock import utc_now
+from app.kit.conditional import IfMatch, IfNoneMatch
 from app.kit.openapi import problems
 from app.kit.paging import Listing, Order, PageQuery, Seal, paginate
 from app.kit.query import Reference
@@ -34,6 +38,7 @@ from app.kit.routing import Router
 from app.models import Endpoint
 
 router = Router(tag="endpoint", prefix="/app/{app_id}/endpoint")
+deleted = Router(tag="endpoint", prefix="/deleted/app/{app_id}/endpoint")
 EndpointId = Annotated[Reference, Path(description="The endpoint's id or uid")]
 CREATED: dict[int | str, dict[str, Any]] = {201: {"model": EndpointOut, "description": "It was made"}}
 
@@ -80,35 +85,60 @@ async def list_(target: Readable, page: PageQuery) -> Listing[EndpointOut]:
 async def create(target: Writable, new: EndpointIn, once: OnceOnly) -> Response:
     """Makes an endpoint, with a secret of its own unless one is given."""
 
-    async def work() -> EndpointOut:
-        return EndpointOut.of(await service.create(target, new))
+    async def work() -> Answer:
+        return _answer(await service.create(target, new), status.HTTP_201_CREATED)
 
     return await once(status.HTTP_201_CREATED, work)
 
 
-@router.get("/{endpoint_id}")
-async def get(target: Readable, endpoint_id: EndpointId) -> EndpointOut:
+@router.get("/{endpoint_id}", response_model=EndpointOut)
+async def get(target: Readable, endpoint_id: EndpointId, known: IfNoneMatch) -> Response:
     """One endpoint."""
-    return EndpointOut.of(await service.get(target, endpoint_id))
+    endpoint = await service.get(target, endpoint_id)
+    return known.answer(tag(endpoint), EndpointOut.of(endpoint))
 
 
 @router.put("/{endpoint_id}", response_model=EndpointOut, responses={**CREATED, **problems(409)})
-async def upsert(target: Writable, endpoint_id: EndpointId, wanted: EndpointUpdate) -> Response:
+async def upsert(target: Writable, endpoint_id: EndpointId, wanted: EndpointUpdate, condition: IfMatch) -> Response:
     """Makes the endpoint what is given, or makes one with this uid. Its secret and headers stay."""
-    endpoint, made = await service.put(target, endpoint_id, wanted)
-    return Answer(status.HTTP_201_CREATED if made else status.HTTP_200_OK, EndpointOut.of(endpoint)).response()
+    endpoint, made = await service.put(target, endpoint_id, wanted, condition)
+    return _answer(endpoint, status.HTTP_201_CREATED if made else status.HTTP_200_OK).response()
 
 
-@router.patch("/{endpoint_id}", responses=problems(409))
-async def patch(target: Writable, endpoint_id: EndpointId, wanted: EndpointPatch) -> EndpointOut:
+@router.patch("/{endpoint_id}", response_model=EndpointOut, responses=problems(409))
+async def patch(target: Writable, endpoint_id: EndpointId, wanted: EndpointPatch, condition: IfMatch) -> Response:
     """Changes what is given; null clears."""
-    return EndpointOut.of(await service.patch(target, endpoint_id, wanted))
+    return _answer(await service.patch(target, endpoint_id, wanted, condition)).response()
 
 
 @router.delete("/{endpoint_id}", status_code=status.HTTP_204_NO_CONTENT)
-async def delete(target: Writable, endpoint_id: EndpointId) -> None:
-    """Deletes the endpoint; what is pending is cancelled."""
-    await service.delete(target, endpoint_id)
+async def delete(target: Writable, endpoint_id: EndpointId, condition: IfMatch) -> None:
+    """Deletes the endpoint; what is pending is cancelled. For 30 days it can be restored."""
+    await service.delete(target, endpoint_id, condition)
+
+
+@router.post("/{endpoint_id}/restore", response_model=EndpointOut, responses=problems(409))
+async def restore(target: Writable, endpoint_id: EndpointId, wanted: EndpointRestoreIn) -> Response:
+    """Brings back a deleted endpoint, by its id, with its secrets and headers.
+
+    What was cancelled stays so, and can be replayed. 409 when another endpoint has its uid by now.
+    """
+    return _answer(await service.restore(target, endpoint_id, wanted)).response()
+
+
+@deleted.get("")
+async def list_deleted(target: Writable, page: PageQuery) -> Listing[DeletedEndpointOut]:
+    """The application's deleted endpoints that can be restored, the newest first unless asked otherwise."""
+    found = await paginate(
+        target.db,
+        service.deleted(target),
+        Endpoint.id,
+        page,
+        seal=Seal("deleted-endpoints", (target.application.environment_id, target.application.id)),
+        shape=DeletedEndpointOut.of,
+        order=Order.descending,
+    )
+    return Listing[DeletedEndpointOut](**found)
 
 
 @router.get("/{endpoint_id}/secret")
@@ -133,22 +163,29 @@ async def rotate_secret(
     return await once(status.HTTP_200_OK, work, private=True)
 
 
-@router.get("/{endpoint_id}/headers")
-async def get_headers(target: Readable, endpoint_id: EndpointId) -> EndpointHeadersOut:
+@router.get("/{endpoint_id}/headers", response_model=EndpointHeadersOut)
+async def get_headers(target: Readable, endpoint_id: EndpointId, known: IfNoneMatch) -> Response:
     """The custom headers; values that are credentials are never shown."""
-    return EndpointHeadersOut.of(await service.headers(target, endpoint_id))
+    endpoint = await service.get(target, endpoint_id)
+    return known.answer(tag(endpoint), EndpointHeadersOut.of(service.headers(target, endpoint)))
 
 
 @router.put("/{endpoint_id}/headers", status_code=status.HTTP_204_NO_CONTENT)
-async def update_headers(target: Writable, endpoint_id: EndpointId, wanted: EndpointHeadersIn) -> None:
+async def update_headers(
+    target: Writable, endpoint_id: EndpointId, wanted: EndpointHeadersIn, condition: IfMatch
+) -> Response:
     """Replaces the custom headers, from the next attempt on."""
-    await service.set_headers(target, endpoint_id, wanted.headers)
+    changed = await service.set_headers(target, endpoint_id, wanted.headers, condition)
+    return Answer(status.HTTP_204_NO_CONTENT, etag=tag(changed)).response()
 
 
 @router.patch("/{endpoint_id}/headers", status_code=status.HTTP_204_NO_CONTENT)
-async def patch_headers(target: Writable, endpoint_id: EndpointId, wanted: EndpointHeadersPatchIn) -> None:
+async def patch_headers(
+    target: Writable, endpoint_id: EndpointId, wanted: EndpointHeadersPatchIn, condition: IfMatch
+) -> Response:
     """Sets some custom headers, and removes those that are null or in deleteHeaders."""
-    await service.patch_headers(target, endpoint_id, wanted)
+    changed = await service.patch_headers(target, endpoint_id, wanted, condition)
+    return Answer(status.HTTP_204_NO_CONTENT, etag=tag(changed)).response()
 
 
 @router.get("/{endpoint_id}/stats")
@@ -182,3 +219,7 @@ async def send_example(
         )
 
     return await once(status.HTTP_200_OK, work)
+
+
+def _answer(endpoint: Endpoint, code: int = status.HTTP_200_OK) -> Answer:
+    return Answer(code, EndpointOut.of(endpoint), tag(endpoint))

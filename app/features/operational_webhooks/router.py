@@ -17,8 +17,10 @@ from app.features.operational_webhooks.schemas import (
     OperationalWebhookEndpointSecretIn,
     OperationalWebhookEndpointSecretOut,
     OperationalWebhookEndpointUpdate,
+    tag,
 )
 from app.features.operational_webhooks.service import Scope
+from app.kit.conditional import IfMatch, IfNoneMatch
 from app.kit.openapi import problems
 from app.kit.paging import Listing, Order, PageQuery, Seal, paginate
 from app.kit.query import Reference
@@ -66,38 +68,40 @@ async def list_(target: Readable, page: PageQuery) -> Listing[OperationalWebhook
 async def create(target: Writable, new: OperationalWebhookEndpointIn, once: OnceOnly) -> Response:
     """Makes an endpoint that is told of Postrider's own events."""
 
-    async def work() -> OperationalWebhookEndpointOut:
-        return OperationalWebhookEndpointOut.of(await service.create(target, new))
+    async def work() -> Answer:
+        return _answer(await service.create(target, new), status.HTTP_201_CREATED)
 
     return await once(status.HTTP_201_CREATED, work)
 
 
-@router.get("/{endpoint_id}")
-async def get(target: Readable, endpoint_id: EndpointId) -> OperationalWebhookEndpointOut:
+@router.get("/{endpoint_id}", response_model=OperationalWebhookEndpointOut)
+async def get(target: Readable, endpoint_id: EndpointId, known: IfNoneMatch) -> Response:
     """One operational endpoint."""
-    return OperationalWebhookEndpointOut.of(await service.get(target, endpoint_id))
+    endpoint = await service.get(target, endpoint_id)
+    return known.answer(tag(endpoint), OperationalWebhookEndpointOut.of(endpoint))
 
 
 @router.put("/{endpoint_id}", response_model=OperationalWebhookEndpointOut, responses={**CREATED, **problems(409)})
-async def upsert(target: Writable, endpoint_id: EndpointId, wanted: OperationalWebhookEndpointUpdate) -> Response:
+async def upsert(
+    target: Writable, endpoint_id: EndpointId, wanted: OperationalWebhookEndpointUpdate, condition: IfMatch
+) -> Response:
     """Makes the endpoint what is given, or makes one with this uid."""
-    endpoint, made = await service.put(target, endpoint_id, wanted)
-    body = OperationalWebhookEndpointOut.of(endpoint)
-    return Answer(status.HTTP_201_CREATED if made else status.HTTP_200_OK, body).response()
+    endpoint, made = await service.put(target, endpoint_id, wanted, condition)
+    return _answer(endpoint, status.HTTP_201_CREATED if made else status.HTTP_200_OK).response()
 
 
-@router.patch("/{endpoint_id}", responses=problems(409))
+@router.patch("/{endpoint_id}", response_model=OperationalWebhookEndpointOut, responses=problems(409))
 async def patch(
-    target: Writable, endpoint_id: EndpointId, wanted: OperationalWebhookEndpointPatch
-) -> OperationalWebhookEndpointOut:
+    target: Writable, endpoint_id: EndpointId, wanted: OperationalWebhookEndpointPatch, condition: IfMatch
+) -> Response:
     """Changes what is given; null clears."""
-    return OperationalWebhookEndpointOut.of(await service.patch(target, endpoint_id, wanted))
+    return _answer(await service.patch(target, endpoint_id, wanted, condition)).response()
 
 
 @router.delete("/{endpoint_id}", status_code=status.HTTP_204_NO_CONTENT)
-async def delete(target: Writable, endpoint_id: EndpointId) -> None:
+async def delete(target: Writable, endpoint_id: EndpointId, condition: IfMatch) -> None:
     """Deletes the endpoint; what is pending is cancelled."""
-    await service.delete(target, endpoint_id)
+    await service.delete(target, endpoint_id, condition)
 
 
 @router.get("/{endpoint_id}/secret")
@@ -120,15 +124,21 @@ async def rotate_secret(
     return await once(status.HTTP_200_OK, work, private=True)
 
 
-@router.get("/{endpoint_id}/headers")
-async def get_headers(target: Readable, endpoint_id: EndpointId) -> OperationalWebhookEndpointHeadersOut:
+@router.get("/{endpoint_id}/headers", response_model=OperationalWebhookEndpointHeadersOut)
+async def get_headers(target: Readable, endpoint_id: EndpointId, known: IfNoneMatch) -> Response:
     """The custom headers; values that are credentials are never shown."""
-    return OperationalWebhookEndpointHeadersOut.of(await service.headers(target, endpoint_id))
+    endpoint = await service.get(target, endpoint_id)
+    return known.answer(tag(endpoint), OperationalWebhookEndpointHeadersOut.of(service.headers(target, endpoint)))
 
 
 @router.put("/{endpoint_id}/headers", status_code=status.HTTP_204_NO_CONTENT)
 async def update_headers(
-    target: Writable, endpoint_id: EndpointId, wanted: OperationalWebhookEndpointHeadersIn
-) -> None:
+    target: Writable, endpoint_id: EndpointId, wanted: OperationalWebhookEndpointHeadersIn, condition: IfMatch
+) -> Response:
     """Replaces the custom headers, from the next attempt on."""
-    await service.set_headers(target, endpoint_id, wanted.headers)
+    changed = await service.set_headers(target, endpoint_id, wanted.headers, condition)
+    return Answer(status.HTTP_204_NO_CONTENT, etag=tag(changed)).response()
+
+
+def _answer(endpoint: Endpoint, code: int = status.HTTP_200_OK) -> Answer:
+    return Answer(code, OperationalWebhookEndpointOut.of(endpoint), tag(endpoint))
