@@ -73,6 +73,14 @@ async def load_application(
     return found
 
 
+async def load_deleted_application(db: AsyncSession, environment_id: UUID, reference: str) -> Application:
+    """The deleted application of this id, locked. Raises Problem `not_found`."""
+    found = (await db.execute(find_deleted_application(environment_id, reference))).scalar_one_or_none()
+    if found is None:
+        raise not_found("Deleted application")
+    return found
+
+
 class ApplicationFor:
     """A dependency: the application in the path, for a caller that holds `permission`.
 
@@ -95,26 +103,12 @@ class ApplicationFor:
         return application
 
 
-class DeletedApplicationFor(ApplicationFor):
-    """The same for an application that was deleted, by its id alone."""
-
-    async def __call__(self, app_id: AppId, db: Db, caller: AnyCaller) -> Application:
-        """The application. Raises Problem `not_found` or `forbidden`."""
-        require(caller, self.permission)
-        statement = find_deleted_application(caller.environment_id, app_id)
-        application = (await db.execute(statement)).scalar_one_or_none()
-        if application is None or not _shown(caller, application):
-            raise not_found("Deleted application")
-        return application
-
-
 def _shown(caller: Caller, application: Application) -> bool:
     return caller.is_organisation or caller.application_id == application.id
 
 
 ReadableApplication = Annotated[Application, Depends(ApplicationFor(Permission.application_read))]
 WritableApplication = Annotated[Application, Depends(ApplicationFor(Permission.application_write, lock=True))]
-DeletedApplication = Annotated[Application, Depends(DeletedApplicationFor(Permission.application_write))]
 ApplicationWithMessages = Annotated[Application, Depends(ApplicationFor(Permission.message_read))]
 ApplicationToExpunge = Annotated[Application, Depends(ApplicationFor(Permission.message_expunge))]
 ApplicationWithDeliveries = Annotated[Application, Depends(ApplicationFor(Permission.delivery_read))]

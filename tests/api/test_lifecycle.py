@@ -71,8 +71,8 @@ async def test_what_was_cancelled_stays_so_until_it_is_replayed(world: World) ->
     assert world.due() == []
     await api.post(f"{world.path}/restore", {})
     assert world.due() == []
-    states = (await api.get(f"{world.path}/msg/{message}/endpoint")).body["data"]
-    assert {state["statusText"] for state in states} == {"canceled"}
+    stats = (await api.get(f"{world.path}/endpoint/{one}/stats")).body
+    assert (stats["canceled"], stats["pending"]) == (1, 0)
     assert (await api.post(f"{world.path}/msg/{message}/endpoint/{one}/resend")).status == 202
     assert [row.endpoint_id for row in world.due()] == [uuid_of(one)]
 
@@ -161,6 +161,15 @@ async def test_a_field_that_there_is_none_of_is_refused(world: World) -> None:
         await world.api.delete(path)
         reply = await world.api.post(f"{path}/restore", {"name": "x"})
         assert (reply.status, reply.fields) == (422, ["body.name"])
+
+
+async def test_a_restoration_is_safe_to_repeat(world: World) -> None:
+    for path in (f"{world.path}/endpoint/{world.endpoints[0]}", world.path):
+        await world.api.delete(path)
+        first = await world.api.post(f"{path}/restore", {}, key="again")
+        again = await world.api.post(f"{path}/restore", {}, key="again")
+        assert (first.status, first.raw) == (again.status, again.raw)
+        assert (await world.api.post(f"{path}/restore", {})).status == 404
 
 
 async def test_who_may_not_delete_may_not_restore(world: World) -> None:

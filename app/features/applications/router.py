@@ -8,9 +8,9 @@ from app.auth.dependencies import CanListApplications, CanWriteApplications, Db
 from app.auth.idempotency import Answer, OnceOnly
 from app.auth.resources import (
     AppId,
-    DeletedApplication,
     ReadableApplication,
     WritableApplication,
+    load_deleted_application,
     seek_application,
 )
 from app.features.applications import queries, service
@@ -91,13 +91,20 @@ async def delete(application: WritableApplication, db: Db, wanted: IfMatch) -> N
     await service.remove(db, application.environment_id, application.id)
 
 
-@router.post("/{app_id}/restore", response_model=ApplicationOut, responses=problems(409))
-async def restore(application: DeletedApplication, body: ApplicationRestoreIn, db: Db) -> Response:
+@router.post("/{app_id}/restore", response_model=ApplicationOut)
+async def restore(
+    app_id: AppId, body: ApplicationRestoreIn, caller: CanWriteApplications, db: Db, once: OnceOnly
+) -> Response:
     """Brings back an application, by its id, with the endpoints that were deleted with it.
 
     What was cancelled stays so, and can be replayed. 409 when another application has its uid by now.
     """
-    return _answer(await service.restore(db, application, body)).response()
+
+    async def work() -> Answer:
+        application = await load_deleted_application(db, caller.environment_id, app_id)
+        return _answer(await service.restore(db, application, body))
+
+    return await once(200, work)
 
 
 @deleted.get("", response_model=Listing[DeletedApplicationOut])

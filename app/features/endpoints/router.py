@@ -117,13 +117,17 @@ async def delete(target: Writable, endpoint_id: EndpointId, condition: IfMatch) 
     await service.delete(target, endpoint_id, condition)
 
 
-@router.post("/{endpoint_id}/restore", response_model=EndpointOut, responses=problems(409))
-async def restore(target: Writable, endpoint_id: EndpointId, wanted: EndpointRestoreIn) -> Response:
+@router.post("/{endpoint_id}/restore", response_model=EndpointOut)
+async def restore(target: Writable, endpoint_id: EndpointId, wanted: EndpointRestoreIn, once: OnceOnly) -> Response:
     """Brings back a deleted endpoint, by its id, with its secrets and headers.
 
     What was cancelled stays so, and can be replayed. 409 when another endpoint has its uid by now.
     """
-    return _answer(await service.restore(target, endpoint_id, wanted)).response()
+
+    async def work() -> Answer:
+        return _answer(await service.restore(target, endpoint_id, wanted))
+
+    return await once(status.HTTP_200_OK, work)
 
 
 @deleted.get("")

@@ -100,7 +100,7 @@ def _mark(db: Session, organisation_id: UUID, mark: Update) -> Sequence[UUID]:
     """Marks the organisation and tells its environments; these are returned, and seen from now on."""
     if db.execute(mark).first() is None:
         raise LookupError(UNKNOWN)
-    environment_ids = db.scalars(queries.environments(organisation_id)).all()
+    environment_ids = [one.id for one in db.scalars(queries.environments(organisation_id))]
     enter_tenants(db, (organisation_id, *environment_ids))
     db.execute(queries.set_stopped(organisation_id))
     return environment_ids

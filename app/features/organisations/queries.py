@@ -25,11 +25,6 @@ def every_organisation() -> Select[Organisation]:
     return select(Organisation).order_by(Organisation.id)
 
 
-def environments(organisation_id: UUID) -> Select[UUID]:
-    """The ids of an organisation's environments."""
-    return select(Environment.id).where(Environment.organisation_id == organisation_id)
-
-
 def delete_organisation(organisation_id: UUID) -> Update:
     """Marks an organisation as deleted; its id comes back, unless it is deleted already."""
     return _mark(organisation_id, {"deleted_at": func.now()}).where(Organisation.deleted_at.is_(None))
