@@ -3,10 +3,12 @@
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Depends, Header, Response
 from pydantic import BaseModel
+from pydantic.config import JsonDict
+from pydantic.json_schema import SkipJsonSchema
 
 from app.kit.errors import Kind, Problem, invalid
 from app.kit.openapi import answers
@@ -63,12 +65,15 @@ def changed() -> Problem:
     return Problem(Kind.precondition_failed, "precondition_failed", detail)
 
 
-Given = Annotated[
-    str | None, Header(alias="if-match", description="Only when it still bears this ETag", max_length=1024)
-]
-Had = Annotated[
-    str | None, Header(alias="if-none-match", description="Answer 304 when it still bears this ETag", max_length=1024)
-]
+def _header(name: str, description: str) -> Any:  # noqa: ANN401 FastAPI's own
+    listed: JsonDict = {"pattern": rf"^(\*|{TAGS.pattern})$"}
+    return Header(alias=name, description=description, json_schema_extra=listed)
+
+
+# Left out or a text: there is no null in a header, and the document is not to speak of one.
+Text = str | SkipJsonSchema[None]
+Given = Annotated[Text, _header("if-match", "Only when it still bears this ETag")]
+Had = Annotated[Text, _header("if-none-match", "Answer 304 when it still bears this ETag")]
 
 
 @answers(412)

@@ -1,16 +1,19 @@
 """What was deleted comes back as it was for 30 days, and is out of sight meanwhile."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
+from uuid import UUID
 
 import pytest
-from sqlalchemy import func, update
+from sqlalchemy import event, func, update
 from sqlalchemy.orm import Session, sessionmaker
 
 from app.features.organisations import operations
+from app.kit.db import enter_tenants, make_engine, make_sessions
 from app.models import Application, Endpoint, EndpointHealth, Organisation
-from tests.api.client import Api, Tenant
+from app.settings import Settings
+from tests.api.client import Api, Tenant, new_tenant
 from tests.api.world import World, uuid_of
 
 URL = "http://127.0.0.1:9/hook"
@@ -211,17 +214,42 @@ async def test_keys_and_portal_tokens_of_a_stopped_organisation_are_dead_within_
             assert await eventually(caller, world.path, status)
 
 
+@pytest.fixture
+def own(settings: Settings, tenant: Tenant) -> Iterator[sessionmaker[Session]]:
+    """Sessions of the API's role, which sees the organisation and one of its environments."""
+    engine = make_engine(settings.database.url.get_secret_value())
+    found = make_sessions(engine)
+    event.listen(found, "after_begin", lambda _, __, connection: enter_tenants(connection, _tenants(tenant)))
+    yield found
+    engine.dispose()
+
+
+def _tenants(tenant: Tenant) -> tuple[UUID, UUID]:
+    return tenant.id, tenant.organisation_id
+
+
 async def test_deleting_an_organisation_cancels_what_it_is_owed_in_every_environment(
-    world: World, tenant: Tenant
+    world: World, tenant: Tenant, own: sessionmaker[Session]
 ) -> None:
+    test = new_tenant(world.sessions, operations.NewKey("t", "test"), tenant.organisation_id)
+    other = await World(world.api.with_credential(test.key), world.sessions, test.id).setup()
     await world.message()
-    assert len(world.due()) == 2
-    with world.sessions.begin() as db:
-        operations.delete_organisation(db, tenant.organisation_id)
-    assert world.due() == []
-    with world.sessions.begin() as db:
-        operations.restore_organisation(db, tenant.organisation_id)
-    assert world.due() == []
+    await other.message()
+    assert (len(world.due()), len(other.due())) == (2, 1)
+    for act in (operations.delete_organisation, operations.restore_organisation):
+        with own.begin() as db:
+            act(db, tenant.organisation_id)
+        assert world.due() == other.due() == []
+
+
+async def test_another_organisation_is_not_to_be_stopped(
+    world: World, sessions: sessionmaker[Session], own: sessionmaker[Session]
+) -> None:
+    other = new_tenant(sessions)
+    for act in (operations.suspend_organisation, operations.delete_organisation):
+        with own.begin() as db, pytest.raises(LookupError):
+            act(db, other.organisation_id)
+    assert (await world.api.with_credential(other.key).get("/app")).status == 200
 
 
 async def test_what_a_suspended_organisation_is_owed_stays_owed(world: World, tenant: Tenant) -> None:
