@@ -67,7 +67,7 @@ def changed() -> Problem:
 
 def _header(name: str, description: str) -> Any:  # noqa: ANN401 FastAPI's own
     listed: JsonDict = {"pattern": rf"^(\*|{TAGS.pattern})$"}
-    return Header(alias=name, description=description, json_schema_extra=listed)
+    return Header(alias=name, description=description, examples=['"3"'], json_schema_extra=listed)
 
 
 # Left out or a text: there is no null in a header, and the document is not to speak of one.
