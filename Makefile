@@ -13,8 +13,8 @@ LONGER := --ignore=tests/faults --ignore=tests/fuzz
 help:
 	@echo 'make run         start everything here and deliver a first event (PORT=8000)'
 	@echo 'make test        the tests, against real servers (ARGS="-k words")'
-	@echo 'make check       ruff, mypy and import-linter'
 	@echo 'make permissions write app/auth/permissions.md anew from the routes'
+	@echo 'make check       ruff, mypy, import-linter, bandit and semgrep'
 	@echo 'make acceptance  the acceptance rows, with a count of those that hold'
 	@echo 'make faults      kill, stop and starve every part under load'
 	@echo 'make fuzz        every operation with input that breaks the contract'
@@ -47,6 +47,7 @@ check: .venv/stamp
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m tests.architecture.scanners
 
 permissions: .venv/stamp
 	$(BIN)/python -m tests.auth.matrix > app/auth/permissions.md
@@ -73,6 +74,9 @@ lock:
 		version=$${one#svix-}; echo "svix==$${version%.txt}" | $(COMPILE) --no-annotate - -o "$$one" || exit 1; \
 	done
 	cd tests/fuzz && echo schemathesis==4.32.5 | $(COMPILE) --no-annotate - -o schemathesis-4.32.5.txt
+	cd tests/architecture && for one in bandit-1.9.4 semgrep-1.182.0; do \
+		echo "$${one%-*}==$${one##*-}" | $(COMPILE) --no-annotate - -o "$$one.txt" || exit 1; \
+	done
 	cd tests/sdk/js && npm install --package-lock-only --omit-lockfile-registry-resolved --no-audit --no-fund
 
 clean:

@@ -5,18 +5,22 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
 from fastapi import FastAPI
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.auth.dependencies import identify
 from app.auth.keys import Callers
+from app.auth.limits import Limits
 from app.auth.portal import PAGE, PortalTokens
 from app.console.pages import STATIC
 from app.console.portal import router as portal
 from app.domain.destinations import Destinations
 from app.features.applications.router import deleted as deleted_applications
 from app.features.applications.router import router as applications
+from app.features.audit.first_uses import FirstUses
+from app.features.audit.refusals import Refusals
+from app.features.audit.router import router as audit
 from app.features.authentication.router import router as authentication
 from app.features.background_tasks.router import router as background_tasks
 from app.features.deliveries.router import replays
@@ -32,6 +36,7 @@ from app.features.messages.ingest_router import router as ingest
 from app.features.messages.posting import MAX_PAYLOAD_BYTES
 from app.features.messages.router import router as messages
 from app.features.operational_webhooks.router import router as operational_webhooks
+from app.features.organisations.usage import Usage
 from app.kit import errors_http, logs
 from app.kit.db import assert_durable, make_async_engine, make_async_sessions
 from app.kit.dedicated import AsyncDedicated
@@ -41,6 +46,7 @@ from app.kit.methods import HeadAsGet
 from app.kit.openapi import ERRORS, Documented, operation_id
 from app.kit.presence import Presence
 from app.kit.queue import Waker
+from app.kit.rate_limits.store import Store
 from app.kit.surface import Surface
 from app.kit.surface.bodies import BodyGuard, PlainPaths
 from app.settings import Database, Egress, Environment, Settings, read_settings
@@ -61,6 +67,7 @@ ROUTERS = (
     operational_webhooks,
     deleted_applications,
     deleted_endpoints,
+    audit,
 )
 # The largest payload, and what may stand around it: the other members of a message.
 MAX_BODY_BYTES = MAX_PAYLOAD_BYTES + 64 * 1024
@@ -161,7 +168,12 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         state.sessions = make_async_sessions(engine)
         state.callers = Callers(engine, state.portal_tokens)
         with _waker(settings.redis.url.get_secret_value()) as state.waker:
-            async with _committer(app) as state.committer:
+            async with (
+                _limits(settings) as state.limits,
+                _usage(state.sessions) as state.usage,
+                _committer(app) as state.committer,
+                _audit(app),
+            ):
                 settle()
                 yield
 
@@ -176,6 +188,26 @@ async def _database(database: Database) -> AsyncIterator[AsyncEngine]:
         yield engine
     finally:
         await engine.dispose()
+
+
+@asynccontextmanager
+async def _limits(settings: Settings) -> AsyncIterator[Limits]:
+    store = Store(settings.redis.url.get_secret_value(), settings.limits.patience_seconds)
+    try:
+        yield Limits(store, settings.limits.rates(), prefix=PREFIX)
+    finally:
+        await store.close()
+
+
+@asynccontextmanager
+async def _usage(sessions: async_sessionmaker[AsyncSession]) -> AsyncIterator[Usage]:
+    usage = Usage(sessions)
+    running = asyncio.create_task(usage.run(), name="usage")
+    try:
+        yield usage
+    finally:
+        usage.close()
+        await running
 
 
 @contextmanager
@@ -193,13 +225,21 @@ async def _committer(app: FastAPI) -> AsyncIterator[Committer]:
     ingest = app.state.settings.ingest
     app.state.admission = Admission(ingest.batch, Presence(PRESENT_SECONDS))
     async with _dedicated(app.state.settings.database) as connection:
-        committer = Committer(connection, batch=ingest.batch, wake=app.state.waker.wake)
+        committer = Committer(connection, batch=ingest.batch, wake=app.state.waker.wake, count=app.state.usage.count)
         running = asyncio.create_task(committer.run(), name="committer")
         try:
             yield committer
         finally:
             committer.close()
             await running
+
+
+@asynccontextmanager
+async def _audit(app: FastAPI) -> AsyncIterator[None]:
+    state = app.state
+    state.refusals, state.first_uses = Refusals(state.sessions), FirstUses(state.sessions)
+    async with state.refusals.running(), state.first_uses.running():
+        yield
 
 
 @asynccontextmanager

@@ -2,10 +2,12 @@
 
 import re
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, Self
 from urllib.parse import urlsplit
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     Field,
@@ -20,7 +22,9 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from app.domain.addresses import Allowance, Network, parse_allow_list, parse_networks
 from app.domain.forwarded import ProxyHeaders
 from app.domain.hosts import host_name, is_loopback
+from app.domain.limits import IdentityKind, RouteClass
 from app.kit.encryption import KeyRing
+from app.kit.rate_limits.policy import Rate, parse_rate
 
 ORIGIN = re.compile(r"https?://[a-z0-9.-]+(:[0-9]{1,5})?")
 
@@ -52,7 +56,7 @@ class Database(BaseModel):
 
 
 class Redis(BaseModel):
-    """The broker of wake-ups; nothing else is kept there."""
+    """The broker of wake-ups and the counters of rate limits; nothing that must last is kept there."""
 
     url: SecretStr
 
@@ -161,6 +165,59 @@ class Ingest(BaseModel):
     batch: PositiveInt = 128
 
 
+def _rate(text: str) -> str:
+    parse_rate(text)
+    return text
+
+
+RateText = Annotated[str, AfterValidator(_rate)]
+
+
+class ClassLimits(BaseModel):
+    """What is allowed to one key, one organisation and one address: `6000/minute`; 0 or nothing is no limit."""
+
+    key: RateText = ""
+    organisation: RateText = ""
+    ip: RateText = ""
+
+    def rates(self) -> dict[IdentityKind, Rate]:
+        """The limits that there are."""
+        found = {kind: parse_rate(getattr(self, kind)) for kind in IdentityKind}
+        return {kind: rate for kind, rate in found.items() if rate is not None}
+
+
+class AddressLimits(BaseModel):
+    """What is allowed to one address, whose owner is not known yet."""
+
+    ip: RateText = ""
+
+    def rates(self) -> dict[IdentityKind, Rate]:
+        """The limit, if there is one."""
+        rate = parse_rate(self.ip)
+        return {} if rate is None else {IdentityKind.ip: rate}
+
+
+class RateLimits(BaseModel):
+    """Rate limits of each class of requests, and how long Redis may take to answer."""
+
+    ingest: ClassLimits = ClassLimits()
+    read: ClassLimits = ClassLimits(key="60000/minute", organisation="60000/minute")
+    write: ClassLimits = ClassLimits(key="30000/minute", organisation="30000/minute")
+    administration: ClassLimits = ClassLimits(key="1200/minute", organisation="1200/minute")
+    sign_in: AddressLimits = AddressLimits(ip="100/15 minutes")
+    patience_seconds: PositiveFloat = 0.2
+
+    def rates(self) -> dict[RouteClass, dict[IdentityKind, Rate]]:
+        """The limits of every class."""
+        return {one: getattr(self, one).rates() for one in RouteClass}
+
+
+class Audit(BaseModel):
+    """Where workers copy the audit log's seals to: a folder that exists, best on a disk of its own."""
+
+    anchors: Path | None = None
+
+
 class Settings(BaseSettings):
     """All settings. No secret has a default."""
 
@@ -175,6 +232,7 @@ class Settings(BaseSettings):
     egress: Egress = Egress()
     delivery: Delivery = Delivery()
     ingest: Ingest = Ingest()
+    limits: RateLimits = RateLimits()
 
     @field_validator("public_url")
     @classmethod
@@ -191,6 +249,8 @@ class Settings(BaseSettings):
             msg = "POSTRIDER_HTTP__REQUIRE_HTTPS needs a POSTRIDER_PUBLIC_URL that begins with https:"
             raise ValueError(msg)
         return self
+
+    audit: Audit = Audit()
 
     @model_validator(mode="after")
     def _lease_outlives_a_send(self) -> Self:

@@ -5,9 +5,12 @@ from collections.abc import Generator
 import pytest
 
 ROWS = (
-    *("K02", "K05", *(f"K{number:02}" for number in range(6, 11)), "L05", "Z02"),
+    *(f"G{number:02}" for number in range(1, 5)),
     *(f"H{number:02}" for number in range(3, 13)),
+    *("K02", "K05", *(f"K{number:02}" for number in range(6, 11))),
+    *("L01", "L02", "L03", "L05"),
     *(f"W{number:02}" for number in range(1, 15)),
+    *("Z01", "Z02", "Z03", *(f"Z{number:02}" for number in range(5, 11))),
 )
 
 

@@ -13,7 +13,7 @@ from app.kit.queue import MAINTENANCE_QUEUE, RETENTION_TASK, WAKE_QUEUE
 from app.kit.wakes import Wake
 from app.settings import read_settings
 from worker.background import run_due_tasks
-from worker.process import Process, refuse_unsafe_database
+from worker.process import Process, refuse_missing_folder, refuse_unsafe_database
 from worker.retention import retain
 from worker.stopping import Stopping
 
@@ -60,8 +60,9 @@ _process: list[Process] = []
 
 
 @worker_init.connect
-def check_database(**_: Any) -> None:  # noqa: ANN401 the signal's own arguments
-    """Ends the worker before it begins, when its database would lose data."""
+def check_settings(**_: Any) -> None:  # noqa: ANN401 the signal's own arguments
+    """Ends the worker before it begins, when its database would lose data or its folder is not there."""
+    refuse_missing_folder(settings)
     refuse_unsafe_database(settings)
 
 

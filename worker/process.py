@@ -15,6 +15,7 @@ from app.kit.encryption import KeyRing
 from app.kit.instance import marker
 from app.kit.interpreter import settle, share_among_threads
 from app.settings import Settings
+from worker.audit import Sealer
 from worker.delivery.claim import Claimer
 from worker.delivery.engine import ASK_AGAIN_SECONDS, Engine, Limits
 from worker.delivery.transport import Transport
@@ -35,7 +36,7 @@ class Process:
         self.ring = settings.secrets.ring()
         self.engine = _engine(settings, Dedicated(self._deliveries), self.ring, stopping)
         self._transport = _transport(settings, self.ring, self.engine.notice)
-        self.sweeper = Sweeper(self.sessions, stopping)
+        self.sweeper = Sweeper(self.sessions, stopping, Sealer(self.sessions, self.ring, settings.audit.anchors).run)
 
     def start(self) -> None:
         """Refuses a database that would lose data, then begins to deliver."""
@@ -68,6 +69,13 @@ def refuse_unsafe_database(settings: Settings) -> None:
         logger.warning("the database is out of reach: %s", error.orig)
     finally:
         database.dispose()
+
+
+def refuse_missing_folder(settings: Settings) -> None:
+    """SystemExit with one line when there is no folder where the audit log's anchors are to go."""
+    folder = settings.audit.anchors
+    if folder is not None and not folder.is_dir():
+        raise SystemExit(f"postrider worker: POSTRIDER_AUDIT__ANCHORS: {folder} is no folder; make it, or name another")
 
 
 def _engine(settings: Settings, connection: Dedicated, ring: KeyRing, stopping: Stopping) -> Engine:

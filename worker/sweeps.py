@@ -2,6 +2,7 @@
 
 import logging
 import threading
+from collections.abc import Callable
 
 from sqlalchemy.orm import Session, sessionmaker
 
@@ -14,11 +15,12 @@ logger = logging.getLogger(__name__)
 
 
 class Sweeper:
-    """Runs background tasks that are due, and mends gates, every two seconds in a thread of its own."""
+    """Seals the audit log, runs background tasks that are due, and mends gates, every two seconds in its own thread."""
 
-    def __init__(self, sessions: sessionmaker[Session], stopping: Stopping) -> None:
+    def __init__(self, sessions: sessionmaker[Session], stopping: Stopping, seal: Callable[[], object]) -> None:
         self._sessions = sessions
         self._stopping = stopping
+        self._seal = seal
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="sweeper", daemon=True)
 
@@ -33,11 +35,11 @@ class Sweeper:
 
     def _run(self) -> None:
         while not self._ended.is_set() and not self._stopping.is_set():
-            for act in (self._run_tasks, self._mend_gates):
+            for act in (self._seal, self._run_tasks, self._mend_gates):
                 try:
                     act()
                 except Exception:
-                    # Whatever it is, neither this thread nor the other act may end with it.
+                    # Whatever it is, neither this thread nor another act may end with it.
                     logger.exception("a sweep failed; the next one tries again")
             self._ended.wait(INTERVAL_SECONDS)
 

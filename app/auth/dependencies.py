@@ -7,12 +7,15 @@ from fastapi import Depends, Request
 from fastapi.openapi.models import HTTPBearer as HTTPBearerModel
 from fastapi.security.base import SecurityBase
 from sqlalchemy.ext.asyncio import AsyncSession
+from starlette.datastructures import State
+from starlette.types import Scope
 
 from app.auth.caller import Caller
 from app.auth.keys import Callers
+from app.auth.limits import Limits
 from app.domain.permissions import Permission
 from app.kit.db import enter_tenants
-from app.kit.errors import forbidden, unauthenticated
+from app.kit.errors import Problem, forbidden, unauthenticated
 from app.kit.openapi import answers
 from app.kit.wakes import asked
 
@@ -29,7 +32,7 @@ class Bearer(SecurityBase):
         self.scheme_name = "Bearer"
         self.model = HTTPBearerModel(description="An API key of the organisation, or a portal token")
         self.permission = permission
-        answers(401, 403, 503)(self)
+        answers(401, 403, 429, 503)(self)
 
     async def __call__(self, request: Request) -> Caller:
         """The caller. Raises Problem `unauthenticated` or `forbidden`."""
@@ -42,11 +45,32 @@ class Bearer(SecurityBase):
 
 
 async def authenticate(request: Request) -> Caller:
-    """Who calls. Raises Problem `unauthenticated`, and `forbidden` for an address from which it may not call."""
-    callers: Callers = request.app.state.callers
-    caller = await callers.identify(credential(request))
-    admit_address(caller, request.client.host if request.client else "")
+    """Who calls.
+
+    Raises Problem `unauthenticated`, `forbidden` for an address from which it may not call, and `too_many`.
+    """
+    state: State = request.app.state
+    caller = await known(state, request.scope, credential(request))
+    await state.limits.admit(caller, request.scope)
     return caller
+
+
+async def known(state: State, scope: Scope, text: str) -> Caller:
+    """The caller behind a credential's text; see `authenticate`."""
+    callers: Callers = state.callers
+    try:
+        caller = await callers.identify(text)
+    except Problem as error:
+        limits: Limits = state.limits
+        raise (await limits.failed(scope) or error) from None
+    admit_address(caller, address_of(scope))
+    return caller
+
+
+def address_of(scope: Scope) -> str:
+    """The address from which a request comes; empty when the server does not know."""
+    client = scope.get("client")
+    return client[0] if client else ""
 
 
 def credential(request: Request) -> str:
@@ -90,4 +114,5 @@ CanWriteApplications = Annotated[Caller, Depends(Bearer(Permission.application_w
 CanReadEventTypes = Annotated[Caller, Depends(Bearer(Permission.event_type_read))]
 CanWriteEventTypes = Annotated[Caller, Depends(Bearer(Permission.event_type_write))]
 CanReadTasks = Annotated[Caller, Depends(Bearer(Permission.task_read))]
+CanReadAudit = Annotated[Caller, Depends(Bearer(Permission.audit_read))]
 CanGrantPortals = Annotated[Caller, Depends(Bearer(Permission.portal_grant))]

@@ -6,10 +6,13 @@ from uuid import UUID
 
 import click
 
+from app.cli.audit import note
 from app.cli.operator import TypeId, settings_or_exit, transaction
 from app.domain import ids, networks
 from app.domain.api_key import ENVIRONMENTS, Environment
+from app.domain.audit import Target
 from app.domain.permissions import Permission, Role
+from app.features.audit.targets import key_target
 from app.features.organisations import operations, queries
 from app.features.organisations.operations import NewKey
 from app.kit.clock import utc_now
@@ -67,6 +70,7 @@ def create(  # noqa: PLR0913 each is an option
     with transaction() as db:
         try:
             key, text = operations.create_key(db, organisation, new)
+            note(db, organisation, "key.created", key_target(key), role=role, environment=new.environment)
         except LookupError as error:
             raise click.ClickException(str(error)) from error
     if signs:
@@ -97,6 +101,8 @@ def revoke(organisation: UUID, key: UUID) -> None:
     """End a key; it is refused within a second."""
     with transaction() as db:
         revoked = operations.revoke_key(db, organisation, key)
+        if revoked:
+            note(db, organisation, "key.revoked", Target("key", ids.encode("key", key)))
     if not revoked:
         raise click.ClickException("there is no such key, or it was revoked before")
 

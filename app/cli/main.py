@@ -2,6 +2,7 @@
 
 import click
 
+from app.cli.audit import audit
 from app.cli.bench.command import bench
 from app.cli.dev.command import dev
 from app.cli.keys import keys
@@ -16,7 +17,7 @@ def main() -> None:
     """Webhooks as a service: an event in, signed webhooks out."""
 
 
-for command in (dev, api, worker, beat, migrate, orgs, keys, bench, retention, secrets):
+for command in (dev, api, worker, beat, migrate, orgs, keys, bench, retention, secrets, audit):
     main.add_command(command)
 
 if __name__ == "__main__":

@@ -6,17 +6,29 @@ from uuid import UUID
 import click
 from sqlalchemy.orm import Session
 
+from app.cli.audit import note
 from app.cli.operator import TypeId, transaction
 from app.domain import ids
 from app.domain.api_key import ENVIRONMENTS, Environment
 from app.domain.lifecycle import restorable_until
+from app.features.audit.targets import organisation_target
 from app.features.organisations import operations, queries
 from app.models import Organisation
+
+UNLIMITED, MOST_DIGITS = "unlimited", 18
+
+
+def _quota(text: str) -> int | None:
+    if text == UNLIMITED:
+        return None
+    if not (text.isascii() and text.isdecimal() and len(text) <= MOST_DIGITS):
+        raise click.UsageError(f"{text!r} is neither a number of at most {MOST_DIGITS} digits nor {UNLIMITED}")
+    return int(text)
 
 
 @click.group()
 def orgs() -> None:
-    """Create, list, suspend and delete organisations, and set their retries."""
+    """Create, list, suspend and delete organisations, and set their retries and quotas."""
 
 
 @orgs.command()
@@ -25,6 +37,7 @@ def create(name: str) -> None:
     """Add an organisation and print its id."""
     with transaction() as db:
         created = operations.create_organisation(db, name)
+        note(db, created, "organisation.created", organisation_target(created, name))
     click.echo(ids.encode("org", created))
 
 
@@ -47,36 +60,37 @@ def _state(row: Organisation) -> str:
 @click.argument("organisation", type=TypeId("org"))
 def delete(organisation: UUID) -> None:
     """Delete an organisation and cancel what it is owed; it can be restored for 30 days, then it is gone."""
-    _act(operations.delete_organisation, organisation)
+    _act(operations.delete_organisation, organisation, "organisation.deleted")
 
 
 @orgs.command()
 @click.argument("organisation", type=TypeId("org"))
 def restore(organisation: UUID) -> None:
     """Bring back a deleted organisation with all that it had; what was cancelled stays cancelled."""
-    _act(operations.restore_organisation, organisation)
+    _act(operations.restore_organisation, organisation, "organisation.restored")
 
 
 @orgs.command()
 @click.argument("organisation", type=TypeId("org"))
 def suspend(organisation: UUID) -> None:
     """Refuse an organisation's keys and portal tokens, and let its deliveries wait."""
-    _act(operations.suspend_organisation, organisation)
+    _act(operations.suspend_organisation, organisation, "organisation.suspended")
 
 
 @orgs.command()
 @click.argument("organisation", type=TypeId("org"))
 def resume(organisation: UUID) -> None:
     """End a suspension; what waited is delivered."""
-    _act(operations.resume_organisation, organisation)
+    _act(operations.resume_organisation, organisation, "organisation.resumed")
 
 
-def _act(operation: Callable[[Session, UUID], None], organisation: UUID) -> None:
+def _act(operation: Callable[[Session, UUID], None], organisation: UUID, action: str) -> None:
     with transaction() as db:
         try:
             operation(db, organisation)
         except LookupError as error:
             raise click.ClickException(str(error)) from error
+        note(db, organisation, action, organisation_target(organisation))
 
 
 @orgs.command("retry-schedule")
@@ -91,7 +105,26 @@ def retry_schedule(organisation: UUID, seconds: tuple[int, ...], environment: En
     with transaction() as db:
         try:
             operations.set_retry_schedule(db, organisation, seconds, [environment] if environment else ENVIRONMENTS)
+            note(db, organisation, "organisation.retries_changed", organisation_target(organisation), seconds=seconds)
         except ValueError as error:
             raise click.UsageError(str(error)) from error
         except LookupError as error:
             raise click.ClickException(str(error)) from error
+
+
+@orgs.command()
+@click.argument("organisation", type=TypeId("org"))
+@click.argument("events", required=False)
+def quota(organisation: UUID, events: str | None) -> None:
+    """Set how many events are accepted in a month (UTC): a number, or `unlimited`. Prints it and what was used.
+
+    Processes hold to it a second later.
+    """
+    with transaction() as db:
+        try:
+            if events is not None:
+                operations.set_quota(db, organisation, _quota(events))
+            allowed, used = operations.usage(db, organisation)
+        except LookupError as error:
+            raise click.ClickException(str(error)) from error
+    click.echo(f"{UNLIMITED if allowed is None else allowed} a month, {used} used in this one")

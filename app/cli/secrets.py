@@ -2,10 +2,14 @@
 
 import base64
 import os
+from typing import Any
 
 import click
+from sqlalchemy.orm import Session, sessionmaker
 
+from app.cli.audit import note
 from app.cli.operator import in_one_line, settings_or_exit
+from app.domain.audit import SYSTEM, Outcome, Target
 from app.features.endpoints.rotation import rotate as rotate_rows
 from app.kit.db import make_engine, make_sessions
 from app.kit.encryption import Undecryptable
@@ -34,13 +38,21 @@ def rotate() -> None:
     settings = settings_or_exit()
     with in_one_line():
         engine = make_engine(settings.database.worker(), pool_size=1, name="postrider-secrets")
+        sessions = make_sessions(engine)
         try:
-            done = rotate_rows(make_sessions(engine), settings.secrets.ring(), _tell)
+            done = rotate_rows(sessions, settings.secrets.ring(), _tell)
+            _note(sessions, Outcome.success, settings.secrets.active, count=done)
         except Undecryptable as error:
+            _note(sessions, Outcome.failed, settings.secrets.active, error=str(error))
             raise click.ClickException(str(error)) from error
         finally:
             engine.dispose()
     click.echo(f"{done} now lie under key {settings.secrets.active}; nothing lies under another one")
+
+
+def _note(sessions: sessionmaker[Session], outcome: Outcome, key_id: str, **details: Any) -> None:  # noqa: ANN401 whatever JSON says
+    with sessions.begin() as db:
+        note(db, SYSTEM, "secrets.rotated", Target("encryption_key", key_id), outcome=outcome, **details)
 
 
 def _tell(done: int) -> None:

@@ -94,7 +94,8 @@ def _x_real_ip(headers: Headers) -> Iterator[Hop]:
 
 
 def _forwarded(headers: Headers) -> Iterator[Hop]:
-    for element in _elements(headers.get("forwarded", "")):
+    # A comma within quotes is none of an address: a quote that a client left open must not reach what proxies wrote.
+    for element in _backwards(headers.get("forwarded", "")):
         pairs = {name.lower(): value.strip('"').strip() for name, value in _PAIR.findall(element)}
         yield Hop(pairs.get("for"), _scheme(pairs.get("proto")), pairs.get("host"))
 
@@ -108,16 +109,6 @@ _READERS: Mapping[ProxyHeaders, Callable[[Headers], Iterator[Hop]]] = {
 
 def _backwards(text: str) -> list[str]:
     return [part.strip() for part in reversed(text.split(","))]
-
-
-def _elements(text: str) -> Iterator[str]:
-    """The elements from the right, so that no quote a client left open reaches into what a proxy wrote."""
-    element = ""
-    for part in reversed(text.split(",")):
-        element = f"{part},{element}" if element else part
-        if element.count('"') % 2 == 0:
-            yield element
-            element = ""
 
 
 def _scheme(text: str | None) -> str | None:

@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from app.kit.db import sqlstate
-from app.kit.errors import Fault, Kind, Problem
+from app.kit.errors import Fault, Kind, Problem, forbidden
 from app.kit.methods import allowed
 
 STATUS = {
@@ -58,6 +58,8 @@ UNPARSABLE = ("_parsing", "_type", "enum", "literal_error", "json_invalid")
 OUTAGES = (DBAPIError, PoolTimeoutError, OSError, PostgresConnectionError, TooManyConnectionsError)
 # Classes of errors that speak of the server or of the way to it: connection, login, database, room, shutdown, disk.
 OUTAGE_CLASSES = frozenset({"08", "28", "3D", "53", "57", "58"})
+# A policy of row-level security, or a right that the role does not have.
+REFUSED_BY_THE_DATABASE = "42501"
 logger = logging.getLogger(__name__)
 
 
@@ -152,6 +154,10 @@ async def _http(request: Request, error: Exception) -> Response:
 
 
 async def _database(request: Request, error: Exception) -> JSONResponse:
+    if isinstance(error, DBAPIError) and sqlstate(error) == REFUSED_BY_THE_DATABASE:
+        # Nobody got at anything, but a check of ours that stands before the database's did not bite.
+        logger.error("the database refused what the API allowed", exc_info=error)
+        return problem_answer(request, forbidden())
     if isinstance(error, DBAPIError) and not _is_outage(error):
         return await _unexpected(request, error)
     logger.warning("database unavailable: %s", type(error).__name__)

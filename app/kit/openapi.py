@@ -18,7 +18,11 @@ CONDITIONAL = {304, 412}
 BAD = 400
 HEADERS = {
     401: {"www-authenticate": {"description": "The scheme to call with", "schema": {"type": "string"}}},
-    429: {"retry-after": {"description": "Seconds", "schema": {"type": "integer", "minimum": 1}}},
+    429: {
+        "retry-after": {"description": "Seconds", "schema": {"type": "integer", "minimum": 1}},
+        "ratelimit-policy": {"description": "The limits: name, quota `q`, seconds `w`", "schema": {"type": "string"}},
+        "ratelimit": {"description": "What remains, `r`, and for how many seconds, `t`", "schema": {"type": "string"}},
+    },
 }
 Call = TypeVar("Call", bound=Callable[..., object])
 

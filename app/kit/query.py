@@ -3,16 +3,25 @@
 from datetime import UTC, datetime
 from typing import Annotated
 
-from fastapi import Query
+from fastapi import Query, Request
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
 from pydantic.config import JsonDict
 from pydantic_core import PydanticCustomError
 
-from app.kit.errors import not_found
+from app.kit.errors import invalid, not_found
+from app.kit.openapi import needed
 from app.kit.wire import NAME_PATTERN, RFC_3339, Name, is_name
 
 FIRST = datetime(1970, 1, 2, tzinfo=UTC)
 LAST = datetime(9999, 1, 1, tzinfo=UTC)
+
+
+async def only_known(request: Request) -> None:
+    """A dependency: Problem `invalid` for query parameters that the operation does not have."""
+    known = {one.alias for each in needed(request.scope["route"].dependant) for one in each.query_params}
+    unknown = sorted(set(request.query_params) - known)
+    if unknown:
+        raise invalid(unknown[0], "is no parameter of this operation", where="query", type_="extra_forbidden")
 
 
 def _possible(text: str) -> str:

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
-from sqlalchemy import ARRAY, DateTime, ForeignKey, Integer, LargeBinary, Text, Uuid, func
+from sqlalchemy import ARRAY, BigInteger, DateTime, ForeignKey, Integer, LargeBinary, Text, Uuid, func
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import mapped_column
 
@@ -17,6 +17,7 @@ OrganisationId = Annotated[UUID, mapped_column(ForeignKey("organisations.id"), p
 Moment = Annotated[datetime, mapped_column(DateTime(timezone=True))]
 Created = Annotated[datetime, mapped_column(DateTime(timezone=True), server_default=func.now())]
 Updated = Annotated[datetime, mapped_column(DateTime(timezone=True), server_default=func.now(), onupdate=func.now())]
+BigCount = Annotated[int, mapped_column(BigInteger)]
 String = Annotated[str, mapped_column(Text)]
 Strings = Annotated[list[str], mapped_column(ARRAY(Text))]
 Networks = Annotated[list[str], mapped_column(ARRAY(Text), server_default="{}")]

@@ -1,5 +1,6 @@
 """Organisations with their environments, which are the tenants, and the API keys by which their programs call."""
 
+from datetime import date
 from uuid import UUID
 
 from sqlalchemy import CheckConstraint, ForeignKey, ForeignKeyConstraint, Index, Text, UniqueConstraint
@@ -8,6 +9,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from app.kit.db import Base
 from app.models.columns import (
+    BigCount,
     Bytes,
     Created,
     Id,
@@ -38,6 +40,7 @@ class Organisation(Base):
     allowed_networks: Mapped[Networks]
     denied_networks: Mapped[Networks]
     version: Mapped[Version]
+    monthly_events: Mapped[BigCount | None]
     created_at: Mapped[Created]
     updated_at: Mapped[Updated]
     suspended_at: Mapped[Moment | None]
@@ -63,6 +66,17 @@ class Environment(Base):
     created_at: Mapped[Created]
     updated_at: Mapped[Updated]
     stopped_at: Mapped[Moment | None]
+
+
+class OrganisationUsage(Base):
+    """How many events of an organisation were accepted in a month, named by its first day (UTC)."""
+
+    __tablename__ = "organisation_usage"
+    __table_args__ = ({"postgresql_with": {"fillfactor": "50"}},)
+
+    organisation_id: Mapped[OrganisationId]
+    month: Mapped[date] = mapped_column(primary_key=True)
+    events: Mapped[BigCount]
 
 
 class ApiKey(Base):

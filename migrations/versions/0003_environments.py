@@ -124,6 +124,8 @@ def _make_organisations() -> None:
     )
     op.drop_column("environments", "name")
     op.drop_column("environments", "deleted_at")
+    # Only the operator changes environments; a row must not be given to another organisation.
+    op.execute(f'REVOKE UPDATE ON environments FROM "{roles().api}"')
     protect("organisations", api="SELECT, UPDATE", tenant="id")
     _widen("environments", "organisation_id")
 
@@ -274,6 +276,7 @@ def _take_organisations_back() -> None:
     who = roles()
     mine = f"id = ANY ({TENANTS}::uuid[])"
     op.execute("DROP POLICY tenant ON environments")
+    op.execute(f'GRANT UPDATE ON environments TO "{who.api}"')
     op.execute(f'CREATE POLICY tenant ON environments TO "{who.api}" USING ({mine}) WITH CHECK ({mine})')
     op.drop_constraint("uq_environments_organisation_id_kind", "environments")
     op.drop_constraint("fk_environments_organisations", "environments")

@@ -3,8 +3,10 @@
 import sqlalchemy as sa
 from alembic import op
 
+from migrations.tenancy import roles
+
 revision = "0007"
-down_revision = "0004"
+down_revision = "0006"
 branch_labels = None
 depends_on = None
 
@@ -18,6 +20,7 @@ def upgrade() -> None:
     op.execute("UPDATE applications SET deleted_at = deleted_at - interval '30 days' WHERE deleted_at IS NOT NULL")
     op.execute("UPDATE endpoints SET deleted_at = deleted_at - interval '30 days' WHERE deleted_at IS NOT NULL")
     op.add_column("environments", sa.Column("stopped_at", sa.DateTime(timezone=True), nullable=True))
+    op.execute(f'GRANT UPDATE (stopped_at, updated_at) ON environments TO "{roles().api}"')
     op.execute(
         "UPDATE environments e SET stopped_at = coalesce(o.deleted_at, o.suspended_at)"
         " FROM organisations o WHERE o.id = e.organisation_id"
@@ -31,6 +34,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.drop_index("ix_endpoints_deleted", "endpoints")
     op.drop_index("ix_applications_deleted", "applications")
+    op.execute(f'REVOKE UPDATE (updated_at) ON environments FROM "{roles().api}"')
     op.drop_column("environments", "stopped_at")
     for table in ("applications", "event_types"):
         op.drop_column(table, "version")

@@ -16,6 +16,7 @@ LISTS = {
     "/app/{app}/attempt/msg/{msg}": 4,
     "/app/{app}/msg/{msg}/endpoint": 4,
     "/background-task": 2,
+    "/audit?action=endpoint.created": 2,
 }
 
 

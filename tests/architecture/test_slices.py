@@ -1,4 +1,4 @@
-"""What import-linter's contracts cannot say of slices, of statements and of what is loaded."""
+"""What import-linter's contracts cannot say of slices and of what is loaded."""
 
 import ast
 from collections.abc import Iterator
@@ -34,26 +34,6 @@ def test_the_rule_sees_every_way_to_import(tmp_path: Path) -> None:
         "app.features.b.service",
         "app.features.c.schemas.D",
     ]
-
-
-STATEMENTS = frozenset({"delete", "insert", "select", "text", "union", "union_all", "update"})
-ROOMS = ("app/features", "app/console", "worker")
-
-
-def statements_begun(path: Path) -> set[str]:
-    """The names by which a module begins SQL statements."""
-    nodes = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)]
-    return {
-        one.name for node in nodes if (node.module or "").startswith("sqlalchemy") for one in node.names
-    } & STATEMENTS
-
-
-@pytest.mark.parametrize("room", ROOMS)
-def test_statements_are_made_in_modules_of_queries_alone(room: str) -> None:
-    begun = {path: statements_begun(path) for path in (ROOT / room).rglob("*.py")}
-    assert [path for path, names in begun.items() if names and not path.stem.endswith("queries")] == []
-    if room != "worker":
-        assert any(begun.values())
 
 
 def lazily_loaded(base: type[DeclarativeBase]) -> list[str]:

@@ -2,7 +2,11 @@
 
 import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from uuid import UUID
 
 import click
 import psycopg
@@ -12,6 +16,8 @@ from click.testing import CliRunner, Result
 from app.cli.dev.roles import DatabaseUrls
 from app.cli.main import main
 from app.domain import api_key, ids
+from app.domain.audit import SYSTEM
+from tests.servers import ROOT
 
 Run = Callable[..., Result]
 
@@ -97,7 +103,9 @@ def test_missing_settings_are_named_without_values(environment: Mapping[str, str
     assert len(refused.output.strip().splitlines()) <= 4
 
 
-@pytest.mark.parametrize("words", ["api", "worker", "beat", "migrate", "retention", "secrets rotate", "orgs list"])
+@pytest.mark.parametrize(
+    "words", ["api", "worker", "beat", "migrate", "retention", "secrets rotate", "orgs list", "audit verify"]
+)
 def test_what_is_not_set_is_said_in_a_line(words: str) -> None:
     lacking = dict.fromkeys(name for name in os.environ if name.startswith("POSTRIDER_"))
     refused = CliRunner(env=lacking).invoke(main, words.split())
@@ -106,7 +114,7 @@ def test_what_is_not_set_is_said_in_a_line(words: str) -> None:
     assert len(refused.output.strip().splitlines()) <= 4
 
 
-@pytest.mark.parametrize("words", ["migrate", "retention", "secrets rotate", "orgs list"])
+@pytest.mark.parametrize("words", ["migrate", "retention", "secrets rotate", "orgs list", "audit verify"])
 def test_an_unreachable_database_is_one_line(environment: Mapping[str, str], words: str) -> None:
     away = {
         name: "postgresql://p@127.0.0.1:1/p" if "DATABASE" in name else value for name, value in environment.items()
@@ -118,7 +126,13 @@ def test_an_unreachable_database_is_one_line(environment: Mapping[str, str], wor
 
 @pytest.mark.parametrize(
     ("words", "url"),
-    [("migrate", "MIGRATOR"), ("orgs list", "MIGRATOR"), ("retention", "WORKER"), ("secrets rotate", "WORKER")],
+    [
+        ("migrate", "MIGRATOR"),
+        ("orgs list", "MIGRATOR"),
+        ("audit verify", "MIGRATOR"),
+        ("retention", "WORKER"),
+        ("secrets rotate", "WORKER"),
+    ],
 )
 def test_a_url_that_is_missing_is_named(environment: Mapping[str, str], words: str, url: str) -> None:
     name = f"POSTRIDER_DATABASE__{url}_URL"
@@ -127,7 +141,7 @@ def test_a_url_that_is_missing_is_named(environment: Mapping[str, str], words: s
     assert f"{name} is not set" in refused.output
 
 
-PROMISED = {"dev", "api", "worker", "beat", "migrate", "orgs", "keys", "retention", "secrets", "bench"}
+PROMISED = {"dev", "api", "worker", "beat", "migrate", "orgs", "keys", "retention", "secrets", "audit", "bench"}
 
 
 def commands(group: click.Group, *above: str) -> Iterator[tuple[str, ...]]:
@@ -150,6 +164,54 @@ def test_every_command_explains_itself(words: tuple[str, ...]) -> None:
 def test_every_command_that_is_promised_is_there() -> None:
     assert set(main.commands) >= PROMISED
     assert ("secrets", "rotate") in set(commands(main))
+
+
+@pytest.mark.acceptance("G01")
+def test_what_an_operator_does_is_an_event(run: Run, organisation: str, database: DatabaseUrls) -> None:
+    run("orgs", "retry-schedule", organisation, "0", "5")
+    run("keys", "create", organisation, "--name", "shop")
+    key_id = run("keys", "list", organisation).output.split("\t")[0]
+    run("keys", "revoke", organisation, key_id)
+    run("audit", "export", organisation)
+    assert _events(database.migrator, ids.decode("org", organisation)) == [
+        ("organisation.created", "operator", "success", organisation, "Acme"),
+        ("organisation.retries_changed", "operator", "success", organisation, ""),
+        ("key.created", "operator", "success", key_id, "shop"),
+        ("key.revoked", "operator", "success", key_id, ""),
+        ("audit.exported", "operator", "success", "", ""),
+    ]
+
+
+@pytest.mark.acceptance("G01")
+def test_what_an_operator_may_not_is_no_event(run: Run, organisation: str, database: DatabaseUrls) -> None:
+    assert run("orgs", "retry-schedule", organisation, "604801").exit_code == 2
+    assert run("keys", "revoke", organisation, "key_01jd0000000000000000000000").exit_code == 1
+    assert [one[0] for one in _events(database.migrator, ids.decode("org", organisation))] == ["organisation.created"]
+
+
+@pytest.mark.acceptance("G01")
+def test_a_turn_of_the_key_ring_is_an_event_of_no_organisation(run: Run, database: DatabaseUrls) -> None:
+    known = len(_events(database.migrator, SYSTEM))
+    assert run("secrets", "rotate").exit_code == 0
+    assert _events(database.migrator, SYSTEM)[known:] == [("secrets.rotated", "operator", "success", "test", "")]
+    assert "BAD" not in run("audit", "verify", ids.encode("org", SYSTEM)).output
+
+
+def test_a_worker_without_its_folder_says_so_in_a_line(environment: Mapping[str, str], tmp_path: Path) -> None:
+    gone = {**environment, "POSTRIDER_AUDIT__ANCHORS": str(tmp_path / "gone")}
+    command = [sys.executable, "-m", "app.cli.main", "worker", "--processes=1"]
+    done = subprocess.run(command, env=gone, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode != 0
+    assert f"postrider worker: POSTRIDER_AUDIT__ANCHORS: {tmp_path / 'gone'} is no folder" in done.stderr
+
+
+def _events(migrator_url: str, organisation_id: UUID | None) -> list[tuple[object, ...]]:
+    with psycopg.connect(migrator_url) as connection:
+        query = (
+            "SELECT action, actor_kind, outcome, target_id, target_label FROM audit_events"
+            " WHERE organisation_id = %s ORDER BY occurred_at"
+        )
+        return connection.execute(query, [organisation_id]).fetchall()
 
 
 def _schedule(migrator_url: str, organisation: str) -> object:

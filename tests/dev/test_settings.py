@@ -5,6 +5,8 @@ import base64
 import pytest
 from pydantic import ValidationError
 
+from app.domain.limits import IdentityKind, RouteClass
+from app.kit.rate_limits.policy import Rate
 from app.settings import Settings
 
 KEY = base64.b64encode(bytes(32)).decode()
@@ -41,6 +43,21 @@ def test_production_allows_nothing_on_this_machine(network: str) -> None:
 @pytest.mark.parametrize("network", OTHERS)
 def test_production_allows_private_networks_by_name(network: str) -> None:
     assert len(settings("production", allow=network).egress.allowances()) == 1
+
+
+def test_limits_are_rates_and_nothing_turns_one_off() -> None:
+    given = {"ingest": {"key": "9000/second"}, "read": {"key": "", "organisation": "0"}}
+    rates = Settings.model_validate(settings("test").model_dump() | {"limits": given}).limits.rates()
+    assert rates[RouteClass.ingest] == {IdentityKind.key: Rate(9000, 1)}
+    assert rates[RouteClass.read] == {}
+    assert rates[RouteClass.sign_in] == {IdentityKind.ip: Rate(100, 900)}
+
+
+def test_a_limit_that_is_no_rate_is_refused() -> None:
+    given = settings("test").model_dump() | {"limits": {"write": {"ip": "often"}}}
+    with pytest.raises(ValidationError, match="'often' is no rate such as 6000/minute") as refused:
+        Settings.model_validate(given)
+    assert refused.value.errors()[0]["loc"] == ("limits", "write", "ip")
 
 
 def test_a_lease_outlives_a_request() -> None:

@@ -1,5 +1,7 @@
 """An installation with its production configuration in a network where every address answers."""
 
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -14,7 +16,7 @@ from tests.e2e.customer import Caller, Customer
 from tests.receiver import Receiver
 from tests.servers import Servers, migrate, process_environment, urls_of
 from tests.ssrf.names import NameServer
-from tests.ssrf.namespace import NAME_SERVER, private_network
+from tests.ssrf.namespace import NAME_SERVER, Namespace, private_network
 from tests.system import System, prepared_system
 
 PORTS = (80, 443, 8080, 8443)
@@ -25,6 +27,7 @@ class Lab:
     """What is to be attacked, the canaries on every address, and the names."""
 
     system: System
+    namespace: Namespace
     names: NameServer
     canaries: Sequence[Receiver]
 
@@ -41,6 +44,11 @@ class Lab:
         """Forgets the calls so far."""
         for canary in self.canaries:
             canary.connections.clear()
+
+    def call_plainly(self, *urls: str) -> None:
+        """Gets each URL as a program does that thinks nothing of it, and asks the namespace's name server."""
+        program = "import sys, urllib.request as u; [u.urlopen(one, timeout=5).read() for one in sys.argv[1:]]"
+        subprocess.run([*self.namespace.prefix, sys.executable, "-c", program, *urls], env={}, check=True, timeout=60)
 
     def customer(self) -> Customer:
         """A fresh organisation with an application."""
@@ -62,7 +70,7 @@ def lab() -> Iterator[Lab]:
         )
         system = stack.enter_context(prepared_system(environment, namespace.prefix))
         system.start(api=1, workers=1)
-        yield Lab(system, names, canaries)
+        yield Lab(system, namespace, names, canaries)
 
 
 def production(database_url: str, redis_url: str) -> dict[str, str]:

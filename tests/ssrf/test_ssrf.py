@@ -59,6 +59,12 @@ def assert_blocked(customer: Customer, endpoints: Mapping[str, str]) -> None:
     assert {attempt["status"] for attempt in attempts.values()} == {2}
 
 
+def test_the_installation_is_as_in_production(lab: Lab) -> None:
+    """Nothing that a developer or a test may do is set."""
+    assert lab.system.environment["POSTRIDER_ENVIRONMENT"] == "production"
+    assert [name for name in lab.system.environment if name.startswith("POSTRIDER_EGRESS")] == []
+
+
 @pytest.mark.acceptance("W08")
 def test_the_laboratory_bites(lab: Lab) -> None:
     """What follows proves something only if every forbidden address answers, and so does every port."""
@@ -68,6 +74,27 @@ def test_the_laboratory_bites(lab: Lab) -> None:
             pass
     eventually(lambda: lab.hits() == {as_arrived(one) for one in reachable})
     lab.forget_hits()
+
+
+@pytest.mark.acceptance("W08")
+def test_a_plain_client_is_led_inside(lab: Lab) -> None:
+    """By its literal, by a form that hides it, by a name, by the second answer for a name, and by a redirect."""
+    inside = "169.254.169.254"
+    ways = {
+        literal_url(inside): {inside},
+        literal_url("fd00:ec2::254"): {"fd00:ec2::254"},
+        literal_url("::ffff:127.0.0.1"): {"127.0.0.1"},
+        f"http://{lab.names.say(f'plain.{ZONE}', ['10.9.9.9'])}:8080/": {"10.9.9.9"},
+        f"http://{PUBLIC_V4}{lab.public.path(Answer(302, {'location': literal_url(inside)}))}": {PUBLIC_V4, inside},
+    }
+    for url, arrived in ways.items():
+        lab.forget_hits()
+        lab.call_plainly(url)
+        assert lab.hits() == arrived, url
+    turning = lab.names.say(f"turning.{ZONE}", [PUBLIC_V4], [inside])
+    lab.forget_hits()
+    lab.call_plainly(*[f"http://{turning}/"] * 2)
+    assert lab.hits() == {PUBLIC_V4, inside}
 
 
 def test_a_public_address_is_delivered_to(lab: Lab) -> None:

@@ -42,3 +42,7 @@ INSERT INTO background_tasks (environment_id, id, kind, status, request, progres
 SELECT :organisation, id, CASE WHEN n % 20 = 0 THEN 'endpoint.replay' ELSE 'endpoint.recover' END,
        CASE WHEN n % 50 = 0 THEN 'failed' ELSE 'finished' END, '{}', '{}', now(), now() - (now() - at) * 0.89
 FROM seed;
+INSERT INTO audit_events (organisation_id, id, occurred_at, action, outcome, actor_kind, actor_id, actor_label,
+                          target_kind, target_id, target_label, user_agent, request_id, count, details)
+SELECT :organisation, id, at, 'a.' || n % 100, 'success', 'key', 'key_' || n % 100, '', 'thing', 'thing_' || n % 100, '',
+       '', '', 1, '{}' FROM seed;

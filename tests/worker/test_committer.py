@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, date, datetime, time
 from typing import Any
+from uuid import UUID
 
 import psycopg
 import pytest
@@ -38,10 +39,11 @@ async def running(
     *,
     batch: int = 128,
     wake: Callable[[], None] = lambda: None,
+    count: Callable[[UUID], None] = lambda _: None,
 ) -> AsyncIterator[Committer]:
     """A committer as a process of the API runs it."""
     connection = AsyncDedicated(engine)
-    committer = Committer(connection, batch=batch, wake=wake)
+    committer = Committer(connection, batch=batch, wake=wake, count=count)
     task = asyncio.create_task(committer.run())
     try:
         yield committer

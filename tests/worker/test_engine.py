@@ -272,7 +272,7 @@ class TestSweeping:
         monkeypatch.setattr(sweeps, "INTERVAL_SECONDS", 0.05)
         app = house.app()
         house.endpoint(app)
-        sweeper = sweeps.Sweeper(house.sessions, Stopping())
+        sweeper = sweeps.Sweeper(house.sessions, Stopping(), seal=lambda: None)
         sweeper.start()
         for _ in range(2):
             house.clear()

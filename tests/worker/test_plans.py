@@ -17,6 +17,8 @@ from app.cli.dev.roles import DatabaseUrls
 from app.console import queries as console
 from app.domain.ids import lowest
 from app.features.applications import queries as applications
+from app.features.audit import queries as audit
+from app.features.audit.queries import EventFilters
 from app.features.background_tasks import queries as background_tasks
 from app.features.deliveries import claim_queries, queries, record_queries
 from app.features.deliveries.queries import AttemptFilters
@@ -35,6 +37,7 @@ from app.kit.db import Base, enter_tenants, make_engine, make_sessions, table_of
 from app.models import (
     Application,
     Attempt,
+    AuditEvent,
     BackgroundTask,
     Delivery,
     DeliveryAction,
@@ -51,7 +54,7 @@ DAYS = 100
 PAGE = 51
 BIG = (
     *("messages", "deliveries", "attempts", "payloads", "due_deliveries", "message_event_ids"),
-    *("applications", "endpoints", "event_types", "background_tasks"),
+    *("applications", "endpoints", "event_types", "background_tasks", "audit_events"),
 )
 ORGANISATION, APPLICATION, HIDDEN, ENDPOINT, QUIET = (new_id() for _ in range(5))
 NOW = datetime.now(UTC)
@@ -222,6 +225,10 @@ PAGES: dict[str, Build] = {
     "operational endpoints": listed(endpoints.of_application(ORGANISATION, HIDDEN), Endpoint.id),
     "background tasks": listed(background_tasks.tasks(ORGANISATION), BackgroundTask.id),
     "failed background tasks": listed(background_tasks.tasks(ORGANISATION, status="failed"), BackgroundTask.id),
+    "audit events": listed(audit.events(ORGANISATION, EventFilters()), AuditEvent.id),
+    "audit events of an action": listed(audit.events(ORGANISATION, EventFilters(action="a.17")), AuditEvent.id),
+    "audit events by an actor": listed(audit.events(ORGANISATION, EventFilters(actor="key_17")), AuditEvent.id),
+    "audit events about a target": listed(audit.events(ORGANISATION, EventFilters(target="thing_17")), AuditEvent.id),
     "background tasks of a kind": listed(
         background_tasks.tasks(ORGANISATION, kind="endpoint.replay"), BackgroundTask.id
     ),

@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 from fastapi import Query, Response
 
+from app.auth.audit import Trailing
 from app.auth.dependencies import CanListApplications, CanWriteApplications, Db
 from app.auth.idempotency import Answer, OnceOnly
 from app.auth.resources import (
@@ -22,6 +23,7 @@ from app.features.applications.schemas import (
     DeletedApplicationOut,
     tag,
 )
+from app.features.audit.targets import application_target
 from app.kit.conditional import IfMatch, IfNoneMatch
 from app.kit.openapi import problems
 from app.kit.paging import Listing, PageQuery, Seal, paginate
@@ -46,12 +48,15 @@ async def create(
     caller: CanWriteApplications,
     db: Db,
     once: OnceOnly,
+    trail: Trailing,
     get_if_exists: Annotated[bool, Query(description="Answer 200 with the one that has this uid")] = False,  # noqa: FBT002
 ) -> Response:
     """Adds an application. 409 when the uid is taken, unless `get_if_exists`."""
 
     async def work() -> Answer:
         application, new = await service.create(db, caller.environment_id, body, get_if_exists=get_if_exists)
+        if new:
+            trail.record("application.created", application_target(application))
         return _answer(application, 201 if new else 200)
 
     return await once(201, work)
@@ -64,36 +69,47 @@ async def get(application: ReadableApplication, known: IfNoneMatch) -> Response:
 
 
 @router.put("/{app_id}", response_model=ApplicationOut, responses={201: {"model": ApplicationOut}, **problems(409)})
-async def upsert(app_id: AppId, body: ApplicationIn, caller: CanWriteApplications, db: Db, wanted: IfMatch) -> Response:
+async def upsert(
+    app_id: AppId, body: ApplicationIn, caller: CanWriteApplications, db: Db, wanted: IfMatch, trail: Trailing
+) -> Response:
     """Replaces an application, or adds one (201) with the path as its uid; with If-Match only the former."""
     environment_id = caller.environment_id
     current = await seek_application(db, environment_id, app_id, lock=True)
     wanted.require(tag(current) if current else None)
     if current is not None:
-        return _answer(await service.replace(db, environment_id, current, body)).response()
-    return _answer(await service.create_at(db, environment_id, app_id, body), 201).response()
+        application = await service.replace(db, environment_id, current, body)
+        trail.record("application.changed", application_target(application))
+        return _answer(application).response()
+    application = await service.create_at(db, environment_id, app_id, body)
+    trail.record("application.created", application_target(application))
+    return _answer(application, 201).response()
 
 
 @router.patch("/{app_id}", response_model=ApplicationOut, responses=problems(409))
-async def patch(application: WritableApplication, body: ApplicationPatch, db: Db, wanted: IfMatch) -> Response:
+async def patch(
+    application: WritableApplication, body: ApplicationPatch, db: Db, wanted: IfMatch, trail: Trailing
+) -> Response:
     """Changes the given fields; null clears."""
     wanted.require(tag(application))
-    return _answer(await service.patch(db, application.environment_id, application, body)).response()
+    changed = await service.patch(db, application.environment_id, application, body)
+    trail.record("application.changed", application_target(changed), fields=body.model_fields_set)
+    return _answer(changed).response()
 
 
 @router.delete("/{app_id}", status_code=204)
-async def delete(application: WritableApplication, db: Db, wanted: IfMatch) -> None:
+async def delete(application: WritableApplication, db: Db, wanted: IfMatch, trail: Trailing) -> None:
     """Deletes an application and cancels what its endpoints are owed; its uid is free at once.
 
     For 30 days it can be restored.
     """
     wanted.require(tag(application))
     await service.remove(db, application.environment_id, application.id)
+    trail.record("application.deleted", application_target(application))
 
 
 @router.post("/{app_id}/restore", response_model=ApplicationOut)
 async def restore(
-    app_id: AppId, body: ApplicationRestoreIn, caller: CanWriteApplications, db: Db, once: OnceOnly
+    app_id: AppId, body: ApplicationRestoreIn, caller: CanWriteApplications, db: Db, once: OnceOnly, trail: Trailing
 ) -> Response:
     """Brings back an application, by its id, with the endpoints that were deleted with it.
 
@@ -101,8 +117,10 @@ async def restore(
     """
 
     async def work() -> Answer:
-        application = await load_deleted_application(db, caller.environment_id, app_id)
-        return _answer(await service.restore(db, application, body))
+        gone = await load_deleted_application(db, caller.environment_id, app_id)
+        application = await service.restore(db, gone, body)
+        trail.record("application.restored", application_target(application))
+        return _answer(application)
 
     return await once(200, work)
 

@@ -4,9 +4,14 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Path, Query, Response
 
+from app.auth.audit import Trail, Trailing
 from app.auth.dependencies import Db
 from app.auth.idempotency import OnceOnly
 from app.auth.resources import ApplicationToExpunge, ApplicationToReplay, ApplicationWithDeliveries
+from app.domain.audit import Target
+from app.domain.ids import encode
+from app.features.audit.targets import endpoint_target, message_target
+from app.features.background_tasks.operations import PREFIX, TaskKind
 from app.features.deliveries import service
 from app.features.deliveries.queries import AttemptFilters
 from app.features.deliveries.schemas import (
@@ -26,7 +31,7 @@ from app.kit.paging import Listing, PageQuery
 from app.kit.query import Label, Moment, Names, Reference
 from app.kit.raw_json import respond
 from app.kit.routing import Router
-from app.models import Status
+from app.models import BackgroundTask, Status
 
 router = Router(tag="Message Attempt")
 replays = Router(tag="Endpoint")
@@ -34,6 +39,12 @@ MessageId = Annotated[Reference, Path(description="The message's id or eventId")
 EndpointId = Annotated[Reference, Path(description="The endpoint's id or uid")]
 AttemptId = Annotated[Reference, Path(description="The attempt's id")]
 StatusQuery = Annotated[int | None, Query(ge=min(Status), le=max(Status), description="Only of this status")]
+
+REPLAYS = {
+    TaskKind.recover: "endpoint.recovery_started",
+    TaskKind.replay: "endpoint.replay_started",
+    TaskKind.bulk_replay: "endpoint.bulk_replay_started",
+}
 
 
 def _filters(
@@ -127,9 +138,16 @@ async def get_attempt(
     status_code=204,
     operation_id="v1.message-attempt.expunge-content",
 )
-async def expunge_attempt(db: Db, application: ApplicationToExpunge, msg_id: MessageId, attempt_id: AttemptId) -> None:
+async def expunge_attempt(
+    db: Db,
+    application: ApplicationToExpunge,
+    msg_id: MessageId,
+    attempt_id: AttemptId,
+    trail: Trailing,
+) -> None:
     """Overwrites what the endpoint answered with `EXPUNGED`."""
-    await service.expunge(db, application, msg_id, attempt_id)
+    message = await service.expunge(db, application, msg_id, attempt_id)
+    trail.record("attempt.expunged", Target("attempt", attempt_id), message=message_target(message).id)
 
 
 @router.get(
@@ -175,11 +193,13 @@ async def resend(
     msg_id: MessageId,
     endpoint_id: EndpointId,
     once: OnceOnly,
+    trail: Trailing,
 ) -> Response:
     """Sends a message to an endpoint once more, at once; the schedule of its retries stays as it is."""
 
     async def work() -> Nothing:
-        await service.resend(db, application, msg_id, endpoint_id)
+        message, endpoint = await service.resend(db, application, msg_id, endpoint_id)
+        trail.record("message.resent", message_target(message), endpoint=endpoint_target(endpoint).id)
         return Nothing()
 
     return await once(202, work)
@@ -198,11 +218,12 @@ async def recover(
     endpoint_id: EndpointId,
     asked: ReplayIn,
     once: OnceOnly,
+    trail: Trailing,
 ) -> Response:
     """Sends again what failed at an endpoint in a window that begins at most 14 days ago."""
 
     async def work() -> ReplayOut:
-        return ReplayOut.of(await service.recover(db, application, endpoint_id, asked))
+        return _started(trail, await service.recover(db, application, endpoint_id, asked))
 
     return await once(202, work)
 
@@ -220,11 +241,12 @@ async def replay_missing(
     endpoint_id: EndpointId,
     asked: ReplayIn,
     once: OnceOnly,
+    trail: Trailing,
 ) -> Response:
     """Sends messages of the window that the endpoint subscribes to now and was never owed."""
 
     async def work() -> ReplayOut:
-        return ReplayOut.of(await service.replay_missing(db, application, endpoint_id, asked))
+        return _started(trail, await service.replay_missing(db, application, endpoint_id, asked))
 
     return await once(202, work)
 
@@ -242,10 +264,17 @@ async def bulk_replay(
     endpoint_id: EndpointId,
     asked: BulkReplayIn,
     once: OnceOnly,
+    trail: Trailing,
 ) -> Response:
     """Sends finished messages of the window again, delivered ones too, unless a status narrows it."""
 
     async def work() -> ReplayOut:
-        return ReplayOut.of(await service.bulk_replay(db, application, endpoint_id, asked))
+        return _started(trail, await service.bulk_replay(db, application, endpoint_id, asked))
 
     return await once(202, work)
+
+
+def _started(trail: Trail, task: BackgroundTask) -> ReplayOut:
+    target = Target("endpoint", task.request["endpointId"])
+    trail.record(REPLAYS[TaskKind(task.kind)], target, task=encode(PREFIX, task.id), **task.request)
+    return ReplayOut.of(task)

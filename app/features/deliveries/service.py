@@ -129,12 +129,13 @@ async def attempt(db: AsyncSession, application: Application, message_ref: str, 
     return MessageAttemptOut.of(found, with_content=True)
 
 
-async def expunge(db: AsyncSession, application: Application, message_ref: str, reference: str) -> None:
-    """Overwrites what the endpoint answered. Raises `not_found`."""
+async def expunge(db: AsyncSession, application: Application, message_ref: str, reference: str) -> Message:
+    """Overwrites what the endpoint answered to the message. Raises `not_found`."""
     message, _ = await db.run_sync(reading.find, application, message_ref)
     statement = queries.expunge_response(application.environment_id, message.id, _attempt_id(reference))
     if await db.scalar(statement) is None:
         raise not_found("Attempt")
+    return message
 
 
 def _attempt_id(reference: str) -> UUID:
@@ -201,7 +202,9 @@ async def endpoints_of_message(
     )
 
 
-async def resend(db: AsyncSession, application: Application, message_ref: str, endpoint_ref: str) -> None:
+async def resend(
+    db: AsyncSession, application: Application, message_ref: str, endpoint_ref: str
+) -> tuple[Message, Endpoint]:
     """Owes the endpoint one try more, at once. Raises `not_found`, `missing_payload`, `endpoint_disabled`."""
     message, readable = await db.run_sync(reading.find, application, message_ref)
     endpoint = await db.run_sync(find_endpoint, application, endpoint_ref)
@@ -214,6 +217,7 @@ async def resend(db: AsyncSession, application: Application, message_ref: str, e
         raise endpoint_disabled()
     await db.execute(queries.resend(message, endpoint.id, "resend"))
     ask(db.sync_session, Wake.delivery)
+    return message, endpoint
 
 
 async def recover(db: AsyncSession, application: Application, endpoint_ref: str, asked: ReplayIn) -> BackgroundTask:

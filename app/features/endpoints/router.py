@@ -4,11 +4,13 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Path, Query, Request, Response, status
 
+from app.auth.audit import Trailing
 from app.auth.dependencies import AnyCaller, Db
 from app.auth.idempotency import Answer, OnceOnly
 from app.auth.resources import AppId, ApplicationFor
 from app.domain import ids
 from app.domain.permissions import Permission
+from app.features.audit.targets import endpoint_target
 from app.features.endpoints import service
 from app.features.endpoints.schemas import (
     DeletedEndpointOut,
@@ -82,11 +84,13 @@ async def list_(target: Readable, page: PageQuery) -> Listing[EndpointOut]:
 
 
 @router.post("", status_code=status.HTTP_201_CREATED, response_model=EndpointOut)
-async def create(target: Writable, new: EndpointIn, once: OnceOnly) -> Response:
+async def create(target: Writable, new: EndpointIn, once: OnceOnly, trail: Trailing) -> Response:
     """Makes an endpoint, with a secret of its own unless one is given."""
 
     async def work() -> Answer:
-        return _answer(await service.create(target, new), status.HTTP_201_CREATED)
+        endpoint = await service.create(target, new)
+        trail.record("endpoint.created", endpoint_target(endpoint))
+        return _answer(endpoint, status.HTTP_201_CREATED)
 
     return await once(status.HTTP_201_CREATED, work)
 
@@ -99,33 +103,44 @@ async def get(target: Readable, endpoint_id: EndpointId, known: IfNoneMatch) -> 
 
 
 @router.put("/{endpoint_id}", response_model=EndpointOut, responses={**CREATED, **problems(409)})
-async def upsert(target: Writable, endpoint_id: EndpointId, wanted: EndpointUpdate, condition: IfMatch) -> Response:
+async def upsert(
+    target: Writable, endpoint_id: EndpointId, wanted: EndpointUpdate, condition: IfMatch, trail: Trailing
+) -> Response:
     """Makes the endpoint what is given, or makes one with this uid. Its secret and headers stay."""
     endpoint, made = await service.put(target, endpoint_id, wanted, condition)
+    trail.record("endpoint.created" if made else "endpoint.changed", endpoint_target(endpoint))
     return _answer(endpoint, status.HTTP_201_CREATED if made else status.HTTP_200_OK).response()
 
 
 @router.patch("/{endpoint_id}", response_model=EndpointOut, responses=problems(409))
-async def patch(target: Writable, endpoint_id: EndpointId, wanted: EndpointPatch, condition: IfMatch) -> Response:
+async def patch(
+    target: Writable, endpoint_id: EndpointId, wanted: EndpointPatch, condition: IfMatch, trail: Trailing
+) -> Response:
     """Changes what is given; null clears."""
-    return _answer(await service.patch(target, endpoint_id, wanted, condition)).response()
+    endpoint = await service.patch(target, endpoint_id, wanted, condition)
+    trail.record("endpoint.changed", endpoint_target(endpoint), fields=wanted.model_fields_set)
+    return _answer(endpoint).response()
 
 
 @router.delete("/{endpoint_id}", status_code=status.HTTP_204_NO_CONTENT)
-async def delete(target: Writable, endpoint_id: EndpointId, condition: IfMatch) -> None:
+async def delete(target: Writable, endpoint_id: EndpointId, condition: IfMatch, trail: Trailing) -> None:
     """Deletes the endpoint; what is pending is cancelled. For 30 days it can be restored."""
-    await service.delete(target, endpoint_id, condition)
+    trail.record("endpoint.deleted", endpoint_target(await service.delete(target, endpoint_id, condition)))
 
 
 @router.post("/{endpoint_id}/restore", response_model=EndpointOut)
-async def restore(target: Writable, endpoint_id: EndpointId, wanted: EndpointRestoreIn, once: OnceOnly) -> Response:
+async def restore(
+    target: Writable, endpoint_id: EndpointId, wanted: EndpointRestoreIn, once: OnceOnly, trail: Trailing
+) -> Response:
     """Brings back a deleted endpoint, by its id, with its secrets and headers.
 
     What was cancelled stays so, and can be replayed. 409 when another endpoint has its uid by now.
     """
 
     async def work() -> Answer:
-        return _answer(await service.restore(target, endpoint_id, wanted))
+        endpoint = await service.restore(target, endpoint_id, wanted)
+        trail.record("endpoint.restored", endpoint_target(endpoint))
+        return _answer(endpoint)
 
     return await once(status.HTTP_200_OK, work)
 
@@ -157,12 +172,14 @@ async def get_secret(target: WithSecrets, endpoint_id: EndpointId) -> EndpointSe
     responses=problems(400),
 )
 async def rotate_secret(
-    target: WithSecretsToTurn, endpoint_id: EndpointId, wanted: EndpointSecretRotateIn, once: OnceOnly
+    target: WithSecretsToTurn, endpoint_id: EndpointId, wanted: EndpointSecretRotateIn, once: OnceOnly, trail: Trailing
 ) -> Response:
     """Gives the endpoint a new secret; until the grace period ends, deliveries are signed with both."""
 
     async def work() -> EndpointSecretOut:
-        return EndpointSecretOut(key=await service.rotate(target, endpoint_id, wanted))
+        endpoint, key = await service.rotate(target, endpoint_id, wanted)
+        trail.record("endpoint.secret_rotated", endpoint_target(endpoint), grace_seconds=wanted.grace_seconds)
+        return EndpointSecretOut(key=key)
 
     return await once(status.HTTP_200_OK, work, private=True)
 
@@ -176,19 +193,22 @@ async def get_headers(target: Readable, endpoint_id: EndpointId, known: IfNoneMa
 
 @router.put("/{endpoint_id}/headers", status_code=status.HTTP_204_NO_CONTENT)
 async def update_headers(
-    target: Writable, endpoint_id: EndpointId, wanted: EndpointHeadersIn, condition: IfMatch
+    target: Writable, endpoint_id: EndpointId, wanted: EndpointHeadersIn, condition: IfMatch, trail: Trailing
 ) -> Response:
     """Replaces the custom headers, from the next attempt on."""
     changed = await service.set_headers(target, endpoint_id, wanted.headers, condition)
+    trail.record("endpoint.headers_changed", endpoint_target(changed), names=list(wanted.headers))
     return Answer(status.HTTP_204_NO_CONTENT, etag=tag(changed)).response()
 
 
 @router.patch("/{endpoint_id}/headers", status_code=status.HTTP_204_NO_CONTENT)
 async def patch_headers(
-    target: Writable, endpoint_id: EndpointId, wanted: EndpointHeadersPatchIn, condition: IfMatch
+    target: Writable, endpoint_id: EndpointId, wanted: EndpointHeadersPatchIn, condition: IfMatch, trail: Trailing
 ) -> Response:
     """Sets some custom headers, and removes those that are null or in deleteHeaders."""
     changed = await service.patch_headers(target, endpoint_id, wanted, condition)
+    names = [*wanted.headers, *(wanted.delete_headers or ())]
+    trail.record("endpoint.headers_changed", endpoint_target(changed), names=names)
     return Answer(status.HTTP_204_NO_CONTENT, etag=tag(changed)).response()
 
 
@@ -210,11 +230,13 @@ async def send_example(
     endpoint_id: EndpointId,
     wanted: EventExampleIn,
     once: OnceOnly,
+    trail: Trailing,
 ) -> Response:
     """Sends an example of the event type to this endpoint, whatever it subscribes to."""
 
     async def work() -> ExampleOut:
-        sent = await service.send_example(target, endpoint_id, wanted)
+        endpoint, sent = await service.send_example(target, endpoint_id, wanted)
+        trail.record("endpoint.example_sent", endpoint_target(endpoint), event_type=wanted.event_type)
         return ExampleOut(
             id=ids.encode("msg", sent.id),
             event_type=wanted.event_type,

@@ -93,10 +93,14 @@ async def patch(scope: Scope, reference: str, wanted: EndpointPatch, condition: 
     return await _change(scope, endpoint, await _checked(scope, wanted))
 
 
-async def delete(scope: Scope, reference: str, condition: Precondition) -> None:
-    """Deletes the endpoint and cancels what is pending. Raises `not_found` or `precondition_failed`."""
+async def delete(scope: Scope, reference: str, condition: Precondition) -> Endpoint:
+    """Deletes the endpoint, which comes back, and cancels what is pending.
+
+    Raises `not_found` or `precondition_failed`.
+    """
     endpoint = await _lock(scope, reference, condition)
     await scope.db.run_sync(operations.delete, scope.application, endpoint)
+    return endpoint
 
 
 def deleted(scope: Scope) -> Select[Endpoint]:
@@ -116,11 +120,11 @@ async def secret(scope: Scope, reference: str) -> str:
     return current.shown
 
 
-async def rotate(scope: Scope, reference: str, wanted: EndpointSecretRotateIn) -> str:
-    """Gives the endpoint a new secret and says what a receiver verifies with from now on."""
+async def rotate(scope: Scope, reference: str, wanted: EndpointSecretRotateIn) -> tuple[Endpoint, str]:
+    """Gives the endpoint a new secret; the endpoint, and what a receiver verifies with from now on."""
     endpoint = await get(scope, reference, lock=True)
     grace = timedelta(seconds=wanted.grace_seconds)
-    return (await scope.db.run_sync(operations.rotate, scope.ring, endpoint, wanted.key, grace)).shown
+    return endpoint, (await scope.db.run_sync(operations.rotate, scope.ring, endpoint, wanted.key, grace)).shown
 
 
 def headers(scope: Scope, endpoint: Endpoint) -> ShownHeaders:
@@ -155,13 +159,13 @@ async def stats(scope: Scope, reference: str, window: EndpointStatsRange, now: d
     return EndpointStats(**{status.name: count for status, count in counts.items()})
 
 
-async def send_example(scope: Scope, reference: str, wanted: EventExampleIn) -> Sent:
+async def send_example(scope: Scope, reference: str, wanted: EventExampleIn) -> tuple[Endpoint, Sent]:
     """Sends an example to this endpoint alone."""
     example = Example(wanted.event_type, wanted.example_index, wanted.payload)
 
-    def carry_out(db: Session) -> Sent:
+    def carry_out(db: Session) -> tuple[Endpoint, Sent]:
         endpoint = operations.find(db, scope.application, reference, lock=True)
-        return send(db, scope.application, endpoint, example)
+        return endpoint, send(db, scope.application, endpoint, example)
 
     return await scope.db.run_sync(carry_out)
 

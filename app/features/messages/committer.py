@@ -8,6 +8,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
+from uuid import UUID
 
 import asyncpg
 from sqlalchemy.exc import DBAPIError
@@ -30,15 +31,21 @@ logger = logging.getLogger(__name__)
 
 
 class Committer:
-    """Owns the connection that stores messages; one for each process, run by `run`."""
+    """Owns the connection that stores messages; one for each process, run by `run`.
 
-    def __init__(self, connection: AsyncDedicated, *, batch: int, wake: Callable[[], None]) -> None:
+    `wake` is called for each batch, `count` with the organisation of each message that was accepted.
+    """
+
+    def __init__(
+        self, connection: AsyncDedicated, *, batch: int, wake: Callable[[], None], count: Callable[[UUID], None]
+    ) -> None:
         self._connection = connection
         self._queue: deque[Waiting] = deque()
         self._unanswered: deque[tuple[float, asyncio.Future[Outcome]]] = deque()
         self._alarm: asyncio.TimerHandle | None = None
         self._batch = batch
         self._wake = wake
+        self._count = count
         self._filled = asyncio.Event()
         self._closing = False
 
@@ -85,7 +92,9 @@ class Committer:
         except Exception as error:  # noqa: BLE001 whatever it is, the next batch must not wait for it
             await self._recover(batch, error)
             return
-        for (_, waiting), result in zip(batch, results, strict=True):
+        for (incoming, waiting), result in zip(batch, results, strict=True):
+            if isinstance(result, Accepted) and incoming.organisation_id is not None:
+                self._count(incoming.organisation_id)
             _tell(waiting, result)
         self._wake()
 

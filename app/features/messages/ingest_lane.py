@@ -5,13 +5,15 @@ import re
 from starlette.datastructures import State
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.auth.dependencies import admit_address, require
+from app.auth.dependencies import known, require
 from app.auth.idempotency import REPLAYED
+from app.auth.limits import Limits
 from app.domain.permissions import Permission
 from app.features.messages.admission import Admission
 from app.features.messages.committer import Committer
 from app.features.messages.ingest_router import refuse_own
 from app.features.messages.posting import JSON, Post, read
+from app.features.organisations.usage import Usage
 from app.kit.instance import HEADER
 from app.kit.wire import is_name
 
@@ -75,9 +77,14 @@ class IngestLane:
         state = self._state
         committer: Committer = state.committer
         admission: Admission = state.admission
-        caller = await state.callers.identify(headers[b"authorization"][len(_BEARER) :].decode("latin-1").strip())
-        admit_address(caller, scope["client"][0] if scope.get("client") else "")
+        limits: Limits = state.limits
+        usage: Usage = state.usage
+        caller = await known(state, scope, headers[b"authorization"][len(_BEARER) :].decode("latin-1").strip())
+        if not limits.take_ingest(caller, scope):
+            await limits.admit(caller, scope)
         require(caller, Permission.message_send)
+        if not usage.check(caller.organisation_id):
+            await usage.learn(caller.organisation_id)
         refuse_own(_text(headers.get(_MARK)), state.markers)
         key = _text(headers.get(b"idempotency-key"))
         await admission.check(caller.organisation_id)

@@ -12,6 +12,7 @@ from app.features.messages.admission import Admission
 from app.features.messages.committer import Committer
 from app.features.messages.posting import ACCEPTED, JSON, Post, read
 from app.features.messages.schemas import MessageBody, MessageOut
+from app.features.organisations.usage import Usage
 from app.kit.errors import Kind, Problem
 from app.kit.instance import HEADER
 from app.kit.openapi import REF, problems
@@ -47,8 +48,11 @@ async def create_message(
     state = request.app.state
     committer: Committer = state.committer
     admission: Admission = state.admission
+    usage: Usage = state.usage
     refuse_own(request.headers.get(HEADER), state.markers)
     key = request.headers.get("idempotency-key")
+    if not usage.check(caller.organisation_id):
+        await usage.learn(caller.organisation_id)
     await admission.check(caller.organisation_id)
     body = await request.body()
     await admission.enter(caller.organisation_id)

@@ -52,7 +52,8 @@ class Incoming:
     """A message that asks to come in. `application` is an id or a uid.
 
     `body` is sent and signed as it is. `endpoint_id` limits the fan-out to one endpoint, whatever it subscribes to.
-    `response` is what the caller is answered, and again when it repeats the request under the same `once`.
+    `response` is what the caller is answered, and again when it repeats the request under the same `once`. It counts
+    for `organisation_id`, if for any.
     """
 
     environment_id: UUID
@@ -71,6 +72,7 @@ class Incoming:
     response: bytes = b""
     once: Once | None = None
     new_application: NewApplication | None = None
+    organisation_id: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)

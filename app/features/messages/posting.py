@@ -88,6 +88,7 @@ def read(post: Post) -> Ask:
         response=_head(message_id, fields),
         once=_once(post),
         new_application=_new_application(fields, post.application),
+        organisation_id=post.caller.organisation_id,
     )
     return Ask(incoming, payload if post.with_content else b"{}")
 

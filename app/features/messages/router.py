@@ -4,8 +4,11 @@ from typing import Annotated
 
 from fastapi import Depends, Path, Query, Response
 
+from app.auth.audit import Trailing
 from app.auth.dependencies import Db
 from app.auth.resources import ApplicationToExpunge, ApplicationWithMessages
+from app.domain.ids import encode
+from app.features.audit.targets import message_target
 from app.features.messages import service
 from app.features.messages.queries import Filters
 from app.features.messages.schemas import MessageOut
@@ -51,6 +54,7 @@ async def get_message(
 
 
 @router.delete("/app/{app_id}/msg/{msg_id}/content", status_code=204, operation_id="v1.message.expunge-content")
-async def expunge_message(db: Db, application: ApplicationToExpunge, msg_id: MessageId) -> None:
+async def expunge_message(db: Db, application: ApplicationToExpunge, msg_id: MessageId, trail: Trailing) -> None:
     """Deletes the payload for good; what is pending of the message is cancelled."""
-    await service.expunge(db, application, msg_id)
+    message = await service.expunge(db, application, msg_id)
+    trail.record("message.expunged", message_target(message), application=encode("app", application.id))

@@ -46,10 +46,11 @@ async def _write(
     ]
 
 
-async def expunge(db: AsyncSession, application: Application, reference: str) -> None:
-    """Takes the payload away for good and cancels what is pending of the message. Raises `not_found`."""
+async def expunge(db: AsyncSession, application: Application, reference: str) -> Message:
+    """Takes the payload of the message away for good and cancels what is pending of it. Raises `not_found`."""
     message, _ = await db.run_sync(reading.find, application, reference)
     owner = message.environment_id, message.id
     await db.execute(queries.mark_expunged(*owner))
     await db.execute(queries.delete_payload(*owner))
     await db.run_sync(cancel, message.environment_id, message_id=message.id, reason=EXPUNGED)
+    return message

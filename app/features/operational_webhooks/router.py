@@ -4,9 +4,11 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Path, Request, Response, status
 
+from app.auth.audit import Trailing
 from app.auth.dependencies import AnyCaller, Db, require
 from app.auth.idempotency import Answer, OnceOnly
 from app.domain.permissions import Permission
+from app.features.audit.targets import endpoint_target
 from app.features.operational_webhooks import service
 from app.features.operational_webhooks.schemas import (
     OperationalWebhookEndpointHeadersIn,
@@ -29,6 +31,7 @@ from app.models import Endpoint
 
 router = Router(tag="operational-webhook-endpoint", prefix="/operational-webhook/endpoint")
 EndpointId = Annotated[Reference, Path(description="The endpoint's id or uid")]
+KIND = "operational_endpoint"
 CREATED: dict[int | str, dict[str, Any]] = {201: {"model": OperationalWebhookEndpointOut, "description": "It was made"}}
 
 
@@ -65,11 +68,13 @@ async def list_(target: Readable, page: PageQuery) -> Listing[OperationalWebhook
 
 
 @router.post("", status_code=status.HTTP_201_CREATED, response_model=OperationalWebhookEndpointOut)
-async def create(target: Writable, new: OperationalWebhookEndpointIn, once: OnceOnly) -> Response:
+async def create(target: Writable, new: OperationalWebhookEndpointIn, once: OnceOnly, trail: Trailing) -> Response:
     """Makes an endpoint that is told of Postrider's own events."""
 
     async def work() -> Answer:
-        return _answer(await service.create(target, new), status.HTTP_201_CREATED)
+        endpoint = await service.create(target, new)
+        trail.record("operational_endpoint.created", endpoint_target(endpoint, KIND))
+        return _answer(endpoint, status.HTTP_201_CREATED)
 
     return await once(status.HTTP_201_CREATED, work)
 
@@ -83,25 +88,38 @@ async def get(target: Readable, endpoint_id: EndpointId, known: IfNoneMatch) -> 
 
 @router.put("/{endpoint_id}", response_model=OperationalWebhookEndpointOut, responses={**CREATED, **problems(409)})
 async def upsert(
-    target: Writable, endpoint_id: EndpointId, wanted: OperationalWebhookEndpointUpdate, condition: IfMatch
+    target: Writable,
+    endpoint_id: EndpointId,
+    wanted: OperationalWebhookEndpointUpdate,
+    condition: IfMatch,
+    trail: Trailing,
 ) -> Response:
     """Makes the endpoint what is given, or makes one with this uid."""
     endpoint, made = await service.put(target, endpoint_id, wanted, condition)
+    trail.record(f"operational_endpoint.{'created' if made else 'changed'}", endpoint_target(endpoint, KIND))
     return _answer(endpoint, status.HTTP_201_CREATED if made else status.HTTP_200_OK).response()
 
 
 @router.patch("/{endpoint_id}", response_model=OperationalWebhookEndpointOut, responses=problems(409))
 async def patch(
-    target: Writable, endpoint_id: EndpointId, wanted: OperationalWebhookEndpointPatch, condition: IfMatch
+    target: Writable,
+    endpoint_id: EndpointId,
+    wanted: OperationalWebhookEndpointPatch,
+    condition: IfMatch,
+    trail: Trailing,
 ) -> Response:
     """Changes what is given; null clears."""
-    return _answer(await service.patch(target, endpoint_id, wanted, condition)).response()
+    endpoint = await service.patch(target, endpoint_id, wanted, condition)
+    fields = wanted.model_fields_set
+    trail.record("operational_endpoint.changed", endpoint_target(endpoint, KIND), fields=fields)
+    return _answer(endpoint).response()
 
 
 @router.delete("/{endpoint_id}", status_code=status.HTTP_204_NO_CONTENT)
-async def delete(target: Writable, endpoint_id: EndpointId, condition: IfMatch) -> None:
+async def delete(target: Writable, endpoint_id: EndpointId, condition: IfMatch, trail: Trailing) -> None:
     """Deletes the endpoint; what is pending is cancelled."""
-    await service.delete(target, endpoint_id, condition)
+    endpoint = await service.delete(target, endpoint_id, condition)
+    trail.record("operational_endpoint.deleted", endpoint_target(endpoint, KIND))
 
 
 @router.get("/{endpoint_id}/secret")
@@ -114,12 +132,19 @@ async def get_secret(target: Writable, endpoint_id: EndpointId) -> OperationalWe
     "/{endpoint_id}/secret/rotate", response_model=OperationalWebhookEndpointSecretOut, responses=problems(400)
 )
 async def rotate_secret(
-    target: Writable, endpoint_id: EndpointId, wanted: OperationalWebhookEndpointSecretIn, once: OnceOnly
+    target: Writable,
+    endpoint_id: EndpointId,
+    wanted: OperationalWebhookEndpointSecretIn,
+    once: OnceOnly,
+    trail: Trailing,
 ) -> Response:
     """Gives the endpoint a new secret; until the grace period ends, deliveries are signed with both."""
 
     async def work() -> OperationalWebhookEndpointSecretOut:
-        return OperationalWebhookEndpointSecretOut(key=await service.rotate(target, endpoint_id, wanted))
+        endpoint, key = await service.rotate(target, endpoint_id, wanted)
+        kept = wanted.grace_seconds
+        trail.record("operational_endpoint.secret_rotated", endpoint_target(endpoint, KIND), grace_seconds=kept)
+        return OperationalWebhookEndpointSecretOut(key=key)
 
     return await once(status.HTTP_200_OK, work, private=True)
 
@@ -133,10 +158,16 @@ async def get_headers(target: Readable, endpoint_id: EndpointId, known: IfNoneMa
 
 @router.put("/{endpoint_id}/headers", status_code=status.HTTP_204_NO_CONTENT)
 async def update_headers(
-    target: Writable, endpoint_id: EndpointId, wanted: OperationalWebhookEndpointHeadersIn, condition: IfMatch
+    target: Writable,
+    endpoint_id: EndpointId,
+    wanted: OperationalWebhookEndpointHeadersIn,
+    condition: IfMatch,
+    trail: Trailing,
 ) -> Response:
     """Replaces the custom headers, from the next attempt on."""
     changed = await service.set_headers(target, endpoint_id, wanted.headers, condition)
+    names = list(wanted.headers)
+    trail.record("operational_endpoint.headers_changed", endpoint_target(changed, KIND), names=names)
     return Answer(status.HTTP_204_NO_CONTENT, etag=tag(changed)).response()
 
 

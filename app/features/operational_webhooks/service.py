@@ -95,10 +95,14 @@ async def patch(
     return await scope.db.run_sync(endpoints.change, scope.application, endpoint, _checked(scope, wanted))
 
 
-async def delete(scope: Scope, reference: str, condition: Precondition) -> None:
-    """Deletes the endpoint and cancels what is pending. Raises `not_found` or `precondition_failed`."""
+async def delete(scope: Scope, reference: str, condition: Precondition) -> Endpoint:
+    """Deletes the endpoint, which comes back, and cancels what is pending.
+
+    Raises `not_found` or `precondition_failed`.
+    """
     endpoint = await _lock(scope, reference, condition)
     await scope.db.run_sync(endpoints.delete, scope.application, endpoint)
+    return endpoint
 
 
 async def secret(scope: Scope, reference: str) -> str:
@@ -107,11 +111,11 @@ async def secret(scope: Scope, reference: str) -> str:
     return current.shown
 
 
-async def rotate(scope: Scope, reference: str, wanted: OperationalWebhookEndpointSecretIn) -> str:
-    """Gives the endpoint a new secret and says what a receiver verifies with from now on."""
+async def rotate(scope: Scope, reference: str, wanted: OperationalWebhookEndpointSecretIn) -> tuple[Endpoint, str]:
+    """Gives the endpoint a new secret; the endpoint, and what a receiver verifies with from now on."""
     endpoint = await get(scope, reference, lock=True)
     grace = timedelta(seconds=wanted.grace_seconds)
-    return (await scope.db.run_sync(endpoints.rotate, scope.ring, endpoint, wanted.key, grace)).shown
+    return endpoint, (await scope.db.run_sync(endpoints.rotate, scope.ring, endpoint, wanted.key, grace)).shown
 
 
 def headers(scope: Scope, endpoint: Endpoint) -> ShownHeaders:

@@ -14,7 +14,7 @@ from app.domain.api_key import ENVIRONMENTS
 from app.domain.permissions import Role
 from app.domain.retry import validate_schedule
 from app.features.deliveries.operations import cancel
-from app.features.organisations import queries
+from app.features.organisations import queries, usage_queries
 from app.kit.clock import new_id
 from app.kit.db import enter_tenants
 from app.kit.encryption import KeyRing
@@ -110,6 +110,20 @@ def _start(db: Session, organisation_id: UUID, mark: Update) -> None:
     environment_ids = _mark(db, organisation_id, mark)
     db.execute(queries.forget_failures(environment_ids))
     db.execute(queries.open_gates(environment_ids))
+
+
+def set_quota(db: Session, organisation_id: UUID, monthly_events: int | None) -> None:
+    """Sets how many events are accepted in a month; None for any number. LookupError without such an organisation."""
+    if db.execute(usage_queries.set_quota(organisation_id, monthly_events)).first() is None:
+        raise LookupError(UNKNOWN)
+
+
+def usage(db: Session, organisation_id: UUID) -> tuple[int | None, int]:
+    """The quota and the events of this month. LookupError without such an organisation."""
+    row = db.execute(usage_queries.standing(organisation_id)).first()
+    if row is None:
+        raise LookupError(UNKNOWN)
+    return row.monthly_events, row.events
 
 
 def create_key(db: Session, organisation_id: UUID, new: NewKey) -> tuple[ApiKey, str]:

@@ -34,7 +34,7 @@ from app.models import (
 BATCH = 500
 SUSPENDED = "organisation suspended"
 # Tables that outlive those whom they tell of.
-KEPT = frozenset({"audit_events", "audit_chain", "audit_seals", "api_key_addresses"})
+KEPT = frozenset({"audit_events", "audit_unsealed", "audit_chain", "audit_seals", "api_key_addresses"})
 OF_ENDPOINT: tuple[tuple[type[Base], str], ...] = (
     (DueDelivery, "message_id"),
     (Delivery, "message_id"),

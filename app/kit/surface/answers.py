@@ -11,6 +11,8 @@ from app.kit.errors_http import REQUEST_ID, REQUEST_ID_KEY
 
 Pairs = tuple[tuple[bytes, bytes], ...]
 
+ANSWER_HEADERS = "postrider.answer_headers"
+"""Where the scope holds headers that whatever answers the request is to carry."""
 WELL_FORMED = re.compile(rb"[A-Za-z0-9_\-.]{8,128}")
 HSTS = (b"strict-transport-security", b"max-age=63072000; includeSubDomains")
 PRIVATE = (b"cache-control", b"no-store")
@@ -59,7 +61,8 @@ class Answers:
         async def send_whole(message: Message) -> None:
             if message["type"] == "http.response.start":
                 own = list(message.get("headers", ()))
-                message["headers"] = [*own, *self._lacking(scope, own), (_REQUEST_ID, request_id.encode())]
+                more = scope.get(ANSWER_HEADERS, ())
+                message["headers"] = [*own, *self._lacking(scope, own), *more, (_REQUEST_ID, request_id.encode())]
             await send(message)
 
         await self._app(scope, receive, send_whole)

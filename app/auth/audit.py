@@ -1,0 +1,54 @@
+"""The audit trail of a request: who calls, from where, and what came of it."""
+
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import Depends, Request
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.auth.caller import Caller
+from app.auth.dependencies import AnyCaller, Db
+from app.domain.audit import Actor, Event, Outcome, Target, Where
+from app.domain.ids import encode
+from app.kit.errors_http import REQUEST_ID_KEY
+from app.models import AuditEvent
+
+
+class Trail:
+    """What a request's route tells the audit log, in the request's own transaction."""
+
+    def __init__(self, db: AsyncSession, caller: Caller, where: Where) -> None:
+        self._db = db
+        self._caller = caller
+        self._where = where
+
+    def record(self, action: str, target: Target, *, outcome: Outcome = Outcome.success, **details: Any) -> None:  # noqa: ANN401 whatever JSON says
+        """Writes an event, which is there when, and only when, the request's transaction is committed."""
+        caller = self._caller
+        event = Event(caller.organisation_id, action, actor_of(caller), target, self._where, outcome, details)
+        self._db.add(AuditEvent.of(event))
+
+
+def where_of(request: Request) -> Where:
+    """Where a request came from."""
+    return Where(
+        ip=request.client.host if request.client else None,
+        user_agent=request.headers.get("user-agent", ""),
+        request_id=str(request.scope.get(REQUEST_ID_KEY, "")),
+    )
+
+
+def actor_of(caller: Caller) -> Actor:
+    """Who a caller is: a key, or a portal token with its application as its label."""
+    kind, _, credential = caller.subject.partition(":")
+    if caller.application_id is None:
+        return Actor(kind, encode(kind, UUID(credential)))
+    return Actor(kind, credential, encode("app", caller.application_id))
+
+
+async def trail(request: Request, caller: AnyCaller, db: Db) -> Trail:
+    """The dependency."""
+    return Trail(db, caller, where_of(request))
+
+
+Trailing = Annotated[Trail, Depends(trail)]

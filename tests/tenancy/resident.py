@@ -1,0 +1,82 @@
+"""Two organisations with something in every table, put there by the API and the workers."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy.orm import Session, sessionmaker
+
+from tests.api.client import Tenant
+from tests.e2e.customer import Caller, Customer, eventually
+from tests.receiver import Answer, Receiver
+from tests.tenancy.rows import filled_tables, tenant_tables
+
+HELD, SLOWEST = 40, 1
+# Tables that no use of the product fills by itself, with the reason: empty, and to stay so.
+NOT_FILLED: Mapping[str, str] = {
+    "audit_unsealed": "the workers empty it within seconds",
+    "used_links": "no page or file is behind a one-time link yet",
+    "signature_nonces": "only a request that is signed has one",
+    "api_key_addresses": "no use is noted yet",
+}
+
+
+@dataclass(frozen=True)
+class Resident:
+    """An organisation; `places` are the real ids that stand in the paths of its operations."""
+
+    tenant: Tenant
+    api: Caller
+    places: Mapping[str, str]
+
+
+def settle(base: str, tenant: Tenant, receiver: Receiver, sessions: sessionmaker[Session]) -> Resident:
+    """Lets the organisation do all that leaves rows; names, uids and ids of its own are the same for everyone."""
+    customer = Customer(Caller(base, tenant.key), "shared")
+    api, at = customer.api, "/app/shared"
+    only = f"only.{tenant.id.hex}"
+    for name in ("shared.type", only):
+        api.post("/event-type", {"name": name, "description": "shared"})
+    fine = customer.endpoint(receiver.base + receiver.path(), uid="shared", headers={"x-a": "b"})
+    customer.endpoint(receiver.base + receiver.path(Answer(500)), retrySchedule=[0, 36_000])
+    operational = api.post("/operational-webhook/endpoint", {"url": receiver.base + receiver.path()})["id"]
+    message = customer.send(eventId="shared-event")
+    again = api.call("POST", "/app", {"name": "keyed"}, headers={"idempotency-key": "shared-key"})
+    assert again.status == 201, again.raw
+    attempt = customer.wait_for_attempts(message, 2)[0]["id"]
+    assert api.call("POST", f"{at}/msg/{message}/endpoint/{fine}/resend").status == 202
+    since = (datetime.now(UTC) - timedelta(hours=1)).isoformat()
+    task = api.post(f"{at}/endpoint/{fine}/recover", {"since": since}, 202)["id"]
+    token = api.post("/auth/app-portal-access/shared", {}, 200)["token"]
+    assert Caller(base, token).call("POST", "/auth/logout").status == 204
+    assert api.call("POST", "/auth/app/shared/expire-all", {}).status == 204
+    _crowd(api, receiver)
+    eventually(lambda: not missing(sessions, tenant))
+    application = api.get(at)["id"]
+    return Resident(
+        tenant,
+        api,
+        {
+            "app_id": application,
+            "endpoint_id": fine,
+            "operational_id": operational,
+            "msg_id": message,
+            "attempt_id": attempt,
+            "task_id": task,
+            "event_type_name": only,
+        },
+    )
+
+
+def missing(sessions: sessionmaker[Session], tenant: Tenant) -> set[str]:
+    """The tables in which the organisation has nothing, though it should."""
+    return set(tenant_tables()) - filled_tables(sessions, tenant) - NOT_FILLED.keys()
+
+
+def _crowd(api: Caller, receiver: Receiver) -> None:
+    """More than two rates let through, so that deliveries wait behind a gate."""
+    crowd = Customer(api, "crowded")
+    assert api.call("PATCH", "/app/crowded", {"throttleRate": SLOWEST * 2}).status == 200
+    crowd.endpoint(receiver.base + receiver.path(), throttleRate=SLOWEST)
+    for _ in range(HELD):
+        crowd.send()
