@@ -75,6 +75,7 @@ class Places:
 
     world: World
     operational: str
+    deleted: Mapping[str, str]
     message: str
 
     @classmethod
@@ -82,7 +83,11 @@ class Places:
         await world.setup()
         made = await world.api.post("/operational-webhook/endpoint", {"url": "http://127.0.0.1:9/hook"})
         await world.api.post("/event-type", {"name": "some.type", "description": ""})
-        return cls(world, made.body["id"], await world.message())
+        deleted = {
+            "app_id": await _deleted(world.api, "/app"),
+            "endpoint_id": await _deleted(world.api, f"{world.path}/endpoint"),
+        }
+        return cls(world, made.body["id"], deleted, await world.message())
 
     @property
     def api(self) -> Api:
@@ -98,7 +103,11 @@ class Places:
             "attempt_id": "atmpt_" + "0" * 26,
             "task_id": "qtask_" + "0" * 26,
             "event_type_name": "some.type",
-        } | chosen
+        }
+        if operation.path.endswith("}/restore"):
+            (last,) = re.findall(r"{(\w+)}/restore", operation.path)
+            ids[last] = self.deleted[last]
+        ids |= chosen
         return re.sub(r"{(\w+)}", lambda match: ids[match[1]], operation.path)
 
     async def send(self, operation: Operation, **fields: object) -> Reply:
@@ -107,6 +116,14 @@ class Places:
 
     async def send_raw(self, operation: Operation, raw: bytes, **headers: str) -> Reply:
         return await self.api.call(operation.method, self.path(operation), raw=raw, headers=headers)
+
+
+async def _deleted(api: Api, path: str) -> str:
+    """The id of something that was made there and deleted."""
+    made = await api.post(path, {"name": "deleted", "url": REQUIRED["url"]})
+    identifier: str = made.body["id"]
+    assert (await api.delete(f"{path}/{identifier}")).status == 204
+    return identifier
 
 
 def is_problem(reply: Reply, status: int) -> bool:
