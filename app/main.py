@@ -22,6 +22,7 @@ from app.auth.uses import Uses
 from app.console.pages import STATIC
 from app.console.portal import router as portal
 from app.domain.destinations import Destinations
+from app.features.applications.router import deleted as deleted_applications
 from app.features.applications.router import router as applications
 from app.features.audit.first_uses import FirstUses
 from app.features.audit.refusals import Refusals
@@ -30,6 +31,7 @@ from app.features.authentication.router import router as authentication
 from app.features.background_tasks.router import router as background_tasks
 from app.features.deliveries.router import replays
 from app.features.deliveries.router import router as deliveries
+from app.features.endpoints.router import deleted as deleted_endpoints
 from app.features.endpoints.router import router as endpoints
 from app.features.event_types.router import router as event_types
 from app.features.health.router import router as health
@@ -72,6 +74,8 @@ ROUTERS = (
     replays,
     background_tasks,
     operational_webhooks,
+    deleted_applications,
+    deleted_endpoints,
     audit,
     organisations,
     api_keys,

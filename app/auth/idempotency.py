@@ -77,16 +77,19 @@ def recall(environment_id: UUID, key: bytes) -> Select[bytes, int, bytes]:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A response whose status only the work knows."""
+    """A response whose status only the work knows; `etag` names the version of what is shown.
+
+    An answer that is replayed bears no tag: the thing may have changed since.
+    """
 
     status: int
     body: BaseModel | None = None
-    headers: dict[str, str] | None = None
+    etag: str | None = None
 
     def response(self) -> Response:
         """The response in HTTP."""
         body = b"" if self.body is None else self.body.model_dump_json(by_alias=True).encode()
-        return written(self.status, body, self.headers)
+        return written(self.status, body, None if self.etag is None else {"etag": self.etag})
 
 
 Work = Callable[[], Awaitable[BaseModel | Answer | None]]

@@ -1,15 +1,19 @@
 """`postrider orgs`: organisations, each with its environments."""
 
+from collections.abc import Callable
 from uuid import UUID
 
 import click
+from sqlalchemy.orm import Session
 
 from app.cli.audit import note
 from app.cli.operator import TypeId, transaction
 from app.domain import ids
 from app.domain.api_key import ENVIRONMENTS, Environment
+from app.domain.lifecycle import restorable_until
 from app.features.audit.targets import organisation_target
 from app.features.organisations import operations, queries
+from app.models import Organisation
 
 UNLIMITED, MOST_DIGITS = "unlimited", 18
 
@@ -24,7 +28,7 @@ def _quota(text: str) -> int | None:
 
 @click.group()
 def orgs() -> None:
-    """Create and list organisations, and set their policies, retries and quotas."""
+    """Create, list, suspend and delete organisations, and set their policies, retries and quotas."""
 
 
 @orgs.command()
@@ -39,11 +43,54 @@ def create(name: str) -> None:
 
 @orgs.command(name="list")
 def list_() -> None:
-    """Print every organisation: its id and its name."""
+    """Print every organisation: its id, its name, and whether it is active, suspended or deleted."""
     with transaction() as db:
-        rows = db.execute(queries.organisations()).all()
-    for organisation_id, name in rows:
-        click.echo(f"{ids.encode('org', organisation_id)}\t{name}")
+        rows = db.scalars(queries.every_organisation()).all()
+    for row in rows:
+        click.echo(f"{ids.encode('org', row.id)}\t{row.name}\t{_state(row)}")
+
+
+def _state(row: Organisation) -> str:
+    if row.deleted_at is not None:
+        return f"deleted, restorable until {restorable_until(row.deleted_at):%Y-%m-%d %H:%M}"
+    return "active" if row.suspended_at is None else "suspended"
+
+
+@orgs.command()
+@click.argument("organisation", type=TypeId("org"))
+def delete(organisation: UUID) -> None:
+    """Delete an organisation and cancel what it is owed; it can be restored for 30 days, then it is gone."""
+    _act(operations.delete_organisation, organisation, "organisation.deleted")
+
+
+@orgs.command()
+@click.argument("organisation", type=TypeId("org"))
+def restore(organisation: UUID) -> None:
+    """Bring back a deleted organisation with all that it had; what was cancelled stays cancelled."""
+    _act(operations.restore_organisation, organisation, "organisation.restored")
+
+
+@orgs.command()
+@click.argument("organisation", type=TypeId("org"))
+def suspend(organisation: UUID) -> None:
+    """Refuse an organisation's keys and portal tokens, and let its deliveries wait."""
+    _act(operations.suspend_organisation, organisation, "organisation.suspended")
+
+
+@orgs.command()
+@click.argument("organisation", type=TypeId("org"))
+def resume(organisation: UUID) -> None:
+    """End a suspension; what waited is delivered."""
+    _act(operations.resume_organisation, organisation, "organisation.resumed")
+
+
+def _act(operation: Callable[[Session, UUID], None], organisation: UUID, action: str) -> None:
+    with transaction() as db:
+        try:
+            operation(db, organisation)
+        except LookupError as error:
+            raise click.ClickException(str(error)) from error
+        note(db, organisation, action, organisation_target(organisation))
 
 
 @orgs.command()

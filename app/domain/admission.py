@@ -11,6 +11,7 @@ from app.domain.breaker import HEALTHY, Health
 
 K = TypeVar("K", bound=Hashable)
 RECHECK = timedelta(milliseconds=250)
+STOPPED_RECHECK = timedelta(minutes=5)
 LANE_SHARES = (1.0, 0.75, 0.5)
 
 
@@ -18,7 +19,8 @@ LANE_SHARES = (1.0, 0.75, 0.5)
 class Facts(Generic[K]):
     """What is known of an endpoint; `owner` and `tenant` say whose shares it draws on.
 
-    `rate_tat` and `owner_tat` are what the last admission at its own rate and at its owner's returned.
+    `rate_tat` and `owner_tat` are what the last admission at its own rate and at its owner's returned. To one that is
+    `stopped` nothing goes, whoever asks.
     """
 
     tenant: K
@@ -29,6 +31,7 @@ class Facts(Generic[K]):
     rate_tat: datetime | None = None
     owner_rate: int | None = None
     owner_tat: datetime | None = None
+    stopped: bool = False
 
 
 class _Meter(NamedTuple, Generic[K]):
@@ -63,6 +66,8 @@ class Admission(Generic[K]):
     def room(self, endpoint: K, lane: int, wanted: int) -> int:
         """How many of `wanted` deliveries to the endpoint could start in this lane; nothing is counted."""
         facts = self.facts[endpoint]
+        if facts.stopped:
+            return 0
         cap = lane_cap(self.cap, lane, facts.health)
         share = lane_share(self.share, lane) - self.used[facts.tenant]
         room = min(wanted, share, breaker.allowance(facts.health, self.now, self._flying(endpoint), cap))
@@ -81,6 +86,8 @@ class Admission(Generic[K]):
 
     def grant_by_hand(self, endpoint: K, wanted: int) -> int:
         """The same for what a person asked for, which only the cap holds back."""
+        if self.facts[endpoint].stopped:
+            return 0
         granted = max(0, min(wanted, self.cap - self._flying(endpoint)))
         self._start(endpoint, granted)
         return granted
@@ -90,6 +97,8 @@ class Admission(Generic[K]):
 
         The end of what is in flight is told separately, at the latest by the end of its lease.
         """
+        if self.facts[endpoint].stopped:
+            return self.now + STOPPED_RECHECK
         check = breaker.next_check(self.facts[endpoint].health, self.now)
         waits = [meter.admit(self.now, 0).next_at for meter in self._meters(endpoint)]
         ahead = [moment for moment in (check, *waits) if moment is not None and moment > self.now]

@@ -18,6 +18,9 @@ BY_LINK = "__by_link__"
 """Under it a dependency says that it lets in whoever holds a signed link."""
 REF = "#/components/schemas/{model}"
 REQUEST_ID_REF = {REQUEST_ID: {"$ref": "#/components/headers/RequestId"}}
+ETAG_REF = {"etag": {"$ref": "#/components/headers/ETag"}}
+CONDITIONAL = {304, 412}
+BAD = 400
 HEADERS = {
     401: {"www-authenticate": {"description": "The scheme to call with", "schema": {"type": "string"}}},
     429: {
@@ -75,7 +78,8 @@ def _model(status: int) -> type[BaseModel]:
     return HTTPValidationError if status == 422 else HttpErrorOut  # noqa: PLR2004 no other has a list
 
 
-ERRORS = problems(*(status for status in TITLES if status != 405))  # noqa: PLR2004 no operation answers it
+UNCHANGED = {304: {"description": "It is as the caller has it"}}
+ERRORS = UNCHANGED | problems(*(status for status in TITLES if status != 405))  # noqa: PLR2004 no operation answers it
 """What an operation may answer beside its success; each keeps those that it can."""
 
 
@@ -97,7 +101,8 @@ class Documented(FastAPI):
         if self.openapi_schema is None:
             document = super().openapi()
             document["components"]["headers"] = {
-                "RequestId": {"description": "Names the request in our logs", "schema": {"type": "string"}}
+                "RequestId": {"description": "Names the request in our logs", "schema": {"type": "string"}},
+                "ETag": {"description": "Names this version, for If-Match", "schema": {"type": "string"}},
             }
             for route in iter_route_contexts(self.routes):
                 _describe(document, route)
@@ -119,8 +124,9 @@ def _describe(document: dict[str, Any], route: RouteContext) -> None:
             operation["x-permission"] = permission
         kept = sorted(status for status in given if int(status) not in ERRORS or int(status) in possible)
         operation["responses"] = {status: given[status] for status in kept}
-        for response in operation["responses"].values():
-            response["headers"] = response.get("headers", {}) | REQUEST_ID_REF
+        for status, response in operation["responses"].items():
+            tagged = ETAG_REF if possible & CONDITIONAL and method != "DELETE" and int(status) < BAD else {}
+            response["headers"] = response.get("headers", {}) | REQUEST_ID_REF | tagged
         for content in operation.get("requestBody", {}).get("content", {}).values():
             document["components"]["schemas"] |= content["schema"].pop("$defs", {})
 

@@ -6,7 +6,7 @@ from sqlalchemy import CheckConstraint, Index, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.kit.db import Base
-from app.models.columns import Created, Id, Json, Moment, String, Tenant, Updated
+from app.models.columns import Created, Id, Json, Moment, String, Tenant, Updated, Version
 
 
 class ApplicationKind(StrEnum):
@@ -17,7 +17,10 @@ class ApplicationKind(StrEnum):
 
 
 class Application(Base):
-    """A customer of an organisation. Deleted ones stay as rows; their uid is free at once."""
+    """A customer of an organisation. Deleted ones stay until they can no longer be restored; their uid is free at once.
+
+    What was deleted with an application bears the same `deleted_at`.
+    """
 
     __tablename__ = "applications"
     __table_args__ = (
@@ -28,6 +31,7 @@ class Application(Base):
             unique=True,
             postgresql_where="kind = 'operational'",
         ),
+        Index("ix_applications_deleted", "environment_id", "id", postgresql_where="deleted_at IS NOT NULL"),
         CheckConstraint("kind IN ('tenant', 'operational')", name="kind"),
     )
 
@@ -38,6 +42,7 @@ class Application(Base):
     name: Mapped[String]
     metadata_: Mapped[Json] = mapped_column("metadata")
     throttle_rate: Mapped[int | None]
+    version: Mapped[Version]
     created_at: Mapped[Created]
     updated_at: Mapped[Updated]
     deleted_at: Mapped[Moment | None]

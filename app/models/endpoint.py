@@ -27,6 +27,13 @@ class Endpoint(Base):
             unique=True,
             postgresql_where="deleted_at IS NULL",
         ),
+        Index(
+            "ix_endpoints_deleted",
+            "environment_id",
+            "application_id",
+            "id",
+            postgresql_where="deleted_at IS NOT NULL",
+        ),
         CheckConstraint("header_style IN ('webhook', 'svix')", name="header_style"),
     )
 

@@ -4,7 +4,7 @@ from sqlalchemy import Text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.kit.db import Base
-from app.models.columns import Created, Integers, Json, String, Strings, Tenant, Updated
+from app.models.columns import Created, Integers, Json, String, Strings, Tenant, Updated, Version
 
 
 class EventType(Base):
@@ -21,5 +21,6 @@ class EventType(Base):
     feature_flags: Mapped[Strings | None]
     schemas: Mapped[Json | None]
     retry_schedule: Mapped[Integers | None]
+    version: Mapped[Version]
     created_at: Mapped[Created]
     updated_at: Mapped[Updated]

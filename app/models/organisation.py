@@ -52,7 +52,10 @@ class Organisation(Base):
 
 
 class Environment(Base):
-    """A tenant: applications, event types, messages of one environment are walled off from any other's."""
+    """A tenant: applications, event types, messages of one environment are walled off from any other's.
+
+    `stopped_at` is set while its organisation is suspended or deleted: nothing is delivered then.
+    """
 
     __tablename__ = "environments"
     __table_args__ = (
@@ -66,6 +69,7 @@ class Environment(Base):
     retry_schedule: Mapped[Integers | None]
     created_at: Mapped[Created]
     updated_at: Mapped[Updated]
+    stopped_at: Mapped[Moment | None]
 
 
 class OrganisationUsage(Base):

@@ -81,6 +81,7 @@ class Places:
 
     world: World
     operational: str
+    deleted: Mapping[str, str]
     message: str
     key: str
 
@@ -90,7 +91,11 @@ class Places:
         made = await world.api.post("/operational-webhook/endpoint", {"url": "http://127.0.0.1:9/hook"})
         await world.api.post("/event-type", {"name": "some.type", "description": ""})
         key = (await world.api.post("/organisation/api-key", {"name": "key", "role": "viewer"})).body["id"]
-        return cls(world, made.body["id"], await world.message(), key)
+        deleted = {
+            "app_id": await _deleted(world.api, "/app"),
+            "endpoint_id": await _deleted(world.api, f"{world.path}/endpoint"),
+        }
+        return cls(world, made.body["id"], deleted, await world.message(), key)
 
     @property
     def api(self) -> Api:
@@ -108,7 +113,11 @@ class Places:
             "event_type_name": "some.type",
             "key_id": self.key,
             "secret_id": "sec_" + "0" * 26,
-        } | chosen
+        }
+        if operation.path.endswith("}/restore"):
+            (last,) = re.findall(r"{(\w+)}/restore", operation.path)
+            ids[last] = self.deleted[last]
+        ids |= chosen
         return re.sub(r"{(\w+)}", lambda match: ids[match[1]], operation.path)
 
     async def send(self, operation: Operation, **fields: object) -> Reply:
@@ -119,6 +128,14 @@ class Places:
         return await self.api.call(
             operation.method, self.path(operation), raw=raw, headers=operation.whatever_version | headers
         )
+
+
+async def _deleted(api: Api, path: str) -> str:
+    """The id of something that was made there and deleted."""
+    made = await api.post(path, {"name": "deleted", "url": REQUIRED["url"]})
+    identifier: str = made.body["id"]
+    assert (await api.delete(f"{path}/{identifier}")).status == 204
+    return identifier
 
 
 def is_problem(reply: Reply, status: int) -> bool:

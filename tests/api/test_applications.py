@@ -133,7 +133,7 @@ async def test_deleting_cancels_what_is_owed(api: Api, tenant: Tenant, sessions:
         keys = db.scalars(select(EndpointSecret.id).where(EndpointSecret.environment_id == tenant.id)).all()
     assert [uids[one] for one in due] == ["kept"]
     assert [(uids[one], status) for one, status in ended] == [("gone", Status.canceled)]
-    assert (acts, len(keys)) == ([ActionKind.cancel], 1)
+    assert (acts, len(keys)) == ([ActionKind.cancel], 2)
 
 
 async def test_another_organisation_sees_nothing(api: Api, stranger: Api) -> None:

@@ -27,6 +27,8 @@ WRITES = [one for one in OPERATIONS if one.method not in {"GET", "HEAD"} and str
 LOGOUT = "/auth/logout"
 ACTIONS = {
     "DELETE /app/{app_id}": "application.deleted",
+    "POST /app/{app_id}/restore": "application.restored",
+    "POST /app/{app_id}/endpoint/{endpoint_id}/restore": "endpoint.restored",
     "DELETE /app/{app_id}/endpoint/{endpoint_id}": "endpoint.deleted",
     "DELETE /app/{app_id}/msg/{msg_id}/attempt/{attempt_id}/content": "attempt.expunged",
     "DELETE /app/{app_id}/msg/{msg_id}/content": "message.expunged",

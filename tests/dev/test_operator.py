@@ -34,7 +34,7 @@ def organisation(run: Run) -> str:
 
 def test_an_organisation_is_listed(run: Run, organisation: str) -> None:
     assert re.fullmatch(r"org_[0-9a-z]{26}", organisation)
-    assert f"{organisation}\tAcme" in run("orgs", "list").output.splitlines()
+    assert f"{organisation}\tAcme\tactive" in run("orgs", "list").output.splitlines()
 
 
 def test_an_organisation_gets_a_retry_schedule_and_loses_it(

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.domain.admission import LANE_SHARES, RECHECK, Admission, Facts, lane_cap, lane_share
+from app.domain.admission import LANE_SHARES, RECHECK, STOPPED_RECHECK, Admission, Facts, lane_cap, lane_share
 from app.domain.breaker import HEALTHY, Health
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
@@ -18,6 +18,13 @@ LANES = st.integers(0, 2)
 ENDPOINTS = st.sampled_from(["a", "b", "c", "d"])
 WISHES = st.lists(st.tuples(ENDPOINTS, LANES, st.integers(0, 30)), max_size=30)
 RATES = st.one_of(st.none(), st.integers(1, 20))
+
+
+def test_nothing_goes_where_it_is_stopped_whoever_asks() -> None:
+    one = admission(e=Facts("org", "app", stopped=True, rate=5))
+    assert one.room("e", FIRST, 5) == one.grant("e", FIRST, 5) == one.grant_by_hand("e", 5) == 0
+    assert one.next_look("e", LEASE) == NOW + STOPPED_RECHECK
+    assert one.tats == {}
 
 
 def seconds(number: float) -> timedelta:

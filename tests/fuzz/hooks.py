@@ -26,7 +26,7 @@ KEY = re.compile(r"[\x20-\x7e]{1,256}")
 MOMENT = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
 SECRET = re.compile(r"(whsec_|whsk_)?[a-zA-Z0-9+/=]{32,100}")
 SCOPE = re.compile(r"[a-z-]+:[a-z]+")
-TAG = re.compile(r"[\x20-\x7e]{0,1024}")
+TAGS = re.compile(r'\*|(W/)?"[^"]*"([ \t]*,[ \t]*(W/)?"[^"]*")*')
 PEM = re.compile(r"(?s)(?=.*-----BEGIN CERTIFICATE-----).{0,65536}")
 SEALED_CHARACTERS = 40
 NUMBERS = count()
@@ -139,7 +139,11 @@ BODY = {
 NEW_EVENT_TYPE = BODY | {"name": _like(NAME, _unique)}
 EXAMPLE = BODY | {"eventType": _like(NAME, lambda _: (KNOWN["eventTypes"][0], "svix.ping")[next(NUMBERS) % 2])}
 QUERY = {name: BODY[name] for name in ("since", "until")}
-HEADERS = {"idempotency-key": _like(KEY, _unique), "if-match": _like(TAG, lambda _: "*")}
+HEADERS = {
+    "idempotency-key": _like(KEY, _unique),
+    "if-match": _like(TAGS, lambda _: "*"),
+    "if-none-match": _like(TAGS, lambda _: '"another"'),
+}
 
 
 def before_call(_context: object, case: Case, _kwargs: object) -> None:
@@ -172,6 +176,8 @@ def _place(case: Case, name: str, value: str, *, keep: bool) -> str:
     """What stands in a path: something that is there; for what is to be deleted, something that was just made."""
     if value in KNOWN["callers"]:
         return str(KNOWN["key_id"])
+    if case.path.endswith(f"{{{name}}}/restore"):
+        return _deleted(name)
     last = case.path.removesuffix("/content").endswith(f"{{{name}}}")
     lasting = value in KNOWN["eventTypes"] or value in KNOWN.values()
     if last and case.method == "DELETE" and name in MADE_TO_BE_DELETED and (lasting or not keep):
@@ -190,6 +196,14 @@ def _kind(case: Case, name: str) -> str:
     if case.path.startswith("/api/v1/operational-webhook"):
         return "operational_id"
     return "steady_id" if case.path.endswith(STEADY) else "endpoint_id"
+
+
+def _deleted(name: str) -> str:
+    made = _made(name, operational=False)
+    path = f"/app/{made}" if name == "app_id" else f"/app/{KNOWN['app_id']}/endpoint/{made}"
+    headers = {"authorization": f"Bearer {KNOWN['key']}"}
+    requests.delete(f"{KNOWN['api']}{path}", headers=headers, timeout=30).raise_for_status()
+    return made
 
 
 def _made(name: str, *, operational: bool) -> str:

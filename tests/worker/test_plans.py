@@ -27,12 +27,26 @@ from app.features.event_types import queries as event_types
 from app.features.messages import ingest_queries
 from app.features.messages import queries as messages
 from app.features.messages.queries import NO_FILTERS, Filters
+from app.features.retention import purge_queries
+from app.features.retention.purge import BATCH as PURGE
 from app.features.retention.queries import ensure_partitions
 from app.kit.arrays import transpose
 from app.kit.clock import new_id
 from app.kit.cuts import Cut
-from app.kit.db import enter_tenants, make_engine, make_sessions
-from app.models import Application, Attempt, AuditEvent, BackgroundTask, Endpoint, EventType, Message, Status
+from app.kit.db import Base, enter_tenants, make_engine, make_sessions, table_of
+from app.models import (
+    Application,
+    Attempt,
+    AuditEvent,
+    BackgroundTask,
+    Delivery,
+    DeliveryAction,
+    Endpoint,
+    EventType,
+    Message,
+    Payload,
+    Status,
+)
 from tests.worker.steady import steady_plan
 
 ROWS = 100_000
@@ -206,6 +220,8 @@ PAGES: dict[str, Build] = {
     "failed attempts": listed(ATTEMPTS(*MINE, AttemptFilters(NO_FILTERS, (Status.fail,))), Attempt.id),
     "applications": listed(applications.live(ORGANISATION), Application.id),
     "endpoints": listed(endpoints.of_application(ORGANISATION, APPLICATION), Endpoint.id),
+    "deleted applications": listed(applications.deleted(ORGANISATION), Application.id),
+    "deleted endpoints": listed(endpoints.deleted(ORGANISATION, APPLICATION), Endpoint.id),
     "operational endpoints": listed(endpoints.of_application(ORGANISATION, HIDDEN), Endpoint.id),
     "background tasks": listed(background_tasks.tasks(ORGANISATION), BackgroundTask.id),
     "failed background tasks": listed(background_tasks.tasks(ORGANISATION, status="failed"), BackgroundTask.id),
@@ -290,6 +306,41 @@ def test_the_claim_reads_what_is_due(worker: Session) -> None:
         assert plan.whole_scans == []
         assert plan.rows_read <= 110
         assert plan.most_sorted == 0
+
+
+PURGED = {
+    Delivery: ("message_id", {"endpoint_id": ENDPOINT}),
+    DeliveryAction: ("message_id", {}),
+    Attempt: ("id", {"endpoint_id": ENDPOINT}),
+    Payload: ("message_id", {}),
+    Message: ("id", {"application_id": APPLICATION}),
+}
+
+
+@pytest.mark.parametrize("model", PURGED, ids=lambda one: one.__name__)
+def test_a_step_of_the_purge_reads_about_as_many_rows_as_go(seeded: DatabaseUrls, model: type[Base]) -> None:
+    engine = make_engine(seeded.worker)
+    with make_sessions(engine)() as db:
+        key, more = PURGED[model]
+        table, scope = table_of(model), {"environment_id": ORGANISATION, **more}
+        first = purge_queries.some(table, key, scope, PURGE) if model is not Payload else _oldest()
+        found = explained(db, first)
+        keys = db.scalars(first).all()
+        gone = explained(db, purge_queries.gone(table, key, scope, keys))
+        for plan in (found, gone):
+            assert plan.whole_scans == []
+            assert plan.rows_read <= 3 * PURGE
+        db.rollback()
+    engine.dispose()
+
+
+def _oldest() -> Select[UUID]:
+    return purge_queries.messages_of(ORGANISATION, APPLICATION, PURGE)
+
+
+def test_who_is_to_be_purged_is_found_among_the_deleted(worker: Session) -> None:
+    for statement in (purge_queries.endpoints(PURGE), purge_queries.applications(PURGE)):
+        assert explained(worker, statement).whole_scans == []
 
 
 STEADY = [

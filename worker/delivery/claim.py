@@ -266,6 +266,7 @@ def _known(row: Any, owners: Mapping[UUID, datetime | None]) -> Facts[UUID]:  # 
         rate_tat=row.rate_tat,
         owner_rate=row.owner_rate,
         owner_tat=owners.get(row.application_id),
+        stopped=row.is_stopped,
     )
 
 

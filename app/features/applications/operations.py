@@ -1,5 +1,6 @@
 """Makes and changes applications."""
 
+from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
@@ -34,29 +35,53 @@ def add_or_find(db: Session, environment_id: UUID, values: queries.Values) -> tu
 
 def change(db: Session, environment_id: UUID, application_id: UUID, values: queries.Values) -> Application:
     """Changes an application. Raises Problem `conflict` when the uid is taken, `not_found` when it was just deleted."""
-    try:
-        changed = _row(db, queries.change(environment_id, application_id, values))
-    except IntegrityError as error:
-        if queries.UID_IS_TAKEN in str(error.orig):
-            raise uid_taken() from None
-        raise
-    if changed is None:
-        raise not_found("Application")
-    return changed
+    return _changed(db, queries.change(environment_id, application_id, values), uid_taken)
 
 
 def remove(db: Session, environment_id: UUID, application_id: UUID) -> None:
-    """Deletes an application with its endpoints, and cancels what they are owed. Raises Problem `not_found`."""
+    """Deletes an application with its endpoints, and cancels what they are owed. Raises Problem `not_found`.
+
+    Secrets and headers stay until it can no longer be restored.
+    """
     if db.execute(queries.remove(environment_id, application_id)).first() is None:
         raise not_found("Application")
     db.execute(queries.close_endpoints(environment_id, application_id))
-    db.execute(queries.drop_secrets(environment_id, application_id))
     deliveries.cancel(db, environment_id, application_id=application_id, reason=DELETED)
+
+
+def restore(db: Session, application: Application, values: queries.Values) -> Application:
+    """Brings back a deleted application, locked, with the endpoints that were deleted with it.
+
+    Raises Problem `conflict` when another one has its uid by now, `not_found` when it is too late.
+    """
+    owner, deleted_at = (application.environment_id, application.id), application.deleted_at
+    assert deleted_at is not None
+    restored = _changed(db, queries.restore(*owner, values), uid_taken_meanwhile)
+    db.execute(queries.reopen_endpoints(*owner, deleted_at))
+    db.execute(queries.forget_health(*owner))
+    return restored
 
 
 def uid_taken() -> Exception:
     """Another application of the organisation has the uid."""
     return conflict("An application with this uid exists")
+
+
+def uid_taken_meanwhile() -> Exception:
+    """Another application got the uid of a deleted one."""
+    return conflict("Another application has this uid by now; restore it under another one, or with null under none")
+
+
+def _changed(db: Session, statement: Update, taken: Callable[[], Exception]) -> Application:
+    try:
+        changed = _row(db, statement)
+    except IntegrityError as error:
+        if queries.UID_IS_TAKEN in str(error.orig):
+            raise taken() from None
+        raise
+    if changed is None:
+        raise not_found("Application")
+    return changed
 
 
 def _row(db: Session, statement: Insert | Update) -> Application | None:

@@ -1,13 +1,15 @@
 """Statements about applications; the tenant comes first in each."""
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Delete, Select, Update, delete, func, select, update
+from sqlalchemy import ColumnElement, Delete, Select, Update, delete, func, select, update
 from sqlalchemy.dialects.postgresql import Insert, insert
 
-from app.models import Application, ApplicationKind, Endpoint, EndpointSecret
+from app.domain.lifecycle import RESTORABLE
+from app.models import Application, ApplicationKind, Endpoint, EndpointHealth
 
 UID_IS_TAKEN = "uq_applications_uid"
 Values = Mapping[str, Any]
@@ -38,15 +40,7 @@ def add(environment_id: UUID, application_id: UUID, values: Values) -> Insert:
 
 def change(environment_id: UUID, application_id: UUID, values: Values) -> Update:
     """Changes an application that is not deleted."""
-    return (
-        update(Application)
-        .where(
-            Application.environment_id == environment_id,
-            Application.id == application_id,
-            Application.deleted_at.is_(None),
-        )
-        .values(**values)
-    )
+    return _update(environment_id, application_id, values).where(Application.deleted_at.is_(None))
 
 
 def remove(environment_id: UUID, application_id: UUID) -> Update:
@@ -54,24 +48,52 @@ def remove(environment_id: UUID, application_id: UUID) -> Update:
     return change(environment_id, application_id, {"deleted_at": func.now()}).returning(Application.id)
 
 
-def close_endpoints(environment_id: UUID, application_id: UUID) -> Update:
-    """Marks the endpoints as deleted, so that a message that is coming in meanwhile is not delivered either."""
-    return (
-        update(Endpoint)
-        .where(
-            Endpoint.environment_id == environment_id,
-            Endpoint.application_id == application_id,
-            Endpoint.deleted_at.is_(None),
-        )
-        .values(deleted_at=func.now(), headers=None, revision=Endpoint.revision + 1)
+def deleted(environment_id: UUID) -> Select[Application]:
+    """The applications that can be restored, in no order."""
+    return select(Application).where(
+        Application.environment_id == environment_id,
+        Application.kind == ApplicationKind.tenant,
+        Application.deleted_at > func.now() - RESTORABLE,
     )
 
 
-def drop_secrets(environment_id: UUID, application_id: UUID) -> Delete:
-    """Forgets the signing keys of the endpoints."""
+def restore(environment_id: UUID, application_id: UUID, values: Values) -> Update:
+    """Brings back an application that can be restored, changed as given."""
+    values = {**values, "deleted_at": None}
+    return _update(environment_id, application_id, values).where(Application.deleted_at > func.now() - RESTORABLE)
+
+
+def close_endpoints(environment_id: UUID, application_id: UUID) -> Update:
+    """Marks the endpoints as deleted, so that a message that is coming in meanwhile is not delivered either."""
+    return _endpoints(environment_id, application_id, func.now()).where(Endpoint.deleted_at.is_(None))
+
+
+def reopen_endpoints(environment_id: UUID, application_id: UUID, deleted_at: datetime) -> Update:
+    """Brings back the endpoints that were deleted at this very moment, with their application."""
+    return _endpoints(environment_id, application_id, None).where(Endpoint.deleted_at == deleted_at)
+
+
+def forget_health(environment_id: UUID, application_id: UUID) -> Delete:
+    """Lets the endpoints start afresh."""
     endpoints = select(Endpoint.id).where(
         Endpoint.environment_id == environment_id, Endpoint.application_id == application_id
     )
-    return delete(EndpointSecret).where(
-        EndpointSecret.environment_id == environment_id, EndpointSecret.endpoint_id.in_(endpoints)
+    return delete(EndpointHealth).where(
+        EndpointHealth.environment_id == environment_id, EndpointHealth.endpoint_id.in_(endpoints)
+    )
+
+
+def _update(environment_id: UUID, application_id: UUID, values: Values) -> Update:
+    return (
+        update(Application)
+        .where(Application.environment_id == environment_id, Application.id == application_id)
+        .values(**values, version=Application.version + 1)
+    )
+
+
+def _endpoints(environment_id: UUID, application_id: UUID, deleted_at: ColumnElement[datetime] | None) -> Update:
+    return (
+        update(Endpoint)
+        .where(Endpoint.environment_id == environment_id, Endpoint.application_id == application_id)
+        .values(deleted_at=deleted_at, revision=Endpoint.revision + 1)
     )

@@ -5,7 +5,9 @@ from datetime import datetime
 from pydantic import AliasChoices, Field, field_validator
 
 from app.domain.ids import encode
-from app.kit.wire import In, Metadata, Name, Out, Rate, RateOrZero
+from app.domain.lifecycle import restorable_until
+from app.kit.conditional import etag
+from app.kit.wire import In, Metadata, Name, Out, OwnIn, Rate, RateOrZero
 from app.models import Application
 
 RATE_NAMES = AliasChoices("throttleRate", "rateLimit")
@@ -34,6 +36,17 @@ class ApplicationPatch(In):
         return value or None
 
 
+class ApplicationRestoreIn(OwnIn):
+    """How to bring back an application; without `uid` under the one that it had."""
+
+    uid: Name | None = Field(None, description="A new uid, or null for none")
+
+
+def tag(application: Application) -> str:
+    """The entity tag of an application."""
+    return etag(application.version, application.created_at)
+
+
 class ApplicationOut(Out):
     """An application; its rate under both names."""
 
@@ -59,3 +72,18 @@ class ApplicationOut(Out):
             created_at=application.created_at,
             updated_at=application.updated_at,
         )
+
+
+class DeletedApplicationOut(ApplicationOut):
+    """A deleted application, and until when it can be restored."""
+
+    deleted_at: datetime
+    restorable_until: datetime
+
+    @classmethod
+    def of(cls, application: Application) -> "DeletedApplicationOut":
+        """The row as it is shown."""
+        assert application.deleted_at is not None
+        shown = ApplicationOut.of(application).model_dump(by_alias=False)
+        until = restorable_until(application.deleted_at)
+        return cls(**shown, deleted_at=application.deleted_at, restorable_until=until)

@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.domain.ids import decode
 from app.features.applications import operations
 from app.features.applications.operations import uid_taken
-from app.features.applications.schemas import ApplicationIn, ApplicationPatch
+from app.features.applications.schemas import ApplicationIn, ApplicationPatch, ApplicationRestoreIn
 from app.kit.errors import not_found
 from app.kit.wire import is_name
 from app.models import Application
@@ -58,6 +58,11 @@ async def patch(db: AsyncSession, environment_id: UUID, current: Application, bo
 async def remove(db: AsyncSession, environment_id: UUID, application_id: UUID) -> None:
     """Deletes the application and cancels what it is owed."""
     await db.run_sync(operations.remove, environment_id, application_id)
+
+
+async def restore(db: AsyncSession, deleted: Application, body: ApplicationRestoreIn) -> Application:
+    """The application, brought back with its endpoints. Raises Problem `conflict` or `not_found`."""
+    return await db.run_sync(operations.restore, deleted, body.model_dump(exclude_unset=True))
 
 
 def columns(body: ApplicationIn | ApplicationPatch, only: set[str] | None = None) -> dict[str, Any]:

@@ -73,7 +73,7 @@ async def link(
             once=wanted.one_time,
             address=address,
         )
-        trail.record("audit.link_made", Target("audit"), **wanted.model_dump())
+        trail.record("audit.link_made", Target("audit", encode("org", caller.organisation_id)), **wanted.model_dump())
         return AuditLinkOut(
             url=request.app.state.settings.public_url.rstrip("/") + made, expires_at=utc_now() + lifetime
         )

@@ -48,6 +48,7 @@ from app.models import (
     EndpointHealth,
     EndpointRate,
     EndpointSecret,
+    Environment,
     Payload,
 )
 
@@ -164,6 +165,7 @@ def facts() -> Select[*tuple[Any, ...]]:
             (Endpoint.disabled | Endpoint.deleted_at.is_not(None)).label("is_closed"),
             Application.kind,
             Application.throttle_rate.label("owner_rate"),
+            Environment.stopped_at.is_not(None).label("is_stopped"),
             *(health.c[name] for name in HEALTH),
             rates.c.rate_tat,
             flying.label("in_flight"),
@@ -175,6 +177,7 @@ def facts() -> Select[*tuple[Any, ...]]:
             Application,
             and_(Application.environment_id == Endpoint.environment_id, Application.id == Endpoint.application_id),
         )
+        .join(Environment, Environment.id == Endpoint.environment_id)
         .outerjoin(
             health,
             and_(health.c.environment_id == given.c.environment_id, health.c.endpoint_id == given.c.endpoint_id),

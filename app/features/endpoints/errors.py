@@ -10,6 +10,11 @@ def uid_taken() -> Problem:
     return conflict("Another endpoint of the application has this uid")
 
 
+def uid_taken_meanwhile() -> Problem:
+    """Another endpoint got the uid of a deleted one."""
+    return conflict("Another endpoint has this uid by now; restore it under another one, or with null under none")
+
+
 def too_many_secrets(limit: int) -> Problem:
     """As many retired secrets as there may be are still in their grace period."""
     detail = f"{limit} retired secrets are still in their grace period; wait until one expires"

@@ -1,7 +1,7 @@
 """What both processes, and both kinds of endpoint, do to endpoints. The caller's transaction is used throughout."""
 
 import os
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, TypedDict, cast
@@ -17,7 +17,13 @@ from app.domain.headers import BadHeader, check_headers, is_sensitive
 from app.domain.ids import decode, encode
 from app.features.deliveries.operations import cancel
 from app.features.endpoints import queries, sealing
-from app.features.endpoints.errors import bad_header, too_many_secrets, uid_taken, unknown_event_types
+from app.features.endpoints.errors import (
+    bad_header,
+    too_many_secrets,
+    uid_taken,
+    uid_taken_meanwhile,
+    unknown_event_types,
+)
 from app.features.operational_webhooks.operations import emit
 from app.kit.clock import new_id
 from app.kit.encryption import KeyRing
@@ -112,7 +118,7 @@ def change(db: Session, application: Application, endpoint: Endpoint, changes: C
     try:
         changed = _apply(db, endpoint, values)
     except IntegrityError as error:
-        raise _clash(error) from error
+        raise _clash(error, uid_taken) from error
     if changed.disabled and not was_disabled:
         cancel(db, endpoint.environment_id, endpoint_id=endpoint.id, reason=DISABLED)
     if was_disabled and not changed.disabled:
@@ -123,11 +129,30 @@ def change(db: Session, application: Application, endpoint: Endpoint, changes: C
 
 
 def delete(db: Session, application: Application, endpoint: Endpoint) -> None:
-    """Deletes a locked endpoint with its secrets and headers; what is pending is cancelled, its uid is free."""
-    deleted = _apply(db, endpoint, {"deleted_at": queries.now(), "headers": None})
-    db.execute(queries.drop_secrets(endpoint.environment_id, endpoint.id))
+    """Deletes a locked endpoint; what is pending is cancelled, its uid is free.
+
+    Secrets and headers stay until it can no longer be restored.
+    """
+    deleted = _apply(db, endpoint, {"deleted_at": queries.now()})
     cancel(db, endpoint.environment_id, endpoint_id=endpoint.id, reason=DELETED)
     _announce(db, application, deleted, "endpoint.deleted")
+
+
+def restore(db: Session, application: Application, reference: str, changes: Changes) -> Endpoint:
+    """Brings back a deleted endpoint, by its id. What was cancelled stays so, and its failures are forgotten.
+
+    Raises `not_found`, also when it is too late, and `conflict` when another endpoint has its uid by now.
+    """
+    owner = application.environment_id, application.id
+    try:
+        restored: Endpoint | None = db.scalars(queries.restore(*owner, reference, changes)).one_or_none()
+    except IntegrityError as error:
+        raise _clash(error, uid_taken_meanwhile) from error
+    if restored is None:
+        raise not_found("Deleted endpoint")
+    db.execute(queries.forget_health(restored.environment_id, restored.id))
+    _announce(db, application, restored, "endpoint.created")
+    return restored
 
 
 def secrets(db: Session, ring: KeyRing, endpoint: Endpoint) -> list[signing.Key]:
@@ -165,19 +190,19 @@ def shown_headers(ring: KeyRing, endpoint: Endpoint) -> ShownHeaders:
     return ShownHeaders({name: value for name, value in every.items() if name not in hidden}, hidden)
 
 
-def set_headers(db: Session, ring: KeyRing, endpoint: Endpoint, new: Mapping[str, str]) -> None:
+def set_headers(db: Session, ring: KeyRing, endpoint: Endpoint, new: Mapping[str, str]) -> Endpoint:
     """Replaces the custom headers. Raises `invalid`, naming the one that may not be set."""
     sealed = _seal_headers(ring, endpoint.environment_id, endpoint.id, new)
-    _apply(db, endpoint, {"headers": sealed})
+    return _apply(db, endpoint, {"headers": sealed})
 
 
 def patch_headers(
     db: Session, ring: KeyRing, endpoint: Endpoint, given: Mapping[str, str | None], delete: Iterable[str] = ()
-) -> None:
+) -> Endpoint:
     """Sets some custom headers of a locked endpoint, and removes those that are null or in `delete`, in any case."""
     touched = {name.lower() for name in (*given, *delete)}
     kept = {name: value for name, value in headers(ring, endpoint).items() if name.lower() not in touched}
-    set_headers(db, ring, endpoint, kept | {name: value for name, value in given.items() if value is not None})
+    return set_headers(db, ring, endpoint, kept | {name: value for name, value in given.items() if value is not None})
 
 
 def require_destination(destinations: Destinations, changes: Changes) -> None:
@@ -233,8 +258,8 @@ def _apply(db: Session, endpoint: Endpoint, values: Mapping[str, Any]) -> Endpoi
     return changed
 
 
-def _clash(error: IntegrityError) -> Exception:
-    return uid_taken() if "uq_endpoints_uid" in str(error.orig) else error
+def _clash(error: IntegrityError, taken: Callable[[], Exception]) -> Exception:
+    return taken() if "uq_endpoints_uid" in str(error.orig) else error
 
 
 def _announce(db: Session, application: Application, endpoint: Endpoint, event: str) -> None:

@@ -24,6 +24,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from app.domain.ids import decode
+from app.domain.lifecycle import RESTORABLE
 from app.models import (
     Delivery,
     DueDelivery,
@@ -67,7 +68,7 @@ def add(values: Mapping[str, Any]) -> Insert:
     )
 
 
-def change(environment_id: UUID, endpoint_id: UUID, values: Mapping[str, Any]) -> Update:
+def change(environment_id: UUID, endpoint_id: UUID | None, values: Mapping[str, Any]) -> Update:
     """The one way in which a caller changes an endpoint's row, secrets or headers: its revision rises with it."""
     return (
         update(Endpoint)
@@ -75,6 +76,23 @@ def change(environment_id: UUID, endpoint_id: UUID, values: Mapping[str, Any]) -
         .values(**values, revision=Endpoint.revision + 1)
         .returning(Endpoint)
         .execution_options(populate_existing=True)
+    )
+
+
+def deleted(environment_id: UUID, application_id: UUID) -> Select[Endpoint]:
+    """The endpoints of an application that can be restored, in no order."""
+    return select(Endpoint).where(
+        Endpoint.environment_id == environment_id,
+        Endpoint.application_id == application_id,
+        Endpoint.deleted_at > func.now() - RESTORABLE,
+    )
+
+
+def restore(environment_id: UUID, application_id: UUID, reference: str, values: Mapping[str, Any]) -> Update:
+    """Brings back an endpoint that can be restored, by its id, changed as given."""
+    values = {**values, "deleted_at": None}
+    return change(environment_id, decode(ENDPOINT, reference), values).where(
+        Endpoint.application_id == application_id, Endpoint.deleted_at > func.now() - RESTORABLE
     )
 
 
@@ -146,12 +164,11 @@ def retire_secret(environment_id: UUID, endpoint_id: UUID, grace: timedelta) -> 
 
 def drop_expired_secrets(environment_id: UUID, endpoint_id: UUID) -> Delete:
     """Deletes the secrets whose grace period is over."""
-    return _secrets(environment_id, endpoint_id).where(EndpointSecret.expires_at <= func.now())
-
-
-def drop_secrets(environment_id: UUID, endpoint_id: UUID) -> Delete:
-    """Deletes every secret of an endpoint."""
-    return _secrets(environment_id, endpoint_id)
+    return delete(EndpointSecret).where(
+        EndpointSecret.environment_id == environment_id,
+        EndpointSecret.endpoint_id == endpoint_id,
+        EndpointSecret.expires_at <= func.now(),
+    )
 
 
 def forget_health(environment_id: UUID, endpoint_id: UUID) -> Update:
@@ -200,12 +217,6 @@ def count_finished(environment_id: UUID, endpoint_id: UUID, first: UUID, last: U
             Delivery.message_id.between(first, last),
         )
         .group_by(Delivery.status)
-    )
-
-
-def _secrets(environment_id: UUID, endpoint_id: UUID) -> Delete:
-    return delete(EndpointSecret).where(
-        EndpointSecret.environment_id == environment_id, EndpointSecret.endpoint_id == endpoint_id
     )
 
 

@@ -13,12 +13,14 @@ from app.domain.permissions import Permission
 from app.features.audit.targets import endpoint_target
 from app.features.endpoints import service
 from app.features.endpoints.schemas import (
+    DeletedEndpointOut,
     EndpointHeadersIn,
     EndpointHeadersOut,
     EndpointHeadersPatchIn,
     EndpointIn,
     EndpointOut,
     EndpointPatch,
+    EndpointRestoreIn,
     EndpointSecretOut,
     EndpointSecretRotateIn,
     EndpointStats,
@@ -26,9 +28,11 @@ from app.features.endpoints.schemas import (
     EndpointUpdate,
     EventExampleIn,
     ExampleOut,
+    tag,
 )
 from app.features.endpoints.service import Scope
 from app.kit.clock import utc_now
+from app.kit.conditional import IfMatch, IfNoneMatch
 from app.kit.openapi import problems
 from app.kit.paging import Listing, Order, PageQuery, Seal, paginate
 from app.kit.query import Reference
@@ -36,6 +40,7 @@ from app.kit.routing import Router
 from app.models import Endpoint
 
 router = Router(tag="endpoint", prefix="/app/{app_id}/endpoint")
+deleted = Router(tag="endpoint", prefix="/deleted/app/{app_id}/endpoint")
 EndpointId = Annotated[Reference, Path(description="The endpoint's id or uid")]
 CREATED: dict[int | str, dict[str, Any]] = {201: {"model": EndpointOut, "description": "It was made"}}
 
@@ -82,40 +87,77 @@ async def list_(target: Readable, page: PageQuery) -> Listing[EndpointOut]:
 async def create(target: Writable, new: EndpointIn, once: OnceOnly, trail: Trailing) -> Response:
     """Makes an endpoint, with a secret of its own unless one is given."""
 
-    async def work() -> EndpointOut:
+    async def work() -> Answer:
         endpoint = await service.create(target, new)
         trail.record("endpoint.created", endpoint_target(endpoint))
-        return EndpointOut.of(endpoint)
+        return _answer(endpoint, status.HTTP_201_CREATED)
 
     return await once(status.HTTP_201_CREATED, work)
 
 
-@router.get("/{endpoint_id}")
-async def get(target: Readable, endpoint_id: EndpointId) -> EndpointOut:
+@router.get("/{endpoint_id}", response_model=EndpointOut)
+async def get(target: Readable, endpoint_id: EndpointId, known: IfNoneMatch) -> Response:
     """One endpoint."""
-    return EndpointOut.of(await service.get(target, endpoint_id))
+    endpoint = await service.get(target, endpoint_id)
+    return known.answer(tag(endpoint), EndpointOut.of(endpoint))
 
 
 @router.put("/{endpoint_id}", response_model=EndpointOut, responses={**CREATED, **problems(409)})
-async def upsert(target: Writable, endpoint_id: EndpointId, wanted: EndpointUpdate, trail: Trailing) -> Response:
+async def upsert(
+    target: Writable, endpoint_id: EndpointId, wanted: EndpointUpdate, condition: IfMatch, trail: Trailing
+) -> Response:
     """Makes the endpoint what is given, or makes one with this uid. Its secret and headers stay."""
-    endpoint, made = await service.put(target, endpoint_id, wanted)
+    endpoint, made = await service.put(target, endpoint_id, wanted, condition)
     trail.record("endpoint.created" if made else "endpoint.changed", endpoint_target(endpoint))
-    return Answer(status.HTTP_201_CREATED if made else status.HTTP_200_OK, EndpointOut.of(endpoint)).response()
+    return _answer(endpoint, status.HTTP_201_CREATED if made else status.HTTP_200_OK).response()
 
 
-@router.patch("/{endpoint_id}", responses=problems(409))
-async def patch(target: Writable, endpoint_id: EndpointId, wanted: EndpointPatch, trail: Trailing) -> EndpointOut:
+@router.patch("/{endpoint_id}", response_model=EndpointOut, responses=problems(409))
+async def patch(
+    target: Writable, endpoint_id: EndpointId, wanted: EndpointPatch, condition: IfMatch, trail: Trailing
+) -> Response:
     """Changes what is given; null clears."""
-    endpoint = await service.patch(target, endpoint_id, wanted)
+    endpoint = await service.patch(target, endpoint_id, wanted, condition)
     trail.record("endpoint.changed", endpoint_target(endpoint), fields=wanted.model_fields_set)
-    return EndpointOut.of(endpoint)
+    return _answer(endpoint).response()
 
 
 @router.delete("/{endpoint_id}", status_code=status.HTTP_204_NO_CONTENT)
-async def delete(target: Writable, endpoint_id: EndpointId, trail: Trailing) -> None:
-    """Deletes the endpoint; what is pending is cancelled."""
-    trail.record("endpoint.deleted", endpoint_target(await service.delete(target, endpoint_id)))
+async def delete(target: Writable, endpoint_id: EndpointId, condition: IfMatch, trail: Trailing) -> None:
+    """Deletes the endpoint; what is pending is cancelled. For 30 days it can be restored."""
+    trail.record("endpoint.deleted", endpoint_target(await service.delete(target, endpoint_id, condition)))
+
+
+@router.post("/{endpoint_id}/restore", response_model=EndpointOut)
+async def restore(
+    target: Writable, endpoint_id: EndpointId, wanted: EndpointRestoreIn, once: OnceOnly, trail: Trailing
+) -> Response:
+    """Brings back a deleted endpoint, by its id, with its secrets and headers.
+
+    What was cancelled stays so, and can be replayed. 409 when another endpoint has its uid by now.
+    """
+
+    async def work() -> Answer:
+        endpoint = await service.restore(target, endpoint_id, wanted)
+        trail.record("endpoint.restored", endpoint_target(endpoint))
+        return _answer(endpoint)
+
+    return await once(status.HTTP_200_OK, work)
+
+
+@deleted.get("")
+async def list_deleted(target: Writable, page: PageQuery) -> Listing[DeletedEndpointOut]:
+    """The application's deleted endpoints that can be restored, the newest first unless asked otherwise."""
+    found = await paginate(
+        target.db,
+        service.deleted(target),
+        Endpoint.id,
+        page,
+        seal=Seal("deleted-endpoints", (target.application.environment_id, target.application.id)),
+        shape=DeletedEndpointOut.of,
+        order=Order.descending,
+    )
+    return Listing[DeletedEndpointOut](**found)
 
 
 @router.get("/{endpoint_id}/secret")
@@ -142,27 +184,32 @@ async def rotate_secret(
     return await once(status.HTTP_200_OK, work, private=True)
 
 
-@router.get("/{endpoint_id}/headers")
-async def get_headers(target: Readable, endpoint_id: EndpointId) -> EndpointHeadersOut:
+@router.get("/{endpoint_id}/headers", response_model=EndpointHeadersOut)
+async def get_headers(target: Readable, endpoint_id: EndpointId, known: IfNoneMatch) -> Response:
     """The custom headers; values that are credentials are never shown."""
-    return EndpointHeadersOut.of(await service.headers(target, endpoint_id))
+    endpoint = await service.get(target, endpoint_id)
+    return known.answer(tag(endpoint), EndpointHeadersOut.of(service.headers(target, endpoint)))
 
 
 @router.put("/{endpoint_id}/headers", status_code=status.HTTP_204_NO_CONTENT)
-async def update_headers(target: Writable, endpoint_id: EndpointId, wanted: EndpointHeadersIn, trail: Trailing) -> None:
+async def update_headers(
+    target: Writable, endpoint_id: EndpointId, wanted: EndpointHeadersIn, condition: IfMatch, trail: Trailing
+) -> Response:
     """Replaces the custom headers, from the next attempt on."""
-    endpoint = await service.set_headers(target, endpoint_id, wanted.headers)
-    trail.record("endpoint.headers_changed", endpoint_target(endpoint), names=list(wanted.headers))
+    changed = await service.set_headers(target, endpoint_id, wanted.headers, condition)
+    trail.record("endpoint.headers_changed", endpoint_target(changed), names=list(wanted.headers))
+    return Answer(status.HTTP_204_NO_CONTENT, etag=tag(changed)).response()
 
 
 @router.patch("/{endpoint_id}/headers", status_code=status.HTTP_204_NO_CONTENT)
 async def patch_headers(
-    target: Writable, endpoint_id: EndpointId, wanted: EndpointHeadersPatchIn, trail: Trailing
-) -> None:
+    target: Writable, endpoint_id: EndpointId, wanted: EndpointHeadersPatchIn, condition: IfMatch, trail: Trailing
+) -> Response:
     """Sets some custom headers, and removes those that are null or in deleteHeaders."""
-    endpoint = await service.patch_headers(target, endpoint_id, wanted)
+    changed = await service.patch_headers(target, endpoint_id, wanted, condition)
     names = [*wanted.headers, *(wanted.delete_headers or ())]
-    trail.record("endpoint.headers_changed", endpoint_target(endpoint), names=names)
+    trail.record("endpoint.headers_changed", endpoint_target(changed), names=names)
+    return Answer(status.HTTP_204_NO_CONTENT, etag=tag(changed)).response()
 
 
 @router.get("/{endpoint_id}/stats")
@@ -198,3 +245,7 @@ async def send_example(
         )
 
     return await once(status.HTTP_200_OK, work)
+
+
+def _answer(endpoint: Endpoint, code: int = status.HTTP_200_OK) -> Answer:
+    return Answer(code, EndpointOut.of(endpoint), tag(endpoint))

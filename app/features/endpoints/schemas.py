@@ -10,11 +10,13 @@ from pydantic.config import JsonDict
 
 from app.domain.addresses import MAX_URL
 from app.domain.ids import encode
+from app.domain.lifecycle import restorable_until
 from app.domain.retry import MAX_DELAY, MAX_TRIES
 from app.domain.signing import Style
 from app.features.endpoints.operations import Changes, ShownHeaders, only
+from app.kit.conditional import etag
 from app.kit.query import Moment
-from app.kit.wire import INT4_MAX, WHOLE, Headers, In, Metadata, Name, Names, Out, Rate, RateOrZero
+from app.kit.wire import INT4_MAX, WHOLE, Headers, In, Metadata, Name, Names, Out, OwnIn, Rate, RateOrZero
 from app.models import Endpoint
 
 OLDER: JsonDict = {"deprecated": True}
@@ -169,6 +171,11 @@ class EndpointPatch(_Subscription):
         return changes
 
 
+def tag(endpoint: Endpoint) -> str:
+    """The entity tag of an endpoint, its secrets and its headers."""
+    return etag(endpoint.revision, endpoint.created_at)
+
+
 class EndpointOut(Out):
     """An endpoint."""
 
@@ -212,6 +219,27 @@ class EndpointOut(Out):
             created_at=endpoint.created_at,
             updated_at=endpoint.updated_at,
         )
+
+
+class EndpointRestoreIn(OwnIn):
+    """How to bring back an endpoint; without `uid` under the one that it had."""
+
+    uid: Name | None = Field(None, description="A new uid, or null for none")
+
+
+class DeletedEndpointOut(EndpointOut):
+    """A deleted endpoint, and until when it can be restored."""
+
+    deleted_at: datetime
+    restorable_until: datetime
+
+    @classmethod
+    def of(cls, endpoint: Endpoint) -> Self:
+        """The row as it is shown."""
+        assert endpoint.deleted_at is not None
+        shown = EndpointOut.of(endpoint).model_dump(by_alias=False)
+        until = restorable_until(endpoint.deleted_at)
+        return cls(**shown, deleted_at=endpoint.deleted_at, restorable_until=until)
 
 
 class EndpointSecretOut(Out):

@@ -18,12 +18,15 @@ from app.features.endpoints.schemas import (
     EndpointHeadersPatchIn,
     EndpointIn,
     EndpointPatch,
+    EndpointRestoreIn,
     EndpointSecretRotateIn,
     EndpointStats,
     EndpointStatsRange,
     EndpointUpdate,
     EventExampleIn,
+    tag,
 )
+from app.kit.conditional import Precondition
 from app.kit.encryption import KeyRing
 from app.kit.errors import Problem, invalid
 from app.models import Application, Endpoint, Status
@@ -63,12 +66,13 @@ async def create(scope: Scope, new: EndpointIn) -> Endpoint:
     return await scope.db.run_sync(operations.create, scope.ring, scope.application, made)
 
 
-async def put(scope: Scope, reference: str, wanted: EndpointUpdate) -> tuple[Endpoint, bool]:
+async def put(scope: Scope, reference: str, wanted: EndpointUpdate, condition: Precondition) -> tuple[Endpoint, bool]:
     """The endpoint as it is wanted, and whether it was made. A uid that is left out stays.
 
-    Raises `not_found` for an id that there is none of, `invalid`, `conflict`.
+    Raises `not_found` for an id that there is none of, `invalid`, `conflict`, `precondition_failed`.
     """
     endpoint = await _seek(scope, reference)
+    condition.require(tag(endpoint) if endpoint else None)
     if endpoint is None:
         try:
             return await create(scope, _as_new(wanted, operations.uid_for(reference))), True
@@ -83,17 +87,31 @@ async def put(scope: Scope, reference: str, wanted: EndpointUpdate) -> tuple[End
     return await _change(scope, endpoint, changes), False
 
 
-async def patch(scope: Scope, reference: str, wanted: EndpointPatch) -> Endpoint:
-    """Changes what is given. Raises `not_found`, `invalid`, `conflict`."""
-    endpoint = await get(scope, reference, lock=True)
+async def patch(scope: Scope, reference: str, wanted: EndpointPatch, condition: Precondition) -> Endpoint:
+    """Changes what is given. Raises `not_found`, `invalid`, `conflict`, `precondition_failed`."""
+    endpoint = await _lock(scope, reference, condition)
     return await _change(scope, endpoint, await _checked(scope, wanted))
 
 
-async def delete(scope: Scope, reference: str) -> Endpoint:
-    """Deletes the endpoint, which comes back, and cancels what is pending. Raises `not_found`."""
-    endpoint = await get(scope, reference, lock=True)
+async def delete(scope: Scope, reference: str, condition: Precondition) -> Endpoint:
+    """Deletes the endpoint, which comes back, and cancels what is pending.
+
+    Raises `not_found` or `precondition_failed`.
+    """
+    endpoint = await _lock(scope, reference, condition)
     await scope.db.run_sync(operations.delete, scope.application, endpoint)
     return endpoint
+
+
+def deleted(scope: Scope) -> Select[Endpoint]:
+    """The endpoints that can be restored, as a statement for a page."""
+    return queries.deleted(scope.application.environment_id, scope.application.id)
+
+
+async def restore(scope: Scope, reference: str, wanted: EndpointRestoreIn) -> Endpoint:
+    """Brings back a deleted endpoint. Raises `not_found` or `conflict`."""
+    changes: Changes = {"uid": wanted.uid} if "uid" in wanted.model_fields_set else {}
+    return await scope.db.run_sync(operations.restore, scope.application, reference, changes)
 
 
 async def secret(scope: Scope, reference: str) -> str:
@@ -109,24 +127,24 @@ async def rotate(scope: Scope, reference: str, wanted: EndpointSecretRotateIn) -
     return endpoint, (await scope.db.run_sync(operations.rotate, scope.ring, endpoint, wanted.key, grace)).shown
 
 
-async def headers(scope: Scope, reference: str) -> ShownHeaders:
+def headers(scope: Scope, endpoint: Endpoint) -> ShownHeaders:
     """The endpoint's custom headers, as far as they may be shown."""
-    return operations.shown_headers(scope.ring, await get(scope, reference))
+    return operations.shown_headers(scope.ring, endpoint)
 
 
-async def set_headers(scope: Scope, reference: str, wanted: dict[str, str]) -> Endpoint:
-    """Replaces the endpoint's custom headers. Raises `invalid`, naming the header."""
-    endpoint = await get(scope, reference, lock=True)
-    await scope.db.run_sync(operations.set_headers, scope.ring, endpoint, wanted)
-    return endpoint
+async def set_headers(scope: Scope, reference: str, wanted: dict[str, str], condition: Precondition) -> Endpoint:
+    """Replaces the custom headers. Raises `invalid`, naming the header, or `precondition_failed`."""
+    endpoint = await _lock(scope, reference, condition)
+    return await scope.db.run_sync(operations.set_headers, scope.ring, endpoint, wanted)
 
 
-async def patch_headers(scope: Scope, reference: str, wanted: EndpointHeadersPatchIn) -> Endpoint:
-    """Sets and removes custom headers of the endpoint. Raises `invalid`, naming the header."""
-    endpoint = await get(scope, reference, lock=True)
+async def patch_headers(
+    scope: Scope, reference: str, wanted: EndpointHeadersPatchIn, condition: Precondition
+) -> Endpoint:
+    """Sets and removes custom headers. Raises `invalid`, naming the header, or `precondition_failed`."""
+    endpoint = await _lock(scope, reference, condition)
     given = wanted.headers, wanted.delete_headers or ()
-    await scope.db.run_sync(operations.patch_headers, scope.ring, endpoint, *given)
-    return endpoint
+    return await scope.db.run_sync(operations.patch_headers, scope.ring, endpoint, *given)
 
 
 async def stats(scope: Scope, reference: str, window: EndpointStatsRange, now: datetime) -> EndpointStats:
@@ -150,6 +168,13 @@ async def send_example(scope: Scope, reference: str, wanted: EventExampleIn) -> 
         return endpoint, send(db, scope.application, endpoint, example)
 
     return await scope.db.run_sync(carry_out)
+
+
+async def _lock(scope: Scope, reference: str, condition: Precondition) -> Endpoint:
+    """The endpoint as it is wanted, which nobody else changes until the transaction ends."""
+    endpoint = await get(scope, reference, lock=True)
+    condition.require(tag(endpoint))
+    return endpoint
 
 
 async def _change(scope: Scope, endpoint: Endpoint, changes: Changes) -> Endpoint:

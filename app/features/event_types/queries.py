@@ -49,7 +49,7 @@ def _upsert(environment_id: UUID, name: str, values: Values, *, only_archived: b
         .values(environment_id=environment_id, name=name, **values)
         .on_conflict_do_update(
             index_elements=["environment_id", "name"],
-            set_={**values, "updated_at": func.now()},
+            set_={**values, "updated_at": func.now(), "version": EventType.version + 1},
             where=EventType.archived.is_(True) if only_archived else None,
         )
     )
@@ -58,7 +58,12 @@ def _upsert(environment_id: UUID, name: str, values: Values, *, only_archived: b
 def change(environment_id: UUID, name: str, values: Values) -> Update:
     """Changes an event type."""
     mine = (EventType.environment_id == environment_id, EventType.name == name)
-    return update(EventType).where(*mine).values(**values)
+    return update(EventType).where(*mine).values(**values, version=EventType.version + 1)
+
+
+def lock(environment_id: UUID, name: str) -> Select[EventType]:
+    """One event type, which nobody else changes until the transaction ends."""
+    return named(environment_id, None, name).with_for_update()
 
 
 def expunge(environment_id: UUID, name: str) -> ReturningDelete[str]:

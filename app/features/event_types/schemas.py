@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import Field
 
 from app.domain.retry import MAX_DELAY, MAX_TRIES
+from app.kit.conditional import etag
 from app.kit.wire import WHOLE, In, Name, Names, Out
 from app.models import EventType
 
@@ -53,6 +54,11 @@ class EventTypeIn(EventTypeUpdate):
     """A new event type."""
 
     name: Name
+
+
+def tag(row: EventType) -> str:
+    """The entity tag of an event type."""
+    return etag(row.version, row.created_at)
 
 
 class EventTypeOut(Out):

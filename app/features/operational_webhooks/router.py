@@ -19,8 +19,10 @@ from app.features.operational_webhooks.schemas import (
     OperationalWebhookEndpointSecretIn,
     OperationalWebhookEndpointSecretOut,
     OperationalWebhookEndpointUpdate,
+    tag,
 )
 from app.features.operational_webhooks.service import Scope
+from app.kit.conditional import IfMatch, IfNoneMatch
 from app.kit.openapi import problems
 from app.kit.paging import Listing, Order, PageQuery, Seal, paginate
 from app.kit.query import Reference
@@ -69,46 +71,54 @@ async def list_(target: Readable, page: PageQuery) -> Listing[OperationalWebhook
 async def create(target: Writable, new: OperationalWebhookEndpointIn, once: OnceOnly, trail: Trailing) -> Response:
     """Makes an endpoint that is told of Postrider's own events."""
 
-    async def work() -> OperationalWebhookEndpointOut:
+    async def work() -> Answer:
         endpoint = await service.create(target, new)
         trail.record("operational_endpoint.created", endpoint_target(endpoint, KIND))
-        return OperationalWebhookEndpointOut.of(endpoint)
+        return _answer(endpoint, status.HTTP_201_CREATED)
 
     return await once(status.HTTP_201_CREATED, work)
 
 
-@router.get("/{endpoint_id}")
-async def get(target: Readable, endpoint_id: EndpointId) -> OperationalWebhookEndpointOut:
+@router.get("/{endpoint_id}", response_model=OperationalWebhookEndpointOut)
+async def get(target: Readable, endpoint_id: EndpointId, known: IfNoneMatch) -> Response:
     """One operational endpoint."""
-    return OperationalWebhookEndpointOut.of(await service.get(target, endpoint_id))
+    endpoint = await service.get(target, endpoint_id)
+    return known.answer(tag(endpoint), OperationalWebhookEndpointOut.of(endpoint))
 
 
 @router.put("/{endpoint_id}", response_model=OperationalWebhookEndpointOut, responses={**CREATED, **problems(409)})
 async def upsert(
-    target: Writable, endpoint_id: EndpointId, wanted: OperationalWebhookEndpointUpdate, trail: Trailing
+    target: Writable,
+    endpoint_id: EndpointId,
+    wanted: OperationalWebhookEndpointUpdate,
+    condition: IfMatch,
+    trail: Trailing,
 ) -> Response:
     """Makes the endpoint what is given, or makes one with this uid."""
-    endpoint, made = await service.put(target, endpoint_id, wanted)
+    endpoint, made = await service.put(target, endpoint_id, wanted, condition)
     trail.record(f"operational_endpoint.{'created' if made else 'changed'}", endpoint_target(endpoint, KIND))
-    body = OperationalWebhookEndpointOut.of(endpoint)
-    return Answer(status.HTTP_201_CREATED if made else status.HTTP_200_OK, body).response()
+    return _answer(endpoint, status.HTTP_201_CREATED if made else status.HTTP_200_OK).response()
 
 
-@router.patch("/{endpoint_id}", responses=problems(409))
+@router.patch("/{endpoint_id}", response_model=OperationalWebhookEndpointOut, responses=problems(409))
 async def patch(
-    target: Writable, endpoint_id: EndpointId, wanted: OperationalWebhookEndpointPatch, trail: Trailing
-) -> OperationalWebhookEndpointOut:
+    target: Writable,
+    endpoint_id: EndpointId,
+    wanted: OperationalWebhookEndpointPatch,
+    condition: IfMatch,
+    trail: Trailing,
+) -> Response:
     """Changes what is given; null clears."""
-    endpoint = await service.patch(target, endpoint_id, wanted)
+    endpoint = await service.patch(target, endpoint_id, wanted, condition)
     fields = wanted.model_fields_set
     trail.record("operational_endpoint.changed", endpoint_target(endpoint, KIND), fields=fields)
-    return OperationalWebhookEndpointOut.of(endpoint)
+    return _answer(endpoint).response()
 
 
 @router.delete("/{endpoint_id}", status_code=status.HTTP_204_NO_CONTENT)
-async def delete(target: Writable, endpoint_id: EndpointId, trail: Trailing) -> None:
+async def delete(target: Writable, endpoint_id: EndpointId, condition: IfMatch, trail: Trailing) -> None:
     """Deletes the endpoint; what is pending is cancelled."""
-    endpoint = await service.delete(target, endpoint_id)
+    endpoint = await service.delete(target, endpoint_id, condition)
     trail.record("operational_endpoint.deleted", endpoint_target(endpoint, KIND))
 
 
@@ -139,17 +149,27 @@ async def rotate_secret(
     return await once(status.HTTP_200_OK, work, private=True)
 
 
-@router.get("/{endpoint_id}/headers")
-async def get_headers(target: Readable, endpoint_id: EndpointId) -> OperationalWebhookEndpointHeadersOut:
+@router.get("/{endpoint_id}/headers", response_model=OperationalWebhookEndpointHeadersOut)
+async def get_headers(target: Readable, endpoint_id: EndpointId, known: IfNoneMatch) -> Response:
     """The custom headers; values that are credentials are never shown."""
-    return OperationalWebhookEndpointHeadersOut.of(await service.headers(target, endpoint_id))
+    endpoint = await service.get(target, endpoint_id)
+    return known.answer(tag(endpoint), OperationalWebhookEndpointHeadersOut.of(service.headers(target, endpoint)))
 
 
 @router.put("/{endpoint_id}/headers", status_code=status.HTTP_204_NO_CONTENT)
 async def update_headers(
-    target: Writable, endpoint_id: EndpointId, wanted: OperationalWebhookEndpointHeadersIn, trail: Trailing
-) -> None:
+    target: Writable,
+    endpoint_id: EndpointId,
+    wanted: OperationalWebhookEndpointHeadersIn,
+    condition: IfMatch,
+    trail: Trailing,
+) -> Response:
     """Replaces the custom headers, from the next attempt on."""
-    endpoint = await service.set_headers(target, endpoint_id, wanted.headers)
+    changed = await service.set_headers(target, endpoint_id, wanted.headers, condition)
     names = list(wanted.headers)
-    trail.record("operational_endpoint.headers_changed", endpoint_target(endpoint, KIND), names=names)
+    trail.record("operational_endpoint.headers_changed", endpoint_target(changed, KIND), names=names)
+    return Answer(status.HTTP_204_NO_CONTENT, etag=tag(changed)).response()
+
+
+def _answer(endpoint: Endpoint, code: int = status.HTTP_200_OK) -> Answer:
+    return Answer(code, OperationalWebhookEndpointOut.of(endpoint), tag(endpoint))

@@ -9,6 +9,7 @@ from pydantic.config import JsonDict
 from app.domain.addresses import MAX_URL
 from app.domain.ids import encode
 from app.features.endpoints.operations import Changes, ShownHeaders, only
+from app.kit.conditional import etag
 from app.kit.wire import WHOLE, Headers, In, Metadata, Name, Names, Out, OwnIn, Rate, RateOrZero
 from app.models import Endpoint
 
@@ -88,6 +89,11 @@ class OperationalWebhookEndpointPatch(OwnIn):
             "throttle_rate": self.throttle_rate or None,
         }
         return only(every, self.model_fields_set)
+
+
+def tag(endpoint: Endpoint) -> str:
+    """The entity tag of an endpoint, its secrets and its headers."""
+    return etag(endpoint.revision, endpoint.created_at)
 
 
 class OperationalWebhookEndpointOut(Out):

@@ -21,8 +21,10 @@ from app.features.operational_webhooks.schemas import (
     OperationalWebhookEndpointPatch,
     OperationalWebhookEndpointSecretIn,
     OperationalWebhookEndpointUpdate,
+    tag,
 )
 from app.kit.clock import new_id
+from app.kit.conditional import Precondition
 from app.kit.encryption import KeyRing
 from app.kit.errors import Problem
 from app.models import Application, Endpoint
@@ -65,9 +67,12 @@ async def create(scope: Scope, new: OperationalWebhookEndpointIn) -> Endpoint:
     return await scope.db.run_sync(endpoints.create, scope.ring, scope.application, made)
 
 
-async def put(scope: Scope, reference: str, wanted: OperationalWebhookEndpointUpdate) -> tuple[Endpoint, bool]:
+async def put(
+    scope: Scope, reference: str, wanted: OperationalWebhookEndpointUpdate, condition: Precondition
+) -> tuple[Endpoint, bool]:
     """The endpoint as it is wanted, and whether it was made. A uid that is left out stays."""
     endpoint = await _seek(scope, reference)
+    condition.require(tag(endpoint) if endpoint else None)
     if endpoint is None:
         try:
             return await create(scope, _as_new(wanted, endpoints.uid_for(reference))), True
@@ -82,15 +87,20 @@ async def put(scope: Scope, reference: str, wanted: OperationalWebhookEndpointUp
     return await scope.db.run_sync(endpoints.change, scope.application, endpoint, changes), False
 
 
-async def patch(scope: Scope, reference: str, wanted: OperationalWebhookEndpointPatch) -> Endpoint:
-    """Changes what is given. Raises `not_found`, `invalid`, `conflict`."""
-    endpoint = await get(scope, reference, lock=True)
+async def patch(
+    scope: Scope, reference: str, wanted: OperationalWebhookEndpointPatch, condition: Precondition
+) -> Endpoint:
+    """Changes what is given. Raises `not_found`, `invalid`, `conflict`, `precondition_failed`."""
+    endpoint = await _lock(scope, reference, condition)
     return await scope.db.run_sync(endpoints.change, scope.application, endpoint, _checked(scope, wanted))
 
 
-async def delete(scope: Scope, reference: str) -> Endpoint:
-    """Deletes the endpoint, which comes back, and cancels what is pending. Raises `not_found`."""
-    endpoint = await get(scope, reference, lock=True)
+async def delete(scope: Scope, reference: str, condition: Precondition) -> Endpoint:
+    """Deletes the endpoint, which comes back, and cancels what is pending.
+
+    Raises `not_found` or `precondition_failed`.
+    """
+    endpoint = await _lock(scope, reference, condition)
     await scope.db.run_sync(endpoints.delete, scope.application, endpoint)
     return endpoint
 
@@ -108,15 +118,21 @@ async def rotate(scope: Scope, reference: str, wanted: OperationalWebhookEndpoin
     return endpoint, (await scope.db.run_sync(endpoints.rotate, scope.ring, endpoint, wanted.key, grace)).shown
 
 
-async def headers(scope: Scope, reference: str) -> ShownHeaders:
+def headers(scope: Scope, endpoint: Endpoint) -> ShownHeaders:
     """The endpoint's custom headers, as far as they may be shown."""
-    return endpoints.shown_headers(scope.ring, await get(scope, reference))
+    return endpoints.shown_headers(scope.ring, endpoint)
 
 
-async def set_headers(scope: Scope, reference: str, wanted: dict[str, str]) -> Endpoint:
-    """Replaces the endpoint's custom headers. Raises `invalid`, naming the header."""
+async def set_headers(scope: Scope, reference: str, wanted: dict[str, str], condition: Precondition) -> Endpoint:
+    """Replaces the custom headers. Raises `invalid`, naming the header, or `precondition_failed`."""
+    endpoint = await _lock(scope, reference, condition)
+    return await scope.db.run_sync(endpoints.set_headers, scope.ring, endpoint, wanted)
+
+
+async def _lock(scope: Scope, reference: str, condition: Precondition) -> Endpoint:
+    """The endpoint as it is wanted, which nobody else changes until the transaction ends."""
     endpoint = await get(scope, reference, lock=True)
-    await scope.db.run_sync(endpoints.set_headers, scope.ring, endpoint, wanted)
+    condition.require(tag(endpoint))
     return endpoint
 
 

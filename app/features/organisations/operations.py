@@ -7,20 +7,24 @@ from datetime import datetime
 from typing import Any, TypeVar
 from uuid import UUID
 
+from sqlalchemy import Update
 from sqlalchemy.orm import Session
 
 from app.domain import api_key
 from app.domain.api_key import ENVIRONMENTS
 from app.domain.permissions import Role
 from app.domain.retry import validate_schedule
+from app.features.deliveries.operations import cancel
 from app.features.organisations import queries, usage_queries
 from app.kit.clock import new_id
+from app.kit.db import enter_tenants
 from app.kit.encryption import KeyRing
 from app.models import ApiKey, ApiKeySecret, Environment, Organisation
 
 Row = TypeVar("Row", Organisation, ApiKey)
 MOST_KEY_DAYS = 3650
 UNKNOWN = "there is no such organisation"
+DELETED = "organisation deleted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +69,6 @@ def set_key_days(db: Session, organisation_id: UUID, days: int | None) -> None:
         raise LookupError(UNKNOWN)
 
 
-def delete_organisation(db: Session, organisation_id: UUID) -> None:
-    """Ends an organisation; its credentials are refused a second later at most. LookupError when there is none."""
-    if db.execute(queries.delete_organisation(organisation_id)).first() is None:
-        raise LookupError(UNKNOWN)
-
-
 def change(db: Session, row: Row, changes: Mapping[str, Any]) -> Row:
     """Sets columns of a row that was read before. StaleDataError when someone else has changed it meanwhile."""
     for name, value in changes.items():
@@ -86,6 +84,50 @@ def environment_id(db: Session, organisation_id: UUID, kind: api_key.Environment
     if found is None:
         raise LookupError(UNKNOWN)
     return found
+
+
+def delete_organisation(db: Session, organisation_id: UUID) -> None:
+    """Deletes an organisation and cancels all that it is owed; its keys are dead within a second.
+
+    For 30 days it can be restored. LookupError without such an organisation.
+    """
+    environment_ids = _mark(db, organisation_id, queries.delete_organisation(organisation_id))
+    for one in environment_ids:
+        cancel(db, one, reason=DELETED)
+
+
+def restore_organisation(db: Session, organisation_id: UUID) -> None:
+    """Brings back a deleted organisation; what was cancelled stays so. LookupError when there is none, or too late."""
+    _start(db, organisation_id, queries.restore_organisation(organisation_id))
+
+
+def suspend_organisation(db: Session, organisation_id: UUID) -> None:
+    """Shuts an organisation out: its keys are dead within a second, and what it is owed waits.
+
+    LookupError without such an organisation.
+    """
+    _mark(db, organisation_id, queries.suspend_organisation(organisation_id))
+
+
+def resume_organisation(db: Session, organisation_id: UUID) -> None:
+    """Ends a suspension; deliveries go on. LookupError without such an organisation."""
+    _start(db, organisation_id, queries.resume_organisation(organisation_id))
+
+
+def _mark(db: Session, organisation_id: UUID, mark: Update) -> Sequence[UUID]:
+    """Marks the organisation and tells its environments; these are returned, and seen from now on."""
+    if db.execute(mark).first() is None:
+        raise LookupError(UNKNOWN)
+    environment_ids = [one.id for one in db.scalars(queries.environments(organisation_id))]
+    enter_tenants(db, (organisation_id, *environment_ids))
+    db.execute(queries.set_stopped(organisation_id))
+    return environment_ids
+
+
+def _start(db: Session, organisation_id: UUID, mark: Update) -> None:
+    environment_ids = _mark(db, organisation_id, mark)
+    db.execute(queries.forget_failures(environment_ids))
+    db.execute(queries.open_gates(environment_ids))
 
 
 def set_quota(db: Session, organisation_id: UUID, monthly_events: int | None) -> None:

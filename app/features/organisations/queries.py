@@ -1,12 +1,14 @@
 """Statements about organisations, their environments and their API keys."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Delete, Select, Update, delete, func, select, update
 
-from app.models import ApiKey, ApiKeySecret, Environment, Organisation
+from app.domain.lifecycle import RESTORABLE
+from app.models import ApiKey, ApiKeySecret, EndpointGate, EndpointHealth, Environment, Organisation
 
 
 def organisations() -> Select[UUID, str]:
@@ -17,6 +19,61 @@ def organisations() -> Select[UUID, str]:
 def organisation(organisation_id: UUID) -> Select[UUID, str]:
     """Id and name of one organisation that is not deleted."""
     return organisations().where(Organisation.id == organisation_id)
+
+
+def every_organisation() -> Select[Organisation]:
+    """Every organisation, the deleted ones too as long as they can be restored, oldest first."""
+    return select(Organisation).order_by(Organisation.id)
+
+
+def delete_organisation(organisation_id: UUID) -> Update:
+    """Marks an organisation as deleted; its id comes back, unless it is deleted already."""
+    return _mark(organisation_id, {"deleted_at": func.now()}).where(Organisation.deleted_at.is_(None))
+
+
+def restore_organisation(organisation_id: UUID) -> Update:
+    """Brings back an organisation that can be restored; its id comes back."""
+    return _mark(organisation_id, {"deleted_at": None}).where(Organisation.deleted_at > func.now() - RESTORABLE)
+
+
+def suspend_organisation(organisation_id: UUID) -> Update:
+    """Marks an organisation as suspended, since when it was first; its id comes back, unless it is deleted."""
+    since = func.coalesce(Organisation.suspended_at, func.now())
+    return _mark(organisation_id, {"suspended_at": since}).where(Organisation.deleted_at.is_(None))
+
+
+def resume_organisation(organisation_id: UUID) -> Update:
+    """Ends a suspension; the organisation's id comes back, unless it is deleted."""
+    return _mark(organisation_id, {"suspended_at": None}).where(Organisation.deleted_at.is_(None))
+
+
+def set_stopped(organisation_id: UUID) -> Update:
+    """Tells the environments whether, and since when, nothing is delivered."""
+    since = select(func.coalesce(Organisation.deleted_at, Organisation.suspended_at))
+    stopped_at = since.where(Organisation.id == organisation_id).scalar_subquery()
+    mine = Environment.organisation_id == organisation_id
+    return update(Environment).where(mine).values(stopped_at=stopped_at, updated_at=Environment.updated_at)
+
+
+def open_gates(environment_ids: Sequence[UUID]) -> Update:
+    """Lets what waits behind the gates of running environments be looked at now."""
+    running = select(Environment.id).where(Environment.id.in_(environment_ids), Environment.stopped_at.is_(None))
+    return update(EndpointGate).where(EndpointGate.environment_id.in_(running)).values(next_at=func.now())
+
+
+def forget_failures(environment_ids: Sequence[UUID]) -> Update:
+    """Lets no endpoint be disabled for having failed since before its organisation was stopped."""
+    failing = (EndpointHealth.environment_id.in_(environment_ids), EndpointHealth.fail_since.is_not(None))
+    return update(EndpointHealth).where(*failing).values(fail_since=None)
+
+
+def _mark(organisation_id: UUID, values: Mapping[str, Any]) -> Update:
+    return (
+        update(Organisation)
+        .where(Organisation.id == organisation_id)
+        .values(**values, version=Organisation.version + 1)
+        .returning(Organisation.id)
+    )
 
 
 def environment(organisation_id: UUID, kind: str) -> Select[UUID]:
@@ -108,12 +165,6 @@ def drop_ended(organisation_id: UUID, key_id: UUID) -> Delete:
         ApiKeySecret.key_id == key_id,
         ApiKeySecret.expires_at <= func.now(),
     )
-
-
-def delete_organisation(organisation_id: UUID) -> Update:
-    """Ends an organisation with all that it has; its id comes back when it was not ended before."""
-    mine = (Organisation.id == organisation_id, Organisation.deleted_at.is_(None))
-    return update(Organisation).where(*mine).values(deleted_at=func.now()).returning(Organisation.id)
 
 
 def set_key_days(organisation_id: UUID, days: int | None) -> Update:

@@ -216,4 +216,4 @@ async def _shown(asked: Scope, found: Described, response: Response) -> ApiKeyOu
 async def _with_text(asked: Scope, found: Described, text: str, code: int) -> Answer:
     secrets = await service.secrets(asked, [found.key])
     body = NewApiKeyOut.of(found, secrets[found.key.id], key=text)
-    return Answer(code, body, {"etag": etag(found.key.version)})
+    return Answer(code, body, etag(found.key.version))

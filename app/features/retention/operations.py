@@ -1,6 +1,7 @@
 """Keeps partitions ahead of time and lets data go when its time is over; each step is a transaction of its own."""
 
 import logging
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -13,6 +14,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from app.domain.ids import timestamp
 from app.features.retention import queries
+from app.features.retention.purge import purge
 
 KEPT = timedelta(days=90)
 AHEAD = 3
@@ -21,6 +23,8 @@ NEXT_EXPIRIES = 6
 GRACE = 2
 BY_MESSAGE = ("messages", "deliveries")
 BATCH = 1000
+# Shorter than the broker's patience with a task.
+PURGE_SECONDS = 300.0
 DAY = timedelta(days=1)
 logger = logging.getLogger(__name__)
 Sessions = sessionmaker[Session]
@@ -44,6 +48,7 @@ def retain(sessions: Sessions, *, kept: timedelta = KEPT) -> Report:
     _drop_old(sessions, report, now - kept)
     _drop_payloads(sessions, report, now)
     _purge(sessions, report, kept)
+    _purge_deleted(sessions, report)
     return report
 
 
@@ -130,6 +135,15 @@ def _purge(sessions: Sessions, report: Report, kept: timedelta) -> None:
     }
     for table, statement in purges.items():
         report.deleted[table] = _until_nothing(sessions, partial(_delete, statement=statement))
+
+
+def _purge_deleted(sessions: Sessions, report: Report) -> None:
+    """Lets go of what was deleted, for a while; the next run goes on."""
+    end = time.monotonic() + PURGE_SECONDS
+    for table, count in purge(sessions):
+        report.deleted[table] = report.deleted.get(table, 0) + count
+        if time.monotonic() >= end:
+            return
 
 
 def _delete(db: Session, statement: Delete) -> int:
