@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Annotated, Any
+from uuid import UUID
 
 from fastapi import Depends, Query, Request, Response, status
 from fastapi.responses import StreamingResponse
@@ -13,6 +14,7 @@ from app.auth.entrance import address_of
 from app.auth.idempotency import OnceOnly
 from app.auth.signed_urls import ByLink, SignedUrls
 from app.domain.audit import Actor, Event, Outcome, Target, address
+from app.domain.ids import encode
 from app.features.audit import service
 from app.features.audit.operations import record
 from app.features.audit.queries import EventFilters
@@ -73,7 +75,7 @@ async def link(
             once=wanted.one_time,
             address=address,
         )
-        trail.record("audit.link_made", Target("audit", encode("org", caller.organisation_id)), **wanted.model_dump())
+        trail.record("audit.link_made", _target(caller.organisation_id), **wanted.model_dump())
         return AuditLinkOut(
             url=request.app.state.settings.public_url.rstrip("/") + made, expires_at=utc_now() + lifetime
         )
@@ -87,7 +89,10 @@ async def link(
 async def download(request: Request, holder: ByLink, filters: Filters) -> StreamingResponse:
     """The events as CSV, for whoever holds a link to them. The download is an event too."""
     record(
-        holder.db, Event(holder.organisation_id, "audit.exported", Actor("link"), Target("audit"), where_of(request))
+        holder.db,
+        Event(
+            holder.organisation_id, "audit.exported", Actor("link"), _target(holder.organisation_id), where_of(request)
+        ),
     )
     return _csv(service.export(request.app.state.sessions, holder.organisation_id, filters))
 
@@ -95,8 +100,12 @@ async def download(request: Request, holder: ByLink, filters: Filters) -> Stream
 @router.get("/export.csv", response_class=StreamingResponse, responses={200: CSV}, dependencies=[Depends(only_known)])
 async def export(request: Request, caller: CanReadAudit, filters: Filters, trail: Trailing) -> StreamingResponse:
     """The same as CSV, all of it. The export is an event too."""
-    trail.record("audit.exported", Target("audit"))
+    trail.record("audit.exported", _target(caller.organisation_id))
     return _csv(service.export(request.app.state.sessions, caller.organisation_id, filters))
+
+
+def _target(organisation_id: UUID) -> Target:
+    return Target("audit", encode("org", organisation_id))
 
 
 def _csv(lines: AsyncIterator[bytes]) -> StreamingResponse:
