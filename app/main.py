@@ -11,7 +11,7 @@ from starlette.datastructures import State
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.auth.audit import note_refusal
+from app.auth.audit import note_leak, note_refusal
 from app.auth.dependencies import admit
 from app.auth.entrance import Entrance
 from app.auth.keys import Callers
@@ -56,7 +56,6 @@ from app.kit.presence import Presence
 from app.kit.queue import Waker
 from app.kit.rate_limits.store import Store
 from app.kit.surface import Surface
-from app.kit.surface.answers import Refused
 from app.kit.surface.bodies import BodyGuard, PlainPaths
 from app.settings import Database, Egress, Environment, Settings, read_settings
 
@@ -126,7 +125,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.admit = admit
     app.state.markers = markers(app.state.keyring)
     app.state.destinations = _destinations(settings)
-    _surround(app, _surface(settings, partial(note_refusal, app.state)))
+    _surround(app, _surface(settings, app.state))
     for router in ROUTERS:
         app.include_router(router, prefix=PREFIX, responses=ERRORS)
     app.include_router(portal)
@@ -142,7 +141,7 @@ def _surround(app: Postrider, surface: Surface) -> None:
     app.surface = surface.around(IngestLane(app.frame, app.state, prefix=PREFIX, limit=MAX_BODY_BYTES))
 
 
-def _surface(settings: Settings, refused: Refused) -> Surface:
+def _surface(settings: Settings, state: State) -> Surface:
     http = settings.http
     return Surface(
         public_url=settings.public_url,
@@ -156,7 +155,8 @@ def _surface(settings: Settings, refused: Refused) -> Surface:
         origins=http.cors_origins,
         trusted=http.proxies(),
         written=http.proxy_headers,
-        refused=refused,
+        refused=partial(note_refusal, state),
+        leaked=partial(note_leak, state),
     )
 
 

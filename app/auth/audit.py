@@ -10,10 +10,13 @@ from starlette.types import Scope
 
 from app.auth.caller import Caller
 from app.auth.dependencies import AnyCaller, Db
-from app.auth.entrance import IDENTIFIED
+from app.auth.entrance import IDENTIFIED, credential
+from app.auth.keys import Callers
 from app.domain.audit import Actor, Event, Outcome, Target, Where
 from app.domain.ids import encode
+from app.kit.errors import Problem
 from app.kit.errors_http import REQUEST_ID_KEY
+from app.kit.surface.https import log_leaked
 from app.models import AuditEvent
 
 NOBODY = Actor("nobody")
@@ -59,6 +62,7 @@ async def trail(request: Request, caller: AnyCaller, db: Db) -> Trail:
 Trailing = Annotated[Trail, Depends(trail)]
 
 
+LEAKED = "credential.leaked"
 REFUSED = {401: "access.unauthenticated", 403: "access.denied", 429: "access.limited"}
 
 
@@ -75,3 +79,16 @@ def note_refusal(state: State, scope: Scope, status: int) -> None:
     caller: Caller | None = scope.get(IDENTIFIED)
     actor = NOBODY if caller is None else actor_of(caller)
     refusals.note(None if caller is None else caller.organisation_id, actor, REFUSED[status], where_of(Request(scope)))
+
+
+async def note_leak(state: State, scope: Scope) -> None:
+    """Tells the operator, and its organisation by the audit log, of a credential that came over plain HTTP."""
+    await log_leaked(scope)
+    request = Request(scope)
+    callers: Callers = state.callers
+    try:
+        caller = await callers.identify(credential(request.headers.get("authorization", ""), basic=True))
+    except Problem:
+        return  # it opens nothing
+    refusals: Refusals = state.refusals
+    refusals.note(caller.organisation_id, actor_of(caller), LEAKED, where_of(request))

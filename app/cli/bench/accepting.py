@@ -1,11 +1,11 @@
-"""Messages accepted a second, beside an empty route and beside asyncpg alone; nothing is delivered meanwhile."""
+"""Messages accepted a second, beside an empty route, asyncpg alone and an open door; nothing is delivered meanwhile."""
 
 import os
 from typing import Any
 
 from app.cli.bench.bench import Bench
 from app.cli.bench.tools import run_together
-from app.cli.bench.world import DATABASE_VARIABLE, TENANTS_VARIABLE
+from app.cli.bench.world import BROKER_VARIABLE, DATABASE_VARIABLE, TENANTS_VARIABLE
 from app.cli.dev.errors import DevError
 
 _CONNECTIONS = 256
@@ -19,9 +19,11 @@ def measure(bench: Bench) -> None:
         machine.api(bench.urls) as ours,
         machine.plain("plain", "app.cli.bench.plain:app") as plain,
         machine.plain("asyncpg", "app.cli.bench.group_commit:app", references) as asyncpg,
+        machine.plain("bare", "app.cli.bench.bare:make()", references, "app.kit.protocol.Worker") as bare,
     ):
         for number in range(bench.plan.rounds):
             _round(bench, ours, plain, asyncpg)
+            _add_access(bench, ours, bare)
             bench.say(f"accepting, round {number + 1}: {_last(bench)}")
         bench.figures.add_memory(machine.peaks("api"))
     bench.forget_backlog()
@@ -35,6 +37,22 @@ def _round(bench: Bench, ours: str, plain: str, asyncpg: str) -> None:
     bench.figures.add(
         accepted_ratio=accepted / empty, ingest_ratio=accepted / grouped, asyncpg_without_http_per_second=alone
     )
+
+
+def _add_access(bench: Bench, ours: str, bare: str) -> None:
+    """What it costs to let callers in; both in turn, since the machine is not the same from one second to the next."""
+    costs = [_cost_of_access(bench, ours, bare) for _ in range(2)]
+    bench.figures.add(access_cost=sum(costs) / len(costs))
+
+
+def _cost_of_access(bench: Bench, ours: str, bare: str) -> float:
+    _run(bench, bare, "bare", "bare")
+    _run(bench, ours, "api", "guarded")
+    return _cpu_per(bench, "guarded") / _cpu_per(bench, "bare") - 1
+
+
+def _cpu_per(bench: Bench, name: str) -> float:
+    return bench.figures.last(f"cpu_us_per_{name}") + bench.figures.last(f"cpu_us_of_postgres_per_{name}")
 
 
 def _run(bench: Bench, url: str, process: str, name: str) -> float:
@@ -67,7 +85,11 @@ def _feed(bench: Bench) -> list[Any]:
 
 
 def _environment(bench: Bench) -> dict[str, str]:
-    return {DATABASE_VARIABLE: bench.urls.api, TENANTS_VARIABLE: str(bench.tenants_file)}
+    return {
+        DATABASE_VARIABLE: bench.urls.api,
+        TENANTS_VARIABLE: str(bench.tenants_file),
+        BROKER_VARIABLE: bench.machine.redis_url,
+    }
 
 
 def _last(bench: Bench) -> str:

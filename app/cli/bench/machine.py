@@ -141,10 +141,12 @@ class Machine:
             yield f"http://127.0.0.1:{port}"
 
     @contextmanager
-    def plain(self, name: str, app: str, env: Mapping[str, str] | None = None) -> Iterator[str]:
+    def plain(
+        self, name: str, app: str, env: Mapping[str, str] | None = None, worker: str = "uvicorn_worker.UvicornWorker"
+    ) -> Iterator[str]:
         """A reference's ASGI application, served as ours is; yields its URL."""
         port = any_free()
-        server = ["gunicorn", "--worker-class=uvicorn_worker.UvicornWorker", "--no-control-socket"]
+        server = ["gunicorn", f"--worker-class={worker}", "--no-control-socket"]
         sizes = [f"--workers={self.processes}", f"--bind=127.0.0.1:{port}"]
         with self.running(name, *server, *sizes, app, env={**os.environ, **(env or {})}) as child:
             await_http(child, f"http://127.0.0.1:{port}/openapi.json")

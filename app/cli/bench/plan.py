@@ -69,6 +69,7 @@ class Floor:
 FLOORS = {
     "accepted_ratio": Floor(0.45, at_least=True),
     "ingest_ratio": Floor(0.7, at_least=True),
+    "access_cost": Floor(0.15, at_least=False),
     "delivered_ratio": Floor(0.5, at_least=True),
     "latency_p50_ms": Floor(15, at_least=False),
     "latency_p99_ms": Floor(100, at_least=False),

@@ -19,7 +19,7 @@ from app.kit.encryption import KeyRing
 ORGANISATIONS = 50
 APPLICATIONS_EACH = 10
 # Where the references find the database and the tenants.
-DATABASE_VARIABLE, TENANTS_VARIABLE = "BENCH_DATABASE_URL", "BENCH_TENANTS_FILE"
+DATABASE_VARIABLE, TENANTS_VARIABLE, BROKER_VARIABLE = "BENCH_DATABASE_URL", "BENCH_TENANTS_FILE", "BENCH_BROKER_URL"
 
 
 @dataclass(frozen=True, slots=True)

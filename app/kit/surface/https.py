@@ -2,7 +2,7 @@
 
 import logging
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection
 
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -12,14 +12,14 @@ from app.kit.errors import Kind, Problem
 from app.kit.methods import READS
 from app.kit.surface.hosts import host_of
 
-Leaked = Callable[[Scope], None]
+Leaked = Callable[[Scope], Awaitable[None]]
 CARRIERS = frozenset({b"authorization", b"cookie"})
 IN_QUERY = re.compile(rb"(?:^|&)(?:access_)?token=")
 REQUIRED = "Plain HTTP is refused: call {url}, and replace a credential that was sent without HTTPS"
 logger = logging.getLogger(__name__)
 
 
-def log_leaked(scope: Scope) -> None:
+async def log_leaked(scope: Scope) -> None:
     """Tells the operator, in a line that does not hold the credential."""
     client = scope.get("client")
     logger.warning(
@@ -65,7 +65,7 @@ class Https:
             await self._app(scope, receive, send)
             return
         if carries_credential(scope):
-            self._leaked(scope)
+            await self._leaked(scope)
         if scope["method"] not in READS or not self._pages.fullmatch(scope["path"]):
             raise Problem(Kind.forbidden, "insufficient access", REQUIRED.format(url=self._url), word="https_required")
         await Response(status_code=308, headers={"location": self._same(scope)})(scope, receive, send)

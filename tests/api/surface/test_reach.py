@@ -1,5 +1,6 @@
 """By whom, under which name and over what the API is called."""
 
+import asyncio
 import logging
 from collections.abc import Mapping
 
@@ -7,9 +8,13 @@ import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as tried
 from hypothesis import strategies as st
+from sqlalchemy import select
+from sqlalchemy.orm import Session, sessionmaker
 
 from app.domain.forwarded import ProxyHeaders
+from app.domain.ids import encode
 from app.main import create_app
+from app.models import AuditEvent
 from app.settings import Http, Settings
 from tests.api.client import Tenant, served
 from tests.api.surface.door import BEHIND, HOST, JSON, OTHER, SECRET, Door, changed, is_refusal, production, with_routes
@@ -64,6 +69,23 @@ async def test_a_credential_that_came_by_plain_http_is_flagged(
     (line,) = [one.getMessage() for one in caplog.records if one.name == "app.kit.surface.https"]
     assert "203.0.113.7" in line
     assert SECRET not in caplog.text
+
+
+@pytest.mark.acceptance("H03")
+async def test_its_organisation_is_told_of_a_key_that_came_by_plain_http(
+    plain: Door, tenant: Tenant, sessions: sessionmaker[Session]
+) -> None:
+    assert is_refusal(await plain.get("/api/v1/app", authorization=f"Bearer {tenant.key}"), 403, "https_required")
+    mine = select(AuditEvent).where(
+        AuditEvent.organisation_id == tenant.organisation_id, AuditEvent.action == "credential.leaked"
+    )
+    for _ in range(100):
+        with sessions() as db:
+            if (found := db.scalars(mine).one_or_none()) is not None:
+                break
+        await asyncio.sleep(0.1)
+    assert found is not None
+    assert (found.actor_id, found.ip) == (encode("key", tenant.key_id), "203.0.113.7")
 
 
 async def test_nothing_is_flagged_without_a_credential_or_with_https(
