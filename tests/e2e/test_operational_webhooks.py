@@ -13,6 +13,7 @@ from tests.receiver import Answer, Receiver
 ENDPOINT = {"appId", "appUid", "endpointId", "endpointUid"}
 ATTEMPT = {"appId", "appUid", "endpointId", "msgId", "msgEventId", "lastAttempt"}
 DATA = {
+    "api_key.expiring": {"keyId", "name", "secretId", "hint", "endsAt"},
     "background_task.finished": {"taskId", "task", "status", "data"},
     "endpoint.created": ENDPOINT,
     "endpoint.updated": ENDPOINT,
@@ -40,6 +41,9 @@ def test_every_event_arrives_signed(customer: Customer, receiver: Receiver) -> N
     hour_ago = (datetime.now(UTC) - timedelta(hours=1)).isoformat()
     task = customer.api.post(f"{path}/recovering/recover", {"since": hour_ago}, 202)["id"]
     eventually(lambda: customer.api.get(f"/background-task/{task}")["status"] != "running")
+    key = customer.api.post("/organisation/api-key", {"name": "turned", "role": "viewer"})["id"]
+    # It is told of an end when half of the time until then is over.
+    customer.api.post(f"/organisation/api-key/{key}/rotate", {"overlapSeconds": 6}, 200)
     customer.send(channels=["second"])
     eventually(lambda: customer.state("gone")["disabled"])
     assert customer.api.call("DELETE", f"{path}/recovering").status == 204
@@ -50,6 +54,7 @@ def test_every_event_arrives_signed(customer: Customer, receiver: Receiver) -> N
         body = Webhook(secret).verify(one.body, dict(one.headers))
         found.setdefault(body["type"], body["data"])
     assert {name: set(data) for name, data in found.items()} == DATA
+    assert (found["api_key.expiring"]["keyId"], found["api_key.expiring"]["name"]) == (key, "turned")
     for name in ("created", "updated", "deleted", "disabled"):
         data = found[f"endpoint.{name}"]
         assert endpoints[data["endpointUid"]] == data["endpointId"]

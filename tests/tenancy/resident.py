@@ -51,6 +51,7 @@ def settle(base: str, tenant: Tenant, receiver: Receiver, sessions: sessionmaker
     assert api.call("POST", "/auth/app/shared/expire-all", {}).status == 204
     key = api.post("/organisation/api-key", {"name": "shared", "role": "viewer"})["id"]
     secrets = api.post(f"/organisation/api-key/{key}/rotate", {}, 200)["secrets"]
+    _delete_some(api, at)
     _crowd(api, receiver)
     eventually(lambda: not missing(sessions, tenant))
     application = api.get(at)["id"]
@@ -69,6 +70,14 @@ def settle(base: str, tenant: Tenant, receiver: Receiver, sessions: sessionmaker
             "secret_id": secrets[1]["id"],
         },
     )
+
+
+def _delete_some(api: Caller, at: str) -> None:
+    """Two of each thing that can be restored, so that a list of them has two pages."""
+    for number in range(2):
+        for path, body in (("/app", {"name": "gone"}), (f"{at}/endpoint", {"url": f"http://127.0.0.1:9/{number}"})):
+            made = api.post(path, body)["id"]
+            assert api.call("DELETE", f"{path}/{made}").status == 204
 
 
 def missing(sessions: sessionmaker[Session], tenant: Tenant) -> set[str]:
