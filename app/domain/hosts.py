@@ -32,6 +32,7 @@ def is_address(name: str) -> bool:
     return plain_address(name) is not None
 
 
+@lru_cache(256)
 def is_loopback(name: str) -> bool:
     """Whether a machine calls itself so."""
     address = plain_address(name)

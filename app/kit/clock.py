@@ -1,29 +1,24 @@
 """The process's clock and its ids."""
 
-import os
 import threading
 import time
 from datetime import UTC, datetime
 from uuid import UUID
 
 from app.domain.ids import uuid7
+from app.kit.random_bytes import RandomBytes
 
 _SEQUENCES = 4096
-_RANDOM_BYTES, _AT_ONCE = 8, 512
+_RANDOM_BYTES = 8
 
 
 class IdSource:
-    """Makes UUIDv7 that rise strictly within the process, even when the clock steps back.
-
-    Random bytes come many at once: to ask for them gives other threads the interpreter, and getting it back takes
-    longer than all the rest. A process that is forked has none of its parent's.
-    """
+    """Makes UUIDv7 that rise strictly within the process, even when the clock steps back."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._last = (0, 0)
-        self._random = list[bytes]()
-        os.register_at_fork(after_in_child=self._random.clear)
+        self._random = RandomBytes(_RANDOM_BYTES)
 
     def __call__(self) -> UUID:
         """A new id."""
@@ -37,11 +32,7 @@ class IdSource:
             else:
                 self._last = (millisecond + 1, 0)
             millisecond, sequence = self._last
-            if not self._random:
-                many = os.urandom(_RANDOM_BYTES * _AT_ONCE)
-                self._random += [many[at : at + _RANDOM_BYTES] for at in range(0, len(many), _RANDOM_BYTES)]
-            random = self._random.pop()
-        return uuid7(millisecond, sequence, random)
+        return uuid7(millisecond, sequence, self._random())
 
 
 new_id = IdSource()

@@ -1,6 +1,5 @@
 """Around every answer: the id of its request, and headers that say what browsers and caches may not do with it."""
 
-import os
 import re
 from collections.abc import Callable, Iterable, Mapping
 
@@ -8,6 +7,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.kit import logs
 from app.kit.errors_http import REQUEST_ID, REQUEST_ID_KEY
+from app.kit.random_bytes import RandomBytes
 
 Refused = Callable[[Scope, int], None]
 Pairs = tuple[tuple[bytes, bytes], ...]
@@ -25,6 +25,7 @@ ALWAYS: Pairs = (
 )
 NOTHING = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 """The policy of what is no page: nothing of it is loaded or run, and nobody shows it in a frame."""
+_random = RandomBytes(16)
 _POLICY, _REQUEST_ID = b"content-security-policy", REQUEST_ID.encode()
 
 
@@ -80,8 +81,8 @@ class Answers:
     def _lacking(self, scope: Scope, own: Iterable[tuple[bytes, bytes]]) -> Iterable[tuple[bytes, bytes]]:
         # Only now the scheme is known, since proxies were asked.
         wanted = self._kind(scope["path"])[scope["scheme"] == "https"]
-        names = {name for name, _ in own}
-        return wanted if names.isdisjoint(_NAMES) else [one for one in wanted if one[0] not in names]
+        names = {name for name, _ in own if name in _NAMES}
+        return [one for one in wanted if one[0] not in names] if names else wanted
 
     def _kind(self, path: str) -> tuple[Pairs, Pairs]:
         if path.startswith(self._public):
@@ -97,4 +98,4 @@ def _request_id(scope: Scope) -> str:
     for name, value in scope["headers"]:
         if name == _REQUEST_ID and WELL_FORMED.fullmatch(value):
             return str(value.decode())
-    return os.urandom(16).hex()
+    return _random().hex()
