@@ -207,6 +207,8 @@ async def post_at_rate(
     await asyncio.sleep(seconds)
     loop.stop()
     took, cpu = time.monotonic() - began, time.process_time() - cpu
+    # Servers close what is idle while the last answers come.
+    lost = pool.lost
     await asyncio.sleep(_DRAIN_SECONDS)
     pool.close()
-    return Outcome(took, loop.answers, loop.answers.total(), pool.lost, cpu, loop.posted(), loop.answer_seconds)
+    return Outcome(took, loop.answers, loop.answers.total(), lost, cpu, loop.posted(), loop.answer_seconds)
