@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 from typing import Annotated
 
-from fastapi import Depends, Request, Response
+from fastapi import Depends, Request
 from fastapi.openapi.models import HTTPBase as HTTPBaseModel
 from fastapi.openapi.models import HTTPBearer as HTTPBearerModel
 from fastapi.security.base import SecurityBase
@@ -11,7 +11,6 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.auth.caller import Caller
 from app.auth.entrance import Entrance
-from app.auth.expiry import announce_end
 from app.domain.permissions import Permission
 from app.kit.db import enter_tenants
 from app.kit.errors import forbidden
@@ -37,10 +36,9 @@ class Bearer(SecurityBase):
         if basic:
             setattr(self, SECURITY, {"Basic": BASIC})
 
-    async def __call__(self, request: Request, response: Response) -> Caller:
+    async def __call__(self, request: Request) -> Caller:
         """The caller. Raises what `Entrance.admit` does, and `forbidden`."""
         caller = await admit(request, basic=self.basic)
-        announce_end(caller, response.headers)
         if self.permission is not None:
             require(caller, self.permission)
         return caller

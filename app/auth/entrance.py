@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.types import Scope
 
 from app.auth.caller import Caller
+from app.auth.expiry import announce_end
 from app.auth.keys import Callers, SigningKey
 from app.auth.limits import Limits
 from app.auth.signed_requests import SignedRequests, is_signed
@@ -49,6 +50,7 @@ class Entrance:
         if caller is None:
             caller = await self._identify(request, basic=basic)
             await self.limits.admit(caller, request.scope)
+            announce_end(caller, request.scope)
             request.scope[CALLER] = caller
         return caller
 

@@ -2,10 +2,11 @@
 
 from datetime import datetime, timedelta
 
-from starlette.datastructures import MutableHeaders
+from starlette.types import Scope
 
 from app.auth.caller import Caller
 from app.kit.clock import utc_now
+from app.kit.surface.answers import ANSWER_HEADERS
 
 HEADER = "postrider-key-expires-at"
 SOON = timedelta(days=7)
@@ -18,11 +19,11 @@ def soon_to_end(caller: Caller) -> str | None:
     return _text(caller.ends_at)
 
 
-def announce_end(caller: Caller, headers: MutableHeaders) -> None:
-    """Says it in the headers of the answer."""
+def announce_end(caller: Caller, scope: Scope) -> None:
+    """Says it in the headers of whatever answers the request."""
     end = soon_to_end(caller)
     if end is not None:
-        headers[HEADER] = end
+        scope[ANSWER_HEADERS] = [*scope.get(ANSWER_HEADERS, ()), (HEADER.encode(), end.encode())]
 
 
 def _text(moment: datetime) -> str:

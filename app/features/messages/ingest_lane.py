@@ -7,8 +7,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.auth.dependencies import require
 from app.auth.entrance import Entrance
-from app.auth.expiry import HEADER as KEY_ENDS
-from app.auth.expiry import soon_to_end
+from app.auth.expiry import announce_end
 from app.auth.idempotency import REPLAYED
 from app.auth.limits import Limits
 from app.auth.signed_requests import SIGNATURES
@@ -23,7 +22,7 @@ from app.kit.wire import is_name
 
 _JSON = JSON.encode()
 _BEARER = b"Bearer "
-_REPLAYED, _MARK, _KEY_ENDS = (one.encode() for one in (REPLAYED, HEADER, KEY_ENDS))
+_REPLAYED, _MARK = REPLAYED.encode(), HEADER.encode()
 
 
 class Gone(Exception):
@@ -68,20 +67,18 @@ class IngestLane:
         self, scope: Scope, headers: dict[bytes, bytes], application: str, receive: Receive, send: Send
     ) -> None:
         try:
-            status, body, repeats, ends_at = await self._take(scope, headers, application, receive)
+            status, body, repeats = await self._take(scope, headers, application, receive)
         except Gone:
             return
         start = [(b"content-length", b"%d" % len(body)), (b"content-type", _JSON)]
         if repeats:
             start.append((_REPLAYED, b"true"))
-        if ends_at:
-            start.append((_KEY_ENDS, ends_at.encode()))
         await send({"type": "http.response.start", "status": status, "headers": start})
         await send({"type": "http.response.body", "body": body})
 
     async def _take(
         self, scope: Scope, headers: dict[bytes, bytes], application: str, receive: Receive
-    ) -> tuple[int, bytes, bool, str | None]:
+    ) -> tuple[int, bytes, bool]:
         state = self._state
         committer: Committer = state.committer
         admission: Admission = state.admission
@@ -92,6 +89,7 @@ class IngestLane:
         caller = await entrance.identify(scope, text)
         if not limits.take_ingest(caller, scope):
             await limits.admit(caller, scope)
+        announce_end(caller, scope)
         require(caller, Permission.message_send)
         if not usage.check(caller.organisation_id):
             await usage.learn(caller.organisation_id)
@@ -102,8 +100,7 @@ class IngestLane:
         await admission.enter(caller.organisation_id)
         try:
             ask = read(Post(caller, application, scope["path"], body, key))
-            status, answer, repeats = ask.answer(await committer.accept(ask.incoming))
-            return status, answer, repeats, soon_to_end(caller)
+            return ask.answer(await committer.accept(ask.incoming))
         finally:
             admission.leave(caller.organisation_id)
 

@@ -5,7 +5,6 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 
 from app.auth.dependencies import CanSendMessages
-from app.auth.expiry import announce_end
 from app.auth.idempotency import DOCUMENTED as IDEMPOTENCY
 from app.auth.idempotency import REPLAYED
 from app.auth.resources import AppId
@@ -62,9 +61,7 @@ async def create_message(
         status, body, repeats = ask.answer(await committer.accept(ask.incoming))
     finally:
         admission.leave(caller.organisation_id)
-    answer = Response(body, status, {REPLAYED: "true"} if repeats else None, JSON)
-    announce_end(caller, answer.headers)
-    return answer
+    return Response(body, status, {REPLAYED: "true"} if repeats else None, JSON)
 
 
 def refuse_own(mark: str | None, own: frozenset[str]) -> None:
