@@ -3,7 +3,7 @@
 from datetime import date
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, ForeignKey, ForeignKeyConstraint, Index, Text, UniqueConstraint, text
+from sqlalchemy import CheckConstraint, ForeignKey, ForeignKeyConstraint, Index, Text, UniqueConstraint
 from sqlalchemy.dialects.postgresql import INET
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -34,7 +34,7 @@ class Organisation(Base):
     """
 
     __tablename__ = "organisations"
-    __table_args__ = (Index(None, "key_days", postgresql_where=text("key_days IS NOT NULL")),)
+    __table_args__ = (Index(None, "key_days", postgresql_where="key_days IS NOT NULL"),)
 
     id: Mapped[Id]
     name: Mapped[String]
@@ -92,7 +92,7 @@ class ApiKey(Base):
     __tablename__ = "api_keys"
     __table_args__ = (
         Index(None, "id", unique=True),
-        Index(None, "expires_at", postgresql_where=text("revoked_at IS NULL AND expires_at IS NOT NULL")),
+        Index(None, "expires_at", postgresql_where="revoked_at IS NULL AND expires_at IS NOT NULL"),
     )
 
     organisation_id: Mapped[OrganisationId]
@@ -124,8 +124,8 @@ class ApiKeySecret(Base):
             ["organisation_id", "key_id"], ["api_keys.organisation_id", "api_keys.id"], ondelete="CASCADE"
         ),
         Index(None, "digest", unique=True),
-        Index(None, "expires_at", postgresql_where=text("warned_at IS NULL AND expires_at IS NOT NULL")),
-        Index(None, "organisation_id", "created_at", postgresql_where=text("warned_at IS NULL")),
+        Index(None, "expires_at", postgresql_where="warned_at IS NULL AND expires_at IS NOT NULL"),
+        Index(None, "organisation_id", "created_at", postgresql_where="warned_at IS NULL"),
     )
 
     organisation_id: Mapped[UUID] = mapped_column(primary_key=True)
