@@ -10,6 +10,7 @@ from psycopg import sql
 from psycopg.errors import InsufficientPrivilege
 from psycopg.types.json import Jsonb
 
+from app.cli.dev.roles import API
 from app.kit.db import TENANTS_SETTING
 from tests.tenancy.conftest import Town
 from tests.tenancy.resident import NOT_FILLED, Resident, missing
@@ -131,6 +132,32 @@ def test_no_row_can_be_given_to_another(town: Town, table: str) -> None:
     )
     with seen_by(town.urls.api, town.ours) as connection, pytest.raises(InsufficientPrivilege):
         connection.execute(change)
+
+
+@contextmanager
+def view_of(town: Town, table: str) -> Iterator[str]:
+    """A view of a table, made by the owner as the catalogue asks, that the API's role may read."""
+    name, api = sql.Identifier("seen"), sql.Identifier(API)
+    with psycopg.connect(town.urls.migrator, autocommit=True) as owner_of_all:
+        view = sql.SQL("CREATE VIEW {} WITH (security_invoker=true) AS SELECT * FROM {}")
+        owner_of_all.execute(view.format(name, sql.Identifier(table)))
+        try:
+            owner_of_all.execute(sql.SQL("GRANT SELECT ON {} TO {}").format(name, api))
+            yield "seen"
+        finally:
+            owner_of_all.execute(sql.SQL("DROP VIEW {}").format(name))
+
+
+@pytest.mark.acceptance("Z05")
+@pytest.mark.parametrize("table", ["applications", "messages", "audit_events"])
+def test_a_view_shows_the_named_organisation_alone(town: Town, table: str) -> None:
+    column = sql.Identifier(TABLES[table])
+    with view_of(town, table) as view:
+        statement = sql.SQL("SELECT DISTINCT {} FROM {}").format(column, sql.Identifier(view))
+        with seen_by(town.urls.api) as connection:
+            assert connection.execute(statement).fetchall() == []
+        with seen_by(town.urls.api, town.ours) as connection:
+            assert connection.execute(statement).fetchall() == [(owner(town.ours.tenant, TABLES[table]),)]
 
 
 def test_a_row_of_ones_own_can_be_changed(town: Town) -> None:
