@@ -55,8 +55,17 @@ def lists(system: System, receiver: Receiver) -> list[List]:
     """Every list of two organisations, one of which has two applications."""
     ours, another = (system.new_tenant().key for _ in range(2))
     owners = [(key, known(system, receiver, key)) for key in (ours, another, ours)]
+    for key, there in owners:
+        _delete_some(Caller(system.url, key), str(there["app_id"]))
     paths = {(key, _filled(path, there)): None for key, there in owners for path in LISTS}
     return [List.of(Caller(system.url, key), path) for key, path in paths]
+
+
+def _delete_some(api: Caller, app_id: str) -> None:
+    """Two of each thing that can be restored, so that a list of them goes on."""
+    for path, body in (("/app", {"name": "gone"}), (f"/app/{app_id}/endpoint", {"url": "http://127.0.0.1:9/"})) * 2:
+        made = api.post(path, body)["id"]
+        assert api.call("DELETE", f"{path}/{made}").status == 204
 
 
 def test_every_list_is_there_and_holds_something(lists: list[List]) -> None:
