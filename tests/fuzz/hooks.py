@@ -8,7 +8,7 @@ the document is left as it is.
 import json
 import os
 import re
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any, Protocol
@@ -50,6 +50,7 @@ class Meta(Protocol):
 
     pool_draws: tuple[Draw, ...]
     phase: "Phase"
+    generation: "Generation"
 
 
 class Name(Protocol):
@@ -62,6 +63,12 @@ class Phase(Protocol):
     """The phase of a run."""
 
     name: Name
+
+
+class Generation(Protocol):
+    """Whether a case keeps the document or breaks it."""
+
+    mode: Name
 
 
 class Case(Protocol):
@@ -103,11 +110,31 @@ def _ago(hours: int) -> Callable[[str], str]:
     return lambda _: (datetime.now(UTC) - timedelta(hours=hours)).isoformat()
 
 
-def _event_types(value: object) -> object:
-    known = KNOWN["eventTypes"]
-    if not isinstance(value, list) or not all(isinstance(one, str) and NAME.fullmatch(one) for one in value):
-        return value
-    return known[: len(value)] if len(set(value)) == len(value) <= len(known) else value
+def _of(known: Sequence[str]) -> Callable[[object], object]:
+    """In place of so many names so many that are known."""
+
+    def choose(value: object) -> object:
+        if not isinstance(value, list) or not all(isinstance(one, str) and NAME.fullmatch(one) for one in value):
+            return value
+        return known[: len(value)] if len(set(value)) == len(value) <= len(known) else value
+
+    return choose
+
+
+def _elsewhere(value: object) -> object:
+    """The receiver in place of Postrider's own API: an address that an answer told is drawn for every field `url`."""
+    return KNOWN["url"] if isinstance(value, str) and value.startswith(KNOWN["api"]) else value
+
+
+def _without_nul(value: object) -> object:
+    """The same without what no schema forbids in text of every depth."""
+    if isinstance(value, str):
+        return value.replace("\0", "")
+    if isinstance(value, list):
+        return [_without_nul(one) for one in value]
+    if isinstance(value, dict):
+        return {_without_nul(name): _without_nul(one) for name, one in value.items()}
+    return value
 
 
 def _nowhere(value: object) -> object:
@@ -127,8 +154,9 @@ BODY = {
     "expiresAt": _like(MOMENT, lambda _: "2100-01-01T00:00:00Z"),
     "scopes": _scopes,
     "caPem": _like(PEM, lambda _: KNOWN["certificate"]),
-    "eventTypes": _event_types,
-    "filterTypes": _event_types,
+    "url": _elsewhere,
+    "eventTypes": _of(KNOWN["eventTypes"]),
+    "filterTypes": _of(KNOWN["eventTypes"]),
     "secret": _like(SECRET, lambda _: KNOWN["secret"]),
     "key": _like(SECRET, lambda _: KNOWN["secret"]),
     "since": _like(MOMENT, _ago(2)),
@@ -136,6 +164,7 @@ BODY = {
     "uid": _like(NAME, _unique),
     "eventId": _like(NAME, _unique),
 }
+OPERATIONAL = BODY | {name: _of(KNOWN["operationalTypes"]) for name in ("eventTypes", "filterTypes")}
 NEW_EVENT_TYPE = BODY | {"name": _like(NAME, _unique)}
 EXAMPLE = BODY | {"eventType": _like(NAME, lambda _: (KNOWN["eventTypes"][0], "svix.ping")[next(NUMBERS) % 2])}
 QUERY = {name: BODY[name] for name in ("since", "until")}
@@ -148,10 +177,10 @@ HEADERS = {
 
 def before_call(_context: object, case: Case, _kwargs: object) -> None:
     """Puts in what is there."""
+    if case.meta and case.meta.generation.mode.value == "positive":
+        case.body = _without_nul(case.body)
     if isinstance(case.body, dict):
-        _change(case.body, {"/api/v1/event-type": NEW_EVENT_TYPE}.get(case.path, BODY))
-        if case.path.endswith("/send-example"):
-            _change(case.body, EXAMPLE)
+        _change(case.body, _values(case.path))
     _change(case.query, QUERY)
     if case.path.startswith("/api/v1/organisation") and case.method == "PATCH":
         case.headers.setdefault("if-match", "*")
@@ -165,6 +194,14 @@ def before_call(_context: object, case: Case, _kwargs: object) -> None:
     for name, value in dict(case.path_parameters).items():
         if NAME.fullmatch(str(value)):
             case.path_parameters[name] = _place(case, name, str(value), keep=phase == "stateful" or name in drawn)
+
+
+def _values(path: str) -> Mapping[str, Callable[[object], object]]:
+    if path == "/api/v1/event-type":
+        return NEW_EVENT_TYPE
+    if path.endswith("/send-example"):
+        return EXAMPLE
+    return OPERATIONAL if path.startswith("/api/v1/operational-webhook") else BODY
 
 
 def _change(values: MutableMapping[str, object], by: Mapping[str, Callable[[object], object]]) -> None:

@@ -7,6 +7,7 @@ from ipaddress import IPv4Network
 
 import trustme
 
+from app.features.operational_webhooks.events import EVENT_TYPES as OPERATIONAL
 from tests.e2e.customer import Caller, Customer
 from tests.receiver import Receiver
 from tests.system import System, running_system
@@ -44,6 +45,7 @@ def known(system: System, receiver: Receiver, key: str) -> Known:
         "secret": SECRET,
         "certificate": trustme.CA().cert_pem.bytes().decode(),
         "eventTypes": event_types,
+        "operationalTypes": list(OPERATIONAL),
         "event_type_name": event_types[1],
         "app_id": api.get(f"/app/{customer.app}")["id"],
         "steady_id": steady,
