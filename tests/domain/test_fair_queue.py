@@ -139,10 +139,11 @@ class Model:
         self.owners: list[str] = []
 
     def come(self, party: str) -> None:
-        before = self.inside[party]
+        before, share = self.inside[party], self.queue.share
         if self.queue.enter(party, self.now):
             assert not self.lines[party], "passed those who stand in line"
-            assert before < self.queue.share
+            # Whoever becomes greedy by going in makes the share smaller only for those who come later.
+            assert before < max(share, self.queue.share)
             self.inside[party] += 1
         elif self.queue.line_up(party, len(self.owners)):
             self.lines[party].append(len(self.owners))
