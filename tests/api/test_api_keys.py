@@ -324,7 +324,7 @@ WIDER: list[dict[str, object]] = [
     {"role": "viewer", "allowedNetworks": ["127.0.0.0/24", "::/0"]},
     {"role": "viewer", "deniedNetworks": []},
     {"role": "viewer", "expiresAt": None},
-    {"role": "viewer", "expiresAt": soon(8 * 86400)},
+    {"role": "viewer", "expiresAt": "2100-01-01T00:00:00Z"},
 ]
 WITHIN: dict[str, object] = {
     "role": "viewer",
