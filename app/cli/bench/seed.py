@@ -92,6 +92,8 @@ def add_history(superuser_url: str, tenants: Sequence[Tenant], count: int, days:
             _add_history(connection, list(_spread(tenants, size, days)))
     with psycopg.connect(superuser_url, autocommit=True) as connection:
         connection.execute("VACUUM (ANALYZE)")
+        # What is still to be written of it must not be written while something is measured.
+        connection.execute("CHECKPOINT")
 
 
 def _add_history(connection: psycopg.Connection, stored: Sequence[Stored]) -> None:
