@@ -10,6 +10,8 @@ import click
 
 from app.cli.operator import in_one_line, settings_or_exit
 
+# Longer than proxies keep an idle connection: whoever sends into one that is just being closed gets no answer.
+_KEEP_ALIVE_SECONDS = 75
 _CELERY = ["-m", "celery", "-A", "worker.celery_app"]
 
 
@@ -21,8 +23,9 @@ _CELERY = ["-m", "celery", "-A", "worker.celery_app"]
 def api(host: tuple[str, ...], port: int, workers: int, drain_seconds: int) -> None:
     """Serve the HTTP API (gunicorn with uvicorn's worker)."""
     binds = [f"--bind=[{one}]:{port}" if ":" in one else f"--bind={one}:{port}" for one in host]
-    limits = [f"--workers={workers}", f"--graceful-timeout={drain_seconds}", "--no-control-socket"]
-    _become("-m", "gunicorn", "--worker-class=app.kit.protocol.Worker", *binds, *limits, "app.main:create_app()")
+    waits = [f"--graceful-timeout={drain_seconds}", f"--keep-alive={_KEEP_ALIVE_SECONDS}"]
+    kind = ["--worker-class=app.kit.protocol.Worker", f"--workers={workers}", "--no-control-socket"]
+    _become("-m", "gunicorn", *kind, *waits, *binds, "app.main:create_app()")
 
 
 @click.command()

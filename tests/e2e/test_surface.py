@@ -46,3 +46,18 @@ def test_the_server_believes_no_header_either(system: System) -> None:
         b"GET /api/v1/app HTTP/1.1\r\nhost: localhost\r\nx-forwarded-proto: https\r\nx-forwarded-for: 1.2.3.4\r\n\r\n"
     )
     assert answered(system, head).getheader("strict-transport-security") is None
+
+
+def test_a_connection_that_a_proxy_keeps_for_later_is_still_open_then(system: System) -> None:
+    with pytest.raises(TimeoutError):
+        idle(system, seconds=4)
+
+
+def idle(system: System, *, seconds: float) -> None:
+    """Waits so long for the server to say something, or to close, after it answered."""
+    parts = urlsplit(system.url)
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=seconds)
+    connection.request("GET", "/api/v1/health/ping")
+    connection.getresponse().read()
+    with connection.sock as waiting:
+        waiting.recv(1)
