@@ -57,7 +57,7 @@ def _shown(outcome: Outcome) -> dict[str, Any]:
     return {
         "accepted": outcome.accepted,
         "seconds": outcome.seconds,
-        "answered_in_all": outcome.answered_in_all,
+        "accepted_in_all": outcome.accepted_in_all,
         "accepted_per_second": outcome.accepted / outcome.seconds,
         "answers": {str(status): count for status, count in outcome.answers.items() if count},
         "lost_connections": outcome.lost,

@@ -60,7 +60,7 @@ def _run(bench: Bench, url: str, process: str, name: str, *words: str) -> float:
     result = bench.load(url, f"--seconds={bench.plan.accept_seconds}", f"--connections={_CONNECTIONS}", *words)
     spent = bench.machine.read_meters(process, "postgres").since(before)
     _refuse_failures(url, result)
-    served = result["answered_in_all"]
+    served = result["accepted_in_all"]
     per_second: float = result["accepted_per_second"]
     bench.figures.add(
         **{

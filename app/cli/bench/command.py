@@ -63,6 +63,7 @@ bench.add_command(accept)
 
 
 def _run(data: Folder, plan: Plan, phases: tuple[str, ...], processes: int) -> Figures:
+    _require_rates(phases)
     folder = Folder(data.path / "bench")
     say = _clocked()
     with folder.locked(), ExitStack() as stack:
@@ -75,6 +76,11 @@ def _run(data: Folder, plan: Plan, phases: tuple[str, ...], processes: int) -> F
         made.figures.save(data.path / "bench.json")
         click.echo("\n" + "\n".join(made.figures.table()))
         return made.figures
+
+
+def _require_rates(phases: tuple[str, ...]) -> None:
+    if "latency" in phases and "accept" not in phases:
+        raise DevError("latency is measured at rates that accept finds: --only accept --only latency")
 
 
 def _measure(made: Bench, phases: tuple[str, ...]) -> None:

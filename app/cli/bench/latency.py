@@ -30,7 +30,7 @@ def _flood(bench: Bench, url: str) -> tuple[float, float]:
     """Messages accepted and received a second while they are posted as fast as they are answered."""
     words = [f"--seconds={bench.plan.accept_seconds}", f"--connections={_CONNECTIONS}"]
     answered = bench.load(url, *words)
-    receipts = _received(bench, answered["answered_in_all"])
+    receipts = _received(bench, answered["accepted_in_all"])
     bench.receiver.reset()
     return answered["accepted_per_second"], receipts.per_second
 
