@@ -18,6 +18,7 @@ from app.cli.dev.homes import remove_home
 from app.cli.dev.identity import Identity, identify, is_alive, marked
 from app.cli.dev.ports import any_free
 from app.cli.dev.process import wait_until
+from tests.e2e.customer import Caller
 from tests.servers import ROOT, Servers
 
 START_SECONDS = 60
@@ -125,6 +126,10 @@ def test_an_event_is_delivered_while_parts_crash_until_a_signal_ends_it_all(data
         assert running.ready["POSTRIDER_URL"].startswith("http://localhost:")
         assert (data / "dev.env").stat().st_mode & 0o077 == 0
         assert sorted(pids(data)) == ["api", "beat", "postgres", "redis", "worker"]
+
+        # All that the README tries: the first key sets policies, too.
+        api = Caller(running.ready["POSTRIDER_URL"], running.ready["POSTRIDER_API_KEY"])
+        assert api.call("PATCH", "/organisation", {"keyDays": 90}, headers={"if-match": "*"}).status == 200
 
         status, line = refused(data)
         assert (status, line.count("\n")) == (1, 1)

@@ -127,7 +127,7 @@ def _create_key(migrator_url: str) -> str:
 def _create_key_in(db: Session) -> str:
     known = {name: organisation_id for organisation_id, name in db.execute(queries.organisations())}
     organisation_id = known.get(_ORGANISATION) or operations.create_organisation(db, _ORGANISATION)
-    _, text = operations.create_key(db, organisation_id, operations.NewKey("made by postrider dev", "test"))
+    _, text = operations.create_key(db, organisation_id, operations.NewKey("made by postrider dev", "live"))
     return text
 
 
