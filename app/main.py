@@ -2,7 +2,8 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, closing, contextmanager
+from datetime import timedelta
 from functools import partial
 
 from fastapi import FastAPI
@@ -16,11 +17,16 @@ from app.auth.dependencies import admit
 from app.auth.entrance import Entrance
 from app.auth.keys import Callers
 from app.auth.limits import Limits
+from app.auth.people import People
 from app.auth.portal import PAGE, PortalTokens
 from app.auth.signed_requests import SignedRequests
 from app.auth.uses import Uses
+from app.console.account import PAGE as ACCOUNT
+from app.console.account import router as account
 from app.console.pages import STATIC
 from app.console.portal import router as portal
+from app.console.sign_in import PAGE as SIGN_IN
+from app.console.sign_in import router as sign_in
 from app.domain.destinations import Destinations
 from app.features.applications.router import deleted as deleted_applications
 from app.features.applications.router import router as applications
@@ -45,9 +51,11 @@ from app.features.operational_webhooks.router import router as operational_webho
 from app.features.organisations.router import keys as api_keys
 from app.features.organisations.router import router as organisations
 from app.features.organisations.usage import Usage
+from app.features.sign_in.tickets import Tickets
 from app.kit import errors_http, logs
 from app.kit.db import assert_durable, make_async_engine, make_async_sessions
 from app.kit.dedicated import AsyncDedicated
+from app.kit.hashing import Hasher
 from app.kit.instance import markers
 from app.kit.interpreter import settle
 from app.kit.methods import HeadAsGet
@@ -79,6 +87,8 @@ ROUTERS = (
     organisations,
     api_keys,
 )
+CONSOLE = (portal, sign_in, account)
+PAGES = (PAGE, SIGN_IN, ACCOUNT)
 # The largest payload, and what may stand around it: the other members of a message.
 MAX_BODY_BYTES = MAX_PAYLOAD_BYTES + 64 * 1024
 STATIC_PATH = "/static"
@@ -125,10 +135,12 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.admit = admit
     app.state.markers = markers(app.state.keyring)
     app.state.destinations = _destinations(settings)
+    app.state.tickets = Tickets(app.state.keyring)
     _surround(app, _surface(settings, app.state))
     for router in ROUTERS:
         app.include_router(router, prefix=PREFIX, responses=ERRORS)
-    app.include_router(portal)
+    for pages in CONSOLE:
+        app.include_router(pages)
     app.mount(STATIC_PATH, StaticFiles(directory=STATIC))
     return app
 
@@ -148,7 +160,7 @@ def _surface(settings: Settings, state: State) -> Surface:
         hosts=settings.hosts(),
         loopback=settings.is_local,
         require_https=settings.requires_https,
-        pages=(PAGE, STATIC_PATH, *DOCS),
+        pages=(*PAGES, STATIC_PATH, *DOCS),
         probes=PROBES,
         public=f"{STATIC_PATH}/",
         policies=dict.fromkeys(DOCS[:2], DOCS_POLICY),
@@ -178,8 +190,9 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     async with _database(settings.database) as engine:
         state.engine = engine
         state.sessions = make_async_sessions(engine)
+        state.people = People(state.sessions, timedelta(minutes=settings.people.idle_minutes))
         state.callers = Callers(engine, state.portal_tokens, state.keyring)
-        with _waker(settings.redis.url.get_secret_value()) as state.waker:
+        with _waker(settings.redis.url.get_secret_value()) as state.waker, closing(Hasher()) as state.hasher:
             async with (
                 _limits(settings) as state.limits,
                 _usage(state.sessions) as state.usage,

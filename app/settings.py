@@ -212,6 +212,13 @@ class RateLimits(BaseModel):
         return {one: getattr(self, one).rates() for one in RouteClass}
 
 
+class PeopleSettings(BaseModel):
+    """How people are signed in: a session rests `idle_minutes` at most, and ends after `session_hours`."""
+
+    idle_minutes: PositiveInt = 60
+    session_hours: PositiveInt = 24
+
+
 class Audit(BaseModel):
     """Where workers copy the audit log's seals to: a folder that exists, best on a disk of its own."""
 
@@ -233,6 +240,7 @@ class Settings(BaseSettings):
     delivery: Delivery = Delivery()
     ingest: Ingest = Ingest()
     limits: RateLimits = RateLimits()
+    people: PeopleSettings = PeopleSettings()
 
     @field_validator("public_url")
     @classmethod

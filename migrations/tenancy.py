@@ -24,14 +24,25 @@ def roles() -> Roles:
 
 
 def protect(
-    table: str, *, api: str, worker: str = "SELECT, INSERT, UPDATE, DELETE", tenant: str = "organisation_id"
+    table: str,
+    *,
+    api: str,
+    worker: str = "SELECT, INSERT, UPDATE, DELETE",
+    tenant: str = "organisation_id",
+    also: str | None = None,
 ) -> None:
-    """Forces row-level security on the table and grants the two roles what they need of it."""
+    """Forces row-level security on the table and grants the two roles what they need of it.
+
+    Whom the column `also` names may read the row too.
+    """
     who = roles()
     own = f"{tenant} = ANY ({TENANTS}::uuid[])"
     op.execute(f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY")
     op.execute(f"ALTER TABLE {table} FORCE ROW LEVEL SECURITY")
     op.execute(f'CREATE POLICY tenant ON {table} TO "{who.api}" USING ({own}) WITH CHECK ({own})')
+    if also is not None:
+        theirs = f"{also} = ANY ({TENANTS}::uuid[])"
+        op.execute(f'CREATE POLICY reader ON {table} FOR SELECT TO "{who.api}" USING ({theirs})')
     op.execute(f'CREATE POLICY worker ON {table} TO "{who.worker}" USING (true) WITH CHECK (true)')
     op.execute(f'CREATE POLICY owner ON {table} TO "{who.migrator}" USING (true) WITH CHECK (true)')
     op.execute(f'GRANT {api} ON {table} TO "{who.api}"')

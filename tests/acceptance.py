@@ -6,11 +6,17 @@ import pytest
 
 ROWS = (
     *(f"G{number:02}" for number in range(1, 5)),
-    *(f"H{number:02}" for number in range(3, 13)),
+    *(f"H{number:02}" for number in range(1, 13)),
+    *(f"I{number:02}" for number in range(1, 12)),
     *(f"K{number:02}" for number in range(1, 11)),
     *(f"L{number:02}" for number in range(1, 6)),
+    *(f"M{number:02}" for number in range(1, 11)),
+    *(f"O{number:02}" for number in range(1, 23)),
+    *(f"P{number:02}" for number in range(1, 15)),
+    *(f"S{number:02}" for number in range(1, 11)),
+    *(f"T{number:02}" for number in range(1, 16)),
     *(f"W{number:02}" for number in range(1, 15)),
-    *(f"Z{number:02}" for number in range(1, 11)),
+    *(f"Z{number:02}" for number in range(1, 12)),
 )
 
 

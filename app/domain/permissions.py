@@ -21,11 +21,17 @@ class Permission(StrEnum):
     endpoint_test = "endpoint:test"
     event_type_read = "event-type:read"
     event_type_write = "event-type:write"
+    identity_provider_read = "identity-provider:read"
+    identity_provider_write = "identity-provider:write"
     key_read = "key:read"
     key_write = "key:write"
+    member_read = "member:read"
+    member_write = "member:write"
     message_expunge = "message:expunge"
     message_read = "message:read"
     message_send = "message:send"
+    oauth_client_read = "oauth-client:read"
+    oauth_client_write = "oauth-client:write"
     operational_webhook_read = "operational-webhook:read"
     operational_webhook_write = "operational-webhook:write"
     organisation_delete = "organisation:delete"
@@ -59,7 +65,7 @@ VIEWS = frozenset(
         _P.task_read,
     }
 )
-HELPS = VIEWS | {_P.audit_read, _P.delivery_replay, _P.endpoint_test, _P.portal_grant}
+HELPS = VIEWS | {_P.audit_read, _P.delivery_replay, _P.endpoint_test, _P.member_read, _P.portal_grant}
 BUILDS = VIEWS | {
     _P.application_write,
     _P.delivery_replay,
@@ -83,7 +89,7 @@ GRANTED = {
 }
 """Support looks, repeats and lets customers in, but neither writes nor sees secrets."""
 
-LIVE_ONLY = frozenset({_P.organisation_write, _P.organisation_delete})
+LIVE_ONLY = frozenset({_P.identity_provider_write, _P.member_write, _P.organisation_delete, _P.organisation_write})
 """What concerns the live environment too, and is not for keys of another."""
 
 

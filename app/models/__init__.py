@@ -16,7 +16,20 @@ from app.models.delivery import (
 )
 from app.models.endpoint import ApplicationRate, Endpoint, EndpointGate, EndpointHealth, EndpointRate, EndpointSecret
 from app.models.event_type import EventType
+from app.models.identity_provider import FederatedIdentity, IdentityProvider, ProviderDomain
+from app.models.mail import Mail
 from app.models.message import IdempotencyKey, Message, MessageEventId, Payload
+from app.models.oauth import (
+    LogoutNotice,
+    OAuthClient,
+    OAuthClientSecret,
+    OAuthCode,
+    OAuthConsent,
+    OAuthFamily,
+    OAuthRefreshToken,
+    RevokedToken,
+    SigningKey,
+)
 from app.models.organisation import (
     ApiKey,
     ApiKeySecret,
@@ -26,7 +39,20 @@ from app.models.organisation import (
     PortalExpiry,
     RevokedPortalToken,
 )
+from app.models.session import Device, PersonSession
 from app.models.signature import SignatureNonce, UsedLink
+from app.models.user import (
+    FailureCount,
+    Invitation,
+    Membership,
+    OneTimeToken,
+    Passkey,
+    Password,
+    RecoveryCode,
+    Totp,
+    UsedTicket,
+    User,
+)
 
 __all__ = [
     "ActionKind",
@@ -44,6 +70,7 @@ __all__ = [
     "BackgroundTask",
     "Delivery",
     "DeliveryAction",
+    "Device",
     "DueDelivery",
     "DueState",
     "Endpoint",
@@ -53,17 +80,41 @@ __all__ = [
     "EndpointSecret",
     "Environment",
     "EventType",
+    "FailureCount",
+    "FederatedIdentity",
     "IdempotencyKey",
+    "IdentityProvider",
+    "Invitation",
     "Lane",
+    "LogoutNotice",
+    "Mail",
+    "Membership",
     "Message",
     "MessageEventId",
+    "OAuthClient",
+    "OAuthClientSecret",
+    "OAuthCode",
+    "OAuthConsent",
+    "OAuthFamily",
+    "OAuthRefreshToken",
+    "OneTimeToken",
     "Organisation",
     "OrganisationUsage",
+    "Passkey",
+    "Password",
     "Payload",
+    "PersonSession",
     "PortalExpiry",
+    "ProviderDomain",
+    "RecoveryCode",
     "RevokedPortalToken",
+    "RevokedToken",
     "SignatureNonce",
+    "SigningKey",
     "Status",
+    "Totp",
     "Trigger",
     "UsedLink",
+    "UsedTicket",
+    "User",
 ]

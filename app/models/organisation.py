@@ -30,7 +30,7 @@ class Organisation(Base):
     """A company that posts events. Its policies hold in all of its environments.
 
     `key_days` is for how long a secret of a key is good. The lists are networks from which it may be called: those
-    denied never, and if any are allowed, those alone.
+    denied never, and if any are allowed, those alone. With `mfa_required` its people need a second factor.
     """
 
     __tablename__ = "organisations"
@@ -41,6 +41,7 @@ class Organisation(Base):
     key_days: Mapped[int | None]
     allowed_networks: Mapped[Networks]
     denied_networks: Mapped[Networks]
+    mfa_required: Mapped[bool] = mapped_column(server_default="false")
     version: Mapped[Version] = mapped_column()
     monthly_events: Mapped[BigCount | None]
     created_at: Mapped[Created]

@@ -1,0 +1,166 @@
+"""Who is signed in at a browser: found by the session's cookie."""
+
+import hmac
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from hashlib import sha256
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import Depends, Request
+from sqlalchemy import ColumnElement, Row, Select, and_, exists, func, or_, select
+from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
+from starlette.responses import Response
+
+from app.domain.owned_tokens import Token
+from app.kit.clock import utc_now
+from app.kit.db import enter_tenants
+from app.kit.encryption import KeyRing
+from app.kit.errors import forbidden, unauthenticated
+from app.models import Passkey, PersonSession, Totp, User
+
+COOKIE = "__Host-postrider_session"
+CSRF_PURPOSE = "csrf"
+RECENT = timedelta(minutes=5)
+PERSON = "postrider.person"
+"""Where the scope holds the person, once it was looked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """A person who is signed in. `organisation_id` is the one looked at; `methods` are those of RFC 8176."""
+
+    user_id: UUID
+    session_id: UUID
+    session_version: int
+    email: str
+    name: str
+    organisation_id: UUID | None
+    device_id: UUID | None
+    methods: Sequence[str]
+    authenticated_at: datetime
+    reauthenticated_at: datetime
+    expires_at: datetime
+    has_mfa: bool
+    impersonator: str | None
+
+    @property
+    def is_recent(self) -> bool:
+        """Whether the person showed to be there within the last minutes, as dangerous acts ask for."""
+        return utc_now() - self.reauthenticated_at <= RECENT
+
+
+class People:
+    """Turns a cookie into the person; one for each process. `idle` is how long a session may rest."""
+
+    def __init__(self, sessions: async_sessionmaker[AsyncSession], idle: timedelta) -> None:
+        self._sessions = sessions
+        self._idle = idle
+
+    async def find(self, cookie: str) -> Person | None:
+        """The person whose session it is; None when it is over, or never was."""
+        token = Token.read(cookie)
+        if token is None:
+            return None
+        async with self._sessions.begin() as db:
+            await db.run_sync(enter_tenants, [token.owner_id])
+            row = (await db.execute(_session(token, self._idle))).one_or_none()
+        return None if row is None or not hmac.compare_digest(row[0].digest, token.digest) else _person(row)
+
+
+def has_mfa(user_id: UUID) -> Select[bool]:
+    """Whether the person has a second factor."""
+    return select(_has_mfa(user_id))
+
+
+def _has_mfa(user_id: UUID) -> ColumnElement[bool]:
+    return or_(
+        exists().where(Passkey.user_id == user_id),
+        exists().where(Totp.user_id == user_id, Totp.confirmed_at.is_not(None)),
+    )
+
+
+def _session(token: Token, idle: timedelta) -> Select[PersonSession, User, bool]:
+    return (
+        select(PersonSession, User, _has_mfa(token.owner_id))
+        .join(User, and_(User.id == PersonSession.user_id, User.session_version == PersonSession.session_version))
+        .where(
+            PersonSession.user_id == token.owner_id,
+            PersonSession.id == token.id,
+            PersonSession.ended_at.is_(None),
+            PersonSession.expires_at > func.now(),
+            PersonSession.last_seen_at > func.now() - idle,
+            User.deleted_at.is_(None),
+            User.disabled_at.is_(None),
+        )
+    )
+
+
+def _person(row: Row[PersonSession, User, bool]) -> Person:
+    session, user, mfa = row
+    return Person(
+        user_id=user.id,
+        session_id=session.id,
+        session_version=user.session_version,
+        email=user.email,
+        name=user.name,
+        organisation_id=session.organisation_id,
+        device_id=session.device_id,
+        methods=tuple(session.methods),
+        authenticated_at=session.authenticated_at,
+        reauthenticated_at=session.reauthenticated_at,
+        expires_at=session.expires_at,
+        has_mfa=mfa,
+        impersonator=session.impersonator,
+    )
+
+
+def csrf_token(ring: KeyRing, binding: bytes) -> str:
+    """The token that forms of one session (or of one visit, before there is a session) carry."""
+    return hmac.digest(ring.derive(CSRF_PURPOSE)[1], binding, sha256).hex()
+
+
+async def look(request: Request) -> Person | None:
+    """The person who is signed in, looked for once; None for nobody."""
+    if PERSON not in request.scope:
+        people: People = request.app.state.people
+        cookie = request.cookies.get(COOKIE)
+        request.scope[PERSON] = None if cookie is None else await people.find(cookie)
+    found: Person | None = request.scope[PERSON]
+    return found
+
+
+async def signed_in(request: Request) -> Person:
+    """The person who is signed in. Raises Problem `unauthenticated`."""
+    person = await look(request)
+    if person is None:
+        raise unauthenticated("Sign in first")
+    return person
+
+
+async def recently(person: Annotated[Person, Depends(signed_in)]) -> Person:
+    """A person who showed to be there within the last minutes, and is nobody's guest.
+
+    Raises Problem `forbidden` with the words `reauth_required` and `impersonated`.
+    """
+    if person.impersonator is not None:
+        raise forbidden("Whoever acts for somebody else cannot change how they sign in", "impersonated")
+    if not person.is_recent:
+        raise forbidden("Show once more that it is you, then repeat this", "reauth_required")
+    return person
+
+
+Visitor = Annotated[Person | None, Depends(look)]
+SignedIn = Annotated[Person, Depends(signed_in)]
+RecentlySignedIn = Annotated[Person, Depends(recently)]
+
+
+def set_cookie(answer: Response, token: str) -> None:
+    """Gives the browser its session. It is a session cookie: how long it is good, the server says."""
+    answer.set_cookie(COOKIE, token, path="/", secure=True, httponly=True, samesite="lax")
+
+
+def drop_cookie(answer: Response) -> None:
+    """Takes the session's cookie back."""
+    answer.delete_cookie(COOKIE, path="/", secure=True, httponly=True, samesite="lax")

@@ -1,0 +1,87 @@
+"""The pages by which people sign in and out."""
+
+from datetime import timedelta
+
+from fastapi import Response
+
+from app.auth.people import SignedIn, drop_cookie, set_cookie
+from app.auth.phases import InPhases
+from app.console.visits import Pages, Posted, Visit, Visiting, field, local_path
+from app.domain import email
+from app.features.people import queries as people
+from app.features.sessions import operations as sessions
+from app.features.sign_in import service
+from app.features.sign_in.service import WRONG, Begun, Circumstances, Proven, Step
+from app.features.sign_in.tickets import Tickets
+from app.kit.errors import Problem, unauthenticated
+from app.kit.hashing import Hasher
+
+PAGE = "/sign-in"
+TICKET = "__Host-postrider_ticket"
+router = Pages(PAGE)
+
+
+@router.get("")
+async def show(visiting: Visiting, next: str | None = None) -> Response:  # noqa: A002 the field's name in links
+    """The form."""
+    if visiting.person is not None:
+        return visiting.go(local_path(next))
+    return visiting.page("people/sign_in.html", next=local_path(next), address="", error=None)
+
+
+@router.post("")
+async def sign_in(visiting: Visiting, fields: Posted, phases: InPhases) -> Response:
+    """The first step, by a password."""
+    address, next_ = field(fields, "email"), local_path(field(fields, "next"))
+    try:
+        proven = await _prove_by_password(visiting, phases, address, field(fields, "password"))
+        async with phases.begin(proven.user_id) as db:
+            step = await db.run_sync(service.conclude, proven, circumstances(visiting), lifetime(visiting), next_)
+    except Problem as problem:
+        return visiting.page("people/sign_in.html", 401, next=next_, address=address, error=problem.detail)
+    return proceed(visiting, step)
+
+
+@router.post("/out")
+async def sign_out(visiting: Visiting, person: SignedIn, _fields: Posted, phases: InPhases) -> Response:
+    """Ends this session."""
+    async with phases.begin(person.user_id) as db:
+        await db.run_sync(sessions.end, person.user_id, person.session_id, "signed out")
+    answer = visiting.go(PAGE)
+    drop_cookie(answer)
+    return answer
+
+
+def circumstances(visiting: Visit) -> Circumstances:
+    """Whence somebody signs in."""
+    return Circumstances(visiting.where())
+
+
+def lifetime(visiting: Visit) -> timedelta:
+    """How long a session may last."""
+    return timedelta(hours=visiting.settings.people.session_hours)
+
+
+def proceed(visiting: Visit, step: Step) -> Response:
+    """On to where the person was going, with the session's cookie; or to the next step, with a ticket to it."""
+    if isinstance(step, Begun):
+        answer = visiting.go(step.next)
+        set_cookie(answer, step.cookie)
+        answer.delete_cookie(TICKET, path="/", secure=True, httponly=True, samesite="lax")
+        return answer
+    tickets: Tickets = visiting.request.app.state.tickets
+    answer = visiting.go(f"{PAGE}/second-step")
+    answer.set_cookie(TICKET, tickets.mint(step), path="/", secure=True, httponly=True, samesite="lax")
+    return answer
+
+
+async def _prove_by_password(visiting: Visit, phases: InPhases, address: str, password: str) -> Proven:
+    key = email.key(address)
+    async with phases.begin() as db:
+        user_id = None if key is None else await db.scalar(people.find_user(key))
+    async with phases.begin(*filter(None, [user_id])) as db:
+        stored = None if user_id is None else await db.scalar(people.password(user_id))
+    hasher: Hasher = visiting.request.app.state.hasher
+    if not await hasher.verify(None if stored is None else stored.hash, password) or user_id is None:
+        raise unauthenticated(WRONG)
+    return Proven(user_id, ("pwd",))

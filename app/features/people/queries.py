@@ -1,0 +1,41 @@
+"""Statements about people and their organisations."""
+
+from uuid import UUID
+
+from sqlalchemy import Select, func, select
+
+from app.models import Membership, Organisation, Password, User
+
+
+def find_user(email_key: str) -> Select[UUID]:
+    """Whose address it is, whoever asks: the one thing that is told of people who are not named."""
+    return select(func.find_user(email_key))
+
+
+def user(user_id: UUID) -> Select[User]:
+    """A person."""
+    return select(User).where(User.id == user_id, User.deleted_at.is_(None))
+
+
+def password(user_id: UUID) -> Select[Password]:
+    """A person's password."""
+    return select(Password).where(Password.user_id == user_id)
+
+
+def organisations(user_id: UUID) -> Select[UUID, str]:
+    """The organisations of a person, with its role in each."""
+    return (
+        select(Membership.organisation_id, Membership.role)
+        .where(Membership.user_id == user_id)
+        .order_by(Membership.created_at, Membership.organisation_id)
+    )
+
+
+def membership(organisation_id: UUID, user_id: UUID) -> Select[Membership]:
+    """A person's place in an organisation."""
+    return select(Membership).where(Membership.organisation_id == organisation_id, Membership.user_id == user_id)
+
+
+def demands_mfa(organisation_id: UUID) -> Select[bool]:
+    """Whether the organisation asks its people for a second factor."""
+    return select(Organisation.mfa_required).where(Organisation.id == organisation_id)

@@ -1,0 +1,90 @@
+"""Begins and ends sessions of people."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy.orm import Session
+
+from app.domain.addresses import Address
+from app.domain.owned_tokens import SECRET_BYTES, Token
+from app.features.sessions import queries
+from app.kit.clock import new_id
+from app.kit.random_bytes import RandomBytes
+from app.models import PersonSession, User
+
+_random = RandomBytes(SECRET_BYTES)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where an address is, as far as the operator's database knows; `network` is the number of its system (ASN)."""
+
+    country: str | None = None
+    name: str | None = None
+    latitude: float | None = None
+    longitude: float | None = None
+    network: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NewSession:
+    """A session that is to begin; see PersonSession."""
+
+    methods: Sequence[str]
+    expires_at: datetime
+    organisation_id: UUID | None = None
+    device_id: UUID | None = None
+    address: Address | None = None
+    user_agent: str = ""
+    place: Place = field(default=Place())
+    risk: int = 0
+    provider_id: UUID | None = None
+    provider_subject: str | None = None
+    provider_session: str | None = None
+    impersonator: str | None = None
+    impersonation_reason: str | None = None
+
+
+def begin(db: Session, user: User, new: NewSession) -> tuple[PersonSession, str]:
+    """Begins a session; the text of its cookie comes with it."""
+    token = Token(user.id, new_id(), _random())
+    place = new.place
+    row = PersonSession(
+        user_id=user.id,
+        id=token.id,
+        digest=token.digest,
+        session_version=user.session_version,
+        organisation_id=new.organisation_id,
+        device_id=new.device_id,
+        methods=list(new.methods),
+        expires_at=new.expires_at,
+        address=new.address,
+        last_seen_from=new.address,
+        user_agent=new.user_agent,
+        country=place.country,
+        place=place.name,
+        latitude=place.latitude,
+        longitude=place.longitude,
+        network=place.network,
+        risk=new.risk,
+        provider_id=new.provider_id,
+        provider_subject=new.provider_subject,
+        provider_session=new.provider_session,
+        impersonator=new.impersonator,
+        impersonation_reason=new.impersonation_reason,
+    )
+    db.add(row)
+    db.flush()
+    return row, token.text()
+
+
+def end(db: Session, user_id: UUID, session_id: UUID, reason: str) -> bool:
+    """Ends a session; False when it was over."""
+    return db.scalar(queries.end(user_id, reason, only=session_id)) is not None
+
+
+def end_all(db: Session, user_id: UUID, reason: str, *, but: UUID | None = None) -> int:
+    """Ends a person's sessions, but for one where that is named; says how many."""
+    return len(db.scalars(queries.end(user_id, reason, but=but)).all())
