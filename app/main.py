@@ -47,6 +47,7 @@ from app.features.messages.ingest_lane import IngestLane
 from app.features.messages.ingest_router import router as ingest
 from app.features.messages.posting import MAX_PAYLOAD_BYTES
 from app.features.messages.router import router as messages
+from app.features.oauth.router import clients as oauth_clients
 from app.features.operational_webhooks.router import router as operational_webhooks
 from app.features.organisations.router import keys as api_keys
 from app.features.organisations.router import router as organisations
@@ -86,6 +87,7 @@ ROUTERS = (
     audit,
     organisations,
     api_keys,
+    oauth_clients,
 )
 CONSOLE = (portal, sign_in, account)
 PAGES = (PAGE, SIGN_IN, ACCOUNT)
