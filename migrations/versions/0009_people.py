@@ -13,7 +13,7 @@ depends_on = None
 
 EVERY = "SELECT, INSERT, UPDATE, DELETE"
 RIGHTS = {
-    "mails": ("owner_id", "INSERT", None),
+    "mails": ("owner_id", "SELECT, INSERT", None),
     "signing_keys": ("organisation_id", "SELECT", None),
     "used_tickets": ("owner_id", "SELECT, INSERT", None),
     "users": ("id", "SELECT, INSERT, UPDATE", None),
