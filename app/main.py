@@ -23,8 +23,11 @@ from app.auth.signed_requests import SignedRequests
 from app.auth.uses import Uses
 from app.console.account import PAGE as ACCOUNT
 from app.console.account import router as account
+from app.console.factors import router as factors
 from app.console.pages import STATIC
+from app.console.passkey import router as passkey
 from app.console.portal import router as portal
+from app.console.second_step import router as second_step
 from app.console.sign_in import PAGE as SIGN_IN
 from app.console.sign_in import router as sign_in
 from app.domain.destinations import Destinations
@@ -89,7 +92,7 @@ ROUTERS = (
     api_keys,
     oauth_clients,
 )
-CONSOLE = (portal, sign_in, account)
+CONSOLE = (portal, sign_in, second_step, passkey, account, factors)
 PAGES = (PAGE, SIGN_IN, ACCOUNT)
 # The largest payload, and what may stand around it: the other members of a message.
 MAX_BODY_BYTES = MAX_PAYLOAD_BYTES + 64 * 1024

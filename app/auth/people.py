@@ -21,10 +21,13 @@ from app.kit.errors import forbidden, unauthenticated
 from app.models import Passkey, PersonSession, Totp, User
 
 COOKIE = "__Host-postrider_session"
+TICKET = "__Host-postrider_ticket"
+"""The cookie of half a sign-in: it opens the second step alone."""
 CSRF_PURPOSE = "csrf"
 RECENT = timedelta(minutes=5)
 PERSON = "postrider.person"
 """Where the scope holds the person, once it was looked for."""
+ENROL = "An organisation of yours demands a second factor: add one, then go on"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,11 @@ class People:
             await db.run_sync(enter_tenants, [token.owner_id])
             row = (await db.execute(_session(token, self._idle))).one_or_none()
         return None if row is None or not hmac.compare_digest(row[0].digest, token.digest) else _person(row)
+
+    async def is_asked_for_mfa(self, user_id: UUID) -> bool:
+        """Whether an organisation of the person demands a second factor."""
+        async with self._sessions.begin() as db:
+            return bool(await db.scalar(select(func.demands_mfa(user_id))))
 
 
 def has_mfa(user_id: UUID) -> Select[bool]:
@@ -131,12 +139,28 @@ async def look(request: Request) -> Person | None:
     return found
 
 
-async def signed_in(request: Request) -> Person:
-    """The person who is signed in. Raises Problem `unauthenticated`."""
+async def enrolling(request: Request) -> Person:
+    """The person who is signed in, perhaps without the second factor that an organisation demands.
+
+    Raises Problem `unauthenticated`, and says by its word `mfa_required` that the second step is missing.
+    """
     person = await look(request)
     if person is None:
-        raise unauthenticated("Sign in first")
+        raise unauthenticated("Sign in first", "mfa_required" if TICKET in request.cookies else None)
     return person
+
+
+async def signed_in(request: Request, person: Annotated[Person, Depends(enrolling)]) -> Person:
+    """The person who is signed in. Raises Problem `unauthenticated`, and `forbidden` (`mfa_enrolment_required`)."""
+    people: People = request.app.state.people
+    if not person.has_mfa and await people.is_asked_for_mfa(person.user_id):
+        raise forbidden(ENROL, "mfa_enrolment_required")
+    return person
+
+
+async def enrolling_recently(person: Annotated[Person, Depends(enrolling)]) -> Person:
+    """As `recently`, perhaps still without the second factor that an organisation demands."""
+    return _recently(person)
 
 
 async def recently(person: Annotated[Person, Depends(signed_in)]) -> Person:
@@ -144,6 +168,10 @@ async def recently(person: Annotated[Person, Depends(signed_in)]) -> Person:
 
     Raises Problem `forbidden` with the words `reauth_required` and `impersonated`.
     """
+    return _recently(person)
+
+
+def _recently(person: Person) -> Person:
     if person.impersonator is not None:
         raise forbidden("Whoever acts for somebody else cannot change how they sign in", "impersonated")
     if not person.is_recent:
@@ -154,6 +182,9 @@ async def recently(person: Annotated[Person, Depends(signed_in)]) -> Person:
 Visitor = Annotated[Person | None, Depends(look)]
 SignedIn = Annotated[Person, Depends(signed_in)]
 RecentlySignedIn = Annotated[Person, Depends(recently)]
+Enrolling = Annotated[Person, Depends(enrolling)]
+RecentlyEnrolling = Annotated[Person, Depends(enrolling_recently)]
+"""For the pages that must stay open to whoever lacks the second factor that an organisation demands."""
 
 
 def set_cookie(answer: Response, token: str) -> None:

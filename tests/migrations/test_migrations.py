@@ -61,11 +61,14 @@ def test_every_table_forces_row_level_security(database: DatabaseUrls) -> None:
     assert {name for name, _ in rows} >= set(Base.metadata.tables)
 
 
+OWNERS = {"environment_id", "organisation_id", "owner_id", "user_id"}
+
+
 def test_every_table_has_its_owner_first_in_its_key() -> None:
     keys = {table.name: table.primary_key.columns.keys() for table in Base.metadata.sorted_tables}
 
-    alone = {name for name, key in keys.items() if key[0] not in {"environment_id", "organisation_id"}}
-    assert alone == {"environments", "organisations"}
+    alone = {name for name, key in keys.items() if key[0] not in OWNERS}
+    assert alone == {"environments", "organisations", "users"}
 
 
 @pytest.mark.parametrize("role", ["api", "worker", "migrator"])

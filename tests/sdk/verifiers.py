@@ -12,7 +12,7 @@ from standardwebhooks import Webhook
 from standardwebhooks.exceptions import WebhookVerificationError
 
 from tests.receiver import Received
-from tests.sdk.environments import HERE, javascript_judge, python_judge
+from tests.sdk.environments import HERE, javascript_judge, node, python_judge
 
 RUN_SECONDS = 60
 
@@ -38,7 +38,7 @@ def standardwebhooks_python(deliveries: Sequence[Delivery]) -> list[bool | str]:
 
 def npm(deliveries: Sequence[Delivery]) -> dict[str, list[bool | str]]:
     """Verdicts of npm's `standardwebhooks` and `svix`, by their names."""
-    found = _run(["node", javascript_judge() / "verify.mjs"], deliveries)
+    found = _run([node(), javascript_judge() / "verify.mjs"], deliveries)
     return {name: [one[name] for one in found] for name in ("standardwebhooks", "svix")}
 
 

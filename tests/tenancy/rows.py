@@ -29,7 +29,7 @@ OF_USE = frozenset(
 
 def tenant_column(table: Table) -> str:
     """The column that names the environment or the organisation whose a row is."""
-    return {"organisations": "id", "environments": "organisation_id"}.get(table.name) or next(
+    return {"organisations": "id", "users": "id", "environments": "organisation_id"}.get(table.name) or next(
         iter(table.primary_key)
     ).name
 

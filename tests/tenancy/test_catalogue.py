@@ -18,6 +18,15 @@ ADDED_TO = {
     "audit_unsealed": "DELETE SELECT",
 }
 NO_ID = "00000000-0000-0000-0000-000000000000"
+FINDERS = {
+    "demands_mfa",
+    "find_access_token",
+    "find_api_key",
+    "find_identity_provider",
+    "find_oauth_client",
+    "find_signing_key",
+    "find_user",
+}
 # What an owner could do wrong, and the rule that finds it.
 PLANTED = (
     ("CREATE VIEW planted AS SELECT * FROM applications", "a view sees with its owner's eyes"),
@@ -152,7 +161,7 @@ def test_the_workers_read_and_write_every_organisation_and_may_nothing_else(data
 @pytest.mark.parametrize(
     ("role", "callable_"),
     [
-        ("api", {"find_api_key", "find_signing_key", "ensure_partitions"}),
+        ("api", FINDERS | {"ensure_partitions"}),
         ("worker", {"ensure_partitions", "drop_partition"}),
     ],
 )
