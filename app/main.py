@@ -55,6 +55,7 @@ from app.features.organisations.router import router as organisations
 from app.features.organisations.usage import Usage
 from app.features.sign_in.tickets import Tickets
 from app.kit import errors_http, logs
+from app.kit.cache import Cache
 from app.kit.db import assert_durable, make_async_engine, make_async_sessions
 from app.kit.dedicated import AsyncDedicated
 from app.kit.hashing import Hasher
@@ -192,7 +193,6 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     async with _database(settings.database) as engine:
         state.engine = engine
         state.sessions = make_async_sessions(engine)
-        state.people = People(state.sessions, timedelta(minutes=settings.people.idle_minutes))
         state.signing_keys = SigningKeys(state.sessions, state.keyring)
         # A key that is too short is found before anybody is served.
         await state.signing_keys.current()
@@ -200,6 +200,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         state.callers = Callers(engine, state.portal_tokens, state.keyring, state.access_tokens)
         with _waker(settings.redis.url.get_secret_value()) as state.waker, closing(Hasher()) as state.hasher:
             async with (
+                _cache(app) as state.cache,
                 _limits(settings) as state.limits,
                 _usage(state.sessions) as state.usage,
                 Uses(engine) as state.uses,
@@ -226,6 +227,19 @@ async def _database(database: Database) -> AsyncIterator[AsyncEngine]:
         yield engine
     finally:
         await engine.dispose()
+
+
+@asynccontextmanager
+async def _cache(app: FastAPI) -> AsyncIterator[Cache]:
+    settings: Settings = app.state.settings
+    url = settings.redis.url.get_secret_value()
+    cache = Cache(url, app.state.keyring, settings.limits.patience_seconds)
+    idle = timedelta(minutes=settings.people.idle_minutes)
+    app.state.people = People(app.state.sessions, cache, idle)
+    try:
+        yield cache
+    finally:
+        await cache.close()
 
 
 @asynccontextmanager
