@@ -25,8 +25,11 @@ from app.auth.signing_keys import SigningKeys
 from app.auth.uses import Uses
 from app.console.account import PAGE as ACCOUNT
 from app.console.account import router as account
+from app.console.factors import router as factors
 from app.console.pages import STATIC
+from app.console.passkey import router as passkey
 from app.console.portal import router as portal
+from app.console.second_step import router as second_step
 from app.console.sign_in import PAGE as SIGN_IN
 from app.console.sign_in import router as sign_in
 from app.domain.destinations import Destinations
@@ -49,6 +52,7 @@ from app.features.messages.ingest_lane import IngestLane
 from app.features.messages.ingest_router import router as ingest
 from app.features.messages.posting import MAX_PAYLOAD_BYTES
 from app.features.messages.router import router as messages
+from app.features.oauth.router import clients as oauth_clients
 from app.features.operational_webhooks.router import router as operational_webhooks
 from app.features.organisations.router import keys as api_keys
 from app.features.organisations.router import router as organisations
@@ -89,8 +93,9 @@ ROUTERS = (
     audit,
     organisations,
     api_keys,
+    oauth_clients,
 )
-CONSOLE = (portal, sign_in, account)
+CONSOLE = (portal, sign_in, second_step, passkey, account, factors)
 PAGES = (PAGE, SIGN_IN, ACCOUNT)
 # The largest payload, and what may stand around it: the other members of a message.
 MAX_BODY_BYTES = MAX_PAYLOAD_BYTES + 64 * 1024

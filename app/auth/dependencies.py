@@ -86,4 +86,6 @@ CanWriteOrganisation = Annotated[Caller, Depends(Bearer(Permission.organisation_
 CanDeleteOrganisation = Annotated[Caller, Depends(Bearer(Permission.organisation_delete))]
 CanReadKeys = Annotated[Caller, Depends(Bearer(Permission.key_read))]
 CanWriteKeys = Annotated[Caller, Depends(Bearer(Permission.key_write))]
+CanReadClients = Annotated[Caller, Depends(Bearer(Permission.oauth_client_read))]
+CanWriteClients = Annotated[Caller, Depends(Bearer(Permission.oauth_client_write))]
 CanGrantPortals = Annotated[Caller, Depends(Bearer(Permission.portal_grant))]
