@@ -9,10 +9,10 @@ from starlette.requests import HTTPConnection, Request
 from starlette.types import Scope
 
 from app.auth.caller import Caller
+from app.auth.cookies import SESSION
 from app.auth.expiry import announce_end
 from app.auth.keys import Callers, SigningKey
 from app.auth.limits import Limits
-from app.auth.people import COOKIE
 from app.auth.signed_requests import SignedRequests, is_signed
 from app.auth.uses import Uses
 from app.domain.owned_tokens import Token
@@ -107,7 +107,7 @@ def refuse_two_people(scope: Scope, user_id: UUID) -> None:
 
     Otherwise cookies mean nothing here.
     """
-    cookie = Token.read(HTTPConnection(scope).cookies.get(COOKIE, ""))
+    cookie = Token.read(HTTPConnection(scope).cookies.get(SESSION, ""))
     if cookie is not None and cookie.owner_id != user_id:
         detail = "The request carries the token of one person and the session of another; send one of them"
         raise Problem(Kind.bad_request, "invalid_request", detail)
