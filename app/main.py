@@ -12,6 +12,7 @@ from starlette.datastructures import State
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from app.auth.access_tokens import AccessTokens
 from app.auth.audit import note_leak, note_refusal
 from app.auth.dependencies import admit
 from app.auth.entrance import Entrance
@@ -20,6 +21,7 @@ from app.auth.limits import Limits
 from app.auth.people import People
 from app.auth.portal import PAGE, PortalTokens
 from app.auth.signed_requests import SignedRequests
+from app.auth.signing_keys import SigningKeys
 from app.auth.uses import Uses
 from app.console.account import PAGE as ACCOUNT
 from app.console.account import router as account
@@ -196,7 +198,11 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     async with _database(settings.database) as engine:
         state.engine = engine
         state.sessions = make_async_sessions(engine)
-        state.callers = Callers(engine, state.portal_tokens, state.keyring)
+        state.signing_keys = SigningKeys(state.sessions, state.keyring)
+        # A key that is too short is found before anybody is served.
+        await state.signing_keys.current()
+        state.access_tokens = AccessTokens(engine, state.signing_keys, settings.issuer)
+        state.callers = Callers(engine, state.portal_tokens, state.keyring, state.access_tokens)
         with _waker(settings.redis.url.get_secret_value()) as state.waker, closing(Hasher()) as state.hasher:
             async with (
                 _cache(app) as state.cache,
