@@ -24,6 +24,7 @@ REQUIRED: Mapping[str, object] = {
     "name": "some.name",
     "payload": {},
     "role": "viewer",
+    "scopes": ["message:read"],
     "url": "http://127.0.0.1:9/hook",
 }
 

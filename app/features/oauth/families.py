@@ -25,7 +25,7 @@ from app.models import OAuthClient, OAuthCode, OAuthFamily, OAuthRefreshToken, U
 CODE_LIFETIME = timedelta(seconds=60)
 FAMILY_LIFETIME = timedelta(days=30)
 """How long a grant lasts at most, however often its tokens are renewed."""
-REPLAYED_CODE, REUSED_TOKEN = "code used twice", "refresh token used twice"  # noqa: S105 reasons
+REPLAYED_CODE, REUSED_TOKEN = "code used twice", "refresh token used twice"
 _random = RandomBytes(SECRET_BYTES)
 
 
@@ -117,7 +117,7 @@ def is_in_force(db: Session, organisation_id: UUID, family_id: UUID, token_id: s
     return db.execute(queries.in_force(organisation_id, family_id, token_id)).first() is not None
 
 
-def revoke(  # noqa: PLR0913 each says who, what and why
+def revoke(
     db: Session,
     family: OAuthFamily,
     reason: str,
