@@ -64,6 +64,13 @@ FUNCTIONS = {
             WHERE d.domain = wanted AND d.verified_at IS NOT NULL AND p.disabled_at IS NULL
               AND o.deleted_at IS NULL AND o.suspended_at IS NULL
         $$""",
+    "find_provider(wanted uuid)": """
+        CREATE FUNCTION {signature} RETURNS uuid LANGUAGE sql STABLE SECURITY DEFINER
+        SET search_path = pg_catalog, pg_temp AS $$
+            SELECT p.organisation_id FROM {schema}.identity_providers p
+            JOIN {schema}.organisations o ON o.id = p.organisation_id
+            WHERE p.id = wanted AND p.disabled_at IS NULL AND o.deleted_at IS NULL AND o.suspended_at IS NULL
+        $$""",
     # Whom a provider calls by its own names; either may be left out.
     "find_provider_sessions(provider uuid, wanted_subject text, wanted_session text)": """
         CREATE FUNCTION {signature} RETURNS TABLE (user_id uuid, session_id uuid)
@@ -73,6 +80,13 @@ FUNCTIONS = {
               AND (wanted_subject IS NULL OR s.provider_subject = wanted_subject)
               AND (wanted_session IS NULL OR s.provider_session = wanted_session)
               AND (wanted_subject IS NOT NULL OR wanted_session IS NOT NULL)
+        $$""",
+    "demands_mfa(person uuid)": """
+        CREATE FUNCTION {signature} RETURNS boolean LANGUAGE sql STABLE SECURITY DEFINER
+        SET search_path = pg_catalog, pg_temp AS $$
+            SELECT EXISTS (
+                SELECT FROM {schema}.memberships m JOIN {schema}.organisations o ON o.id = m.organisation_id
+                WHERE m.user_id = person AND o.mfa_required AND o.deleted_at IS NULL)
         $$""",
     # No row for a token that is over, whatever it says of itself.
     "find_access_token(organisation uuid, family uuid, token text)": """
@@ -365,7 +379,7 @@ def _make_tables() -> None:
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("credential_id", sa.LargeBinary(), nullable=False),
         sa.Column("public_key", sa.LargeBinary(), nullable=False),
-        sa.Column("sign_count", sa.Integer(), nullable=False),
+        sa.Column("sign_count", sa.BigInteger(), nullable=False),
         sa.Column("transports", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
         sa.Column("is_backed_up", sa.Boolean(), nullable=False),
         sa.Column("name", sa.Text(), nullable=False),

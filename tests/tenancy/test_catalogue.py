@@ -19,10 +19,13 @@ ADDED_TO = {
 }
 NO_ID = "00000000-0000-0000-0000-000000000000"
 FINDERS = {
+    "demands_mfa",
     "find_access_token",
     "find_api_key",
     "find_identity_provider",
     "find_oauth_client",
+    "find_provider",
+    "find_provider_sessions",
     "find_signing_key",
     "find_user",
 }

@@ -64,6 +64,11 @@ def find_by_domain(name: str) -> Select[Any]:
     return select(found.c.organisation_id, found.c.provider_id)
 
 
+def find_organisation(provider_id: UUID) -> Select[UUID]:
+    """Whose provider it is, if people may sign in at it, whoever asks."""
+    return select(func.find_provider(provider_id))
+
+
 def find_sessions(provider_id: UUID, subject: str | None, session: str | None) -> Select[Any]:
     """(person, session) of whoever is signed in by a provider, as its subject, its session, or both name them."""
     found = func.find_provider_sessions(provider_id, subject, session).table_valued(

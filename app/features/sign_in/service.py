@@ -5,8 +5,9 @@ worth: a session, or a ticket to the next step.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from typing import Self
 from uuid import UUID
 
 from sqlalchemy.orm import Session
@@ -18,7 +19,7 @@ from app.features.audit.operations import record
 from app.features.people import queries as people
 from app.features.sessions import operations as sessions
 from app.features.sessions.operations import NewSession
-from app.features.sign_in.tickets import Ticket, new_ticket
+from app.features.sign_in.tickets import Ticket, Vouched, new_ticket
 from app.kit.clock import utc_now
 from app.kit.db import enter_tenants
 from app.kit.errors import unauthenticated
@@ -45,10 +46,12 @@ class Proven:
 
     user_id: UUID
     methods: Sequence[str]
-    organisation_id: UUID | None = None
-    provider_id: UUID | None = None
-    provider_subject: str | None = None
-    provider_session: str | None = None
+    vouched: Vouched | None = None
+
+    @classmethod
+    def further(cls, ticket: Ticket, *methods: str) -> Self:
+        """What a ticket's holder has proved by now, with one proof more."""
+        return cls(ticket.user_id, (*ticket.methods, *methods), ticket.vouched)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +76,8 @@ def conclude(db: Session, proven: Proven, circumstances: Circumstances, lifetime
     if user is None or user.disabled_at is not None:
         raise unauthenticated(WRONG)
     if db.scalar(has_mfa(user.id)) and not SECOND_FACTORS & set(proven.methods):
-        return new_ticket(user.id, user.session_version, proven.methods, "mfa", next_)
+        ticket = new_ticket(user.id, user.session_version, proven.methods, "mfa", next_)
+        return replace(ticket, vouched=proven.vouched)
     return _begin(db, user, proven, circumstances, lifetime, next_)
 
 
@@ -81,16 +85,17 @@ def _begin(
     db: Session, user: User, proven: Proven, circumstances: Circumstances, lifetime: timedelta, next_: str
 ) -> Begun:
     organisations = enter_organisations(db, user.id)
-    organisation_id = proven.organisation_id or (organisations[0] if organisations else None)
+    vouched = proven.vouched
+    organisation_id = organisations[0] if organisations else None
     new = NewSession(
         methods=proven.methods,
         expires_at=utc_now() + lifetime,
-        organisation_id=organisation_id,
+        organisation_id=organisation_id if vouched is None else vouched.organisation_id,
         device_id=circumstances.device_id,
         user_agent=circumstances.where.user_agent,
-        provider_id=proven.provider_id,
-        provider_subject=proven.provider_subject,
-        provider_session=proven.provider_session,
+        provider_id=None if vouched is None else vouched.provider_id,
+        provider_subject=None if vouched is None else vouched.subject,
+        provider_session=None if vouched is None else vouched.session,
     )
     session, cookie = sessions.begin(db, user, new)
     note(db, user, "session.begun", circumstances.where, organisations)
