@@ -215,10 +215,14 @@ class RateLimits(BaseModel):
 
 
 class PeopleSettings(BaseModel):
-    """How people are signed in: a session rests `idle_minutes` at most, and ends after `session_hours`."""
+    """How people are signed in: a session rests `idle_minutes` at most, and ends after `session_hours`.
+
+    An identity provider has `provider_seconds` for each of its answers.
+    """
 
     idle_minutes: PositiveInt = 60
     session_hours: PositiveInt = 24
+    provider_seconds: PositiveFloat = 5.0
 
 
 class Mail(BaseModel):

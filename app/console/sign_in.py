@@ -6,6 +6,7 @@ from fastapi import Response
 
 from app.auth.people import TICKET, Enrolling, drop_cookie, set_cookie
 from app.auth.phases import InPhases
+from app.console import realms
 from app.console.visits import Pages, Posted, Visit, Visiting, field, local_path
 from app.domain import email
 from app.features.people import queries as people
@@ -30,10 +31,13 @@ async def show(visiting: Visiting, next: str | None = None) -> Response:  # noqa
 
 @router.post("")
 async def sign_in(visiting: Visiting, fields: Posted, phases: InPhases) -> Response:
-    """The first step, by a password."""
+    """The first step, by a password; without one, on to the provider of the address's organisation."""
     address, next_ = field(fields, "email"), local_path(field(fields, "next"))
+    password = field(fields, "password")
     try:
-        proven = await _prove_by_password(visiting, phases, address, field(fields, "password"))
+        if not password and (path := await realms.seek(visiting, phases, address, next_)):
+            return visiting.go(path)
+        proven = await _prove_by_password(visiting, phases, address, password)
         async with phases.begin(proven.user_id) as db:
             step = await db.run_sync(service.conclude, proven, circumstances(visiting), lifetime(visiting), next_)
     except Problem as problem:

@@ -16,6 +16,11 @@ def unreachable(detail: str) -> Problem:
     return Problem(Kind.bad_gateway, "bad_gateway", sentence, word="provider_unavailable")
 
 
+def names_unavailable(detail: str) -> Problem:
+    """The name servers gave no answer."""
+    return Problem(Kind.bad_gateway, "bad_gateway", f"The domain could not be looked at: {detail}", word="names_failed")
+
+
 def not_theirs(word: str, detail: str) -> Problem:
     """The provider may not vouch for this person."""
     return forbidden(detail, word)

@@ -37,10 +37,14 @@ def read_metadata(document: Mapping[str, Any], issuer: str, rules: Destinations)
     if document.get("issuer") != issuer:
         raise refused("discovery_issuer_wrong", "its metadata is that of another issuer")
     userinfo = document.get("userinfo_endpoint")
-    required = [_url(document.get(name), name, rules) for name in REQUIRED]
-    optional = None if userinfo is None else _url(userinfo, "userinfo_endpoint", rules)
-    names_itself = document.get("authorization_response_iss_parameter_supported") is True
-    return Metadata(*required, userinfo_endpoint=optional, names_itself=names_itself)
+    authorization, token, keys = (_url(document.get(name), name, rules) for name in REQUIRED)
+    return Metadata(
+        authorization_endpoint=authorization,
+        token_endpoint=token,
+        jwks_uri=keys,
+        userinfo_endpoint=None if userinfo is None else _url(userinfo, "userinfo_endpoint", rules),
+        names_itself=document.get("authorization_response_iss_parameter_supported") is True,
+    )
 
 
 def read_object(body: bytes, what: str) -> Mapping[str, Any]:

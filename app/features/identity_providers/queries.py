@@ -6,7 +6,8 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Delete, Select, column, delete, func, select
-from sqlalchemy.dialects.postgresql import Insert, insert
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.sql.dml import ReturningInsert
 
 from app.models import FederatedIdentity, IdentityProvider, ProviderDomain, UsedTicket
 
@@ -86,7 +87,7 @@ def identity(organisation_id: UUID, provider_id: UUID, subject: str) -> Select[F
     )
 
 
-def use_once(owner_id: UUID, ticket_id: UUID, expires_at: datetime) -> Insert:
+def use_once(owner_id: UUID, ticket_id: UUID, expires_at: datetime) -> ReturningInsert[UUID]:
     """Uses up a sealed thing; no row comes back when it was used before."""
     return (
         insert(UsedTicket)
