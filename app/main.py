@@ -25,6 +25,7 @@ from app.auth.signing_keys import SigningKeys
 from app.auth.uses import Uses
 from app.console.account import PAGE as ACCOUNT
 from app.console.account import router as account
+from app.console.again import router as again
 from app.console.factors import router as factors
 from app.console.pages import STATIC
 from app.console.passkey import router as passkey
@@ -95,7 +96,7 @@ ROUTERS = (
     api_keys,
     oauth_clients,
 )
-CONSOLE = (portal, sign_in, second_step, passkey, account, factors)
+CONSOLE = (portal, sign_in, second_step, passkey, again, account, factors)
 PAGES = (PAGE, SIGN_IN, ACCOUNT)
 # The largest payload, and what may stand around it: the other members of a message.
 MAX_BODY_BYTES = MAX_PAYLOAD_BYTES + 64 * 1024
