@@ -61,6 +61,7 @@ from app.kit.instance import markers
 from app.kit.interpreter import settle
 from app.kit.methods import HeadAsGet
 from app.kit.openapi import ERRORS, Documented, operation_id
+from app.kit.places import Places
 from app.kit.presence import Presence
 from app.kit.queue import Waker
 from app.kit.rate_limits.store import Store
@@ -192,7 +193,11 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         state.engine = engine
         state.sessions = make_async_sessions(engine)
         state.callers = Callers(engine, state.portal_tokens, state.keyring)
-        with _waker(settings.redis.url.get_secret_value()) as state.waker, closing(Hasher()) as state.hasher:
+        with (
+            _waker(settings.redis.url.get_secret_value()) as state.waker,
+            closing(Hasher()) as state.hasher,
+            Places(settings.people.places, settings.people.networks) as state.places,
+        ):
             async with (
                 _cache(app) as state.cache,
                 _limits(settings) as state.limits,

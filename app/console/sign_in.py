@@ -4,6 +4,7 @@ from datetime import timedelta
 
 from fastapi import Response
 
+from app.auth.devices import device_of, set_device
 from app.auth.people import SignedIn, drop_cookie, set_cookie
 from app.auth.phases import InPhases
 from app.console.visits import Pages, Posted, Visit, Visiting, field, local_path
@@ -11,12 +12,15 @@ from app.domain import email
 from app.features.people import queries as people
 from app.features.sessions import operations as sessions
 from app.features.sign_in import service
-from app.features.sign_in.service import WRONG, Begun, Circumstances, Proven, Step
+from app.features.sign_in.service import WRONG, Begun, Circumstances, Proven, Step, Terms
 from app.features.sign_in.tickets import Tickets
 from app.kit.errors import Problem, unauthenticated
 from app.kit.hashing import Hasher
+from app.kit.places import Places
+from app.kit.user_agents import browser_of
 
 PAGE = "/sign-in"
+SECOND_STEP = f"{PAGE}/second-step"
 TICKET = "__Host-postrider_ticket"
 router = Pages(PAGE)
 
@@ -36,7 +40,7 @@ async def sign_in(visiting: Visiting, fields: Posted, phases: InPhases) -> Respo
     try:
         proven = await _prove_by_password(visiting, phases, address, field(fields, "password"))
         async with phases.begin(proven.user_id) as db:
-            step = await db.run_sync(service.conclude, proven, circumstances(visiting), lifetime(visiting), next_)
+            step = await db.run_sync(service.conclude, proven, circumstances(visiting), terms(visiting), next_)
     except Problem as problem:
         return visiting.page("people/sign_in.html", 401, next=next_, address=address, error=problem.detail)
     return proceed(visiting, step)
@@ -54,12 +58,22 @@ async def sign_out(visiting: Visiting, person: SignedIn, _fields: Posted, phases
 
 def circumstances(visiting: Visit) -> Circumstances:
     """Whence somebody signs in."""
-    return Circumstances(visiting.where())
+    request, where = visiting.request, visiting.where()
+    places: Places = request.app.state.places
+    browser = browser_of(where.user_agent, request.headers.get("accept-language", ""))
+    return Circumstances(where, device_of(request), browser, places.find(where.ip))
 
 
-def lifetime(visiting: Visit) -> timedelta:
-    """How long a session may last."""
-    return timedelta(hours=visiting.settings.people.session_hours)
+def terms(visiting: Visit) -> Terms:
+    """What the installation grants to whoever signs in."""
+    people = visiting.settings.people
+    return Terms(
+        lifetime=timedelta(hours=people.session_hours),
+        idle=timedelta(minutes=people.idle_minutes),
+        sessions=people.sessions,
+        step_up_from=people.step_up_from,
+        ring=visiting.request.app.state.keyring,
+    )
 
 
 def proceed(visiting: Visit, step: Step) -> Response:
@@ -67,10 +81,11 @@ def proceed(visiting: Visit, step: Step) -> Response:
     if isinstance(step, Begun):
         answer = visiting.go(step.next)
         set_cookie(answer, step.cookie)
+        set_device(answer, visiting.request.app.state.keyring, step.device_id)
         answer.delete_cookie(TICKET, path="/", secure=True, httponly=True, samesite="lax")
         return answer
     tickets: Tickets = visiting.request.app.state.tickets
-    answer = visiting.go(f"{PAGE}/second-step")
+    answer = visiting.page("people/step_up.html", 401) if step.reason == "risk" else visiting.go(SECOND_STEP)
     answer.set_cookie(TICKET, tickets.mint(step), path="/", secure=True, httponly=True, samesite="lax")
     return answer
 
