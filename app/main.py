@@ -41,6 +41,8 @@ from app.features.endpoints.router import deleted as deleted_endpoints
 from app.features.endpoints.router import router as endpoints
 from app.features.event_types.router import router as event_types
 from app.features.health.router import router as health
+from app.features.members.router import invitations
+from app.features.members.router import router as members
 from app.features.messages.admission import PRESENT_SECONDS, Admission
 from app.features.messages.committer import Committer
 from app.features.messages.ingest_lane import IngestLane
@@ -87,6 +89,8 @@ ROUTERS = (
     audit,
     organisations,
     api_keys,
+    members,
+    invitations,
 )
 CONSOLE = (portal, sign_in, account)
 PAGES = (PAGE, SIGN_IN, ACCOUNT)
