@@ -12,6 +12,7 @@ from starlette.datastructures import State
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from app.auth.access_tokens import AccessTokens
 from app.auth.audit import note_leak, note_refusal
 from app.auth.dependencies import admit
 from app.auth.entrance import Entrance
@@ -20,11 +21,15 @@ from app.auth.limits import Limits
 from app.auth.people import People
 from app.auth.portal import PAGE, PortalTokens
 from app.auth.signed_requests import SignedRequests
+from app.auth.signing_keys import SigningKeys
 from app.auth.uses import Uses
 from app.console.account import PAGE as ACCOUNT
 from app.console.account import router as account
+from app.console.factors import router as factors
 from app.console.pages import STATIC
+from app.console.passkey import router as passkey
 from app.console.portal import router as portal
+from app.console.second_step import router as second_step
 from app.console.sign_in import PAGE as SIGN_IN
 from app.console.sign_in import router as sign_in
 from app.domain.destinations import Destinations
@@ -41,12 +46,15 @@ from app.features.endpoints.router import deleted as deleted_endpoints
 from app.features.endpoints.router import router as endpoints
 from app.features.event_types.router import router as event_types
 from app.features.health.router import router as health
+from app.features.members.router import invitations
+from app.features.members.router import router as members
 from app.features.messages.admission import PRESENT_SECONDS, Admission
 from app.features.messages.committer import Committer
 from app.features.messages.ingest_lane import IngestLane
 from app.features.messages.ingest_router import router as ingest
 from app.features.messages.posting import MAX_PAYLOAD_BYTES
 from app.features.messages.router import router as messages
+from app.features.oauth.router import clients as oauth_clients
 from app.features.operational_webhooks.router import router as operational_webhooks
 from app.features.organisations.router import keys as api_keys
 from app.features.organisations.router import router as organisations
@@ -88,8 +96,11 @@ ROUTERS = (
     audit,
     organisations,
     api_keys,
+    members,
+    invitations,
+    oauth_clients,
 )
-CONSOLE = (portal, sign_in, account)
+CONSOLE = (portal, sign_in, second_step, passkey, account, factors)
 PAGES = (PAGE, SIGN_IN, ACCOUNT)
 # The largest payload, and what may stand around it: the other members of a message.
 MAX_BODY_BYTES = MAX_PAYLOAD_BYTES + 64 * 1024
@@ -192,7 +203,11 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     async with _database(settings.database) as engine:
         state.engine = engine
         state.sessions = make_async_sessions(engine)
-        state.callers = Callers(engine, state.portal_tokens, state.keyring)
+        state.signing_keys = SigningKeys(state.sessions, state.keyring)
+        # A key that is too short is found before anybody is served.
+        await state.signing_keys.current()
+        state.access_tokens = AccessTokens(engine, state.signing_keys, settings.issuer)
+        state.callers = Callers(engine, state.portal_tokens, state.keyring, state.access_tokens)
         with (
             _waker(settings.redis.url.get_secret_value()) as state.waker,
             closing(Hasher()) as state.hasher,

@@ -331,6 +331,11 @@ class Settings(BaseSettings):
         return SmtpServer.parse(self.mail.url.get_secret_value(), tls_required=required)
 
     @property
+    def issuer(self) -> str:
+        """Who makes tokens: the public URL, without a slash at its end."""
+        return self.public_url.rstrip("/")
+
+    @property
     def requires_https(self) -> bool:
         """Whether plain HTTP is refused: as was said, else where the public URL is HTTPS."""
         said = self.http.require_https

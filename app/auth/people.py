@@ -17,6 +17,7 @@ from sqlalchemy.sql.dml import ReturningUpdate
 from starlette.responses import Response
 
 from app.auth.audit import where_of
+from app.auth.cookies import SESSION
 from app.domain.owned_tokens import Token
 from app.kit.cache import Cache
 from app.kit.clock import utc_now
@@ -25,12 +26,15 @@ from app.kit.encryption import KeyRing
 from app.kit.errors import forbidden, unauthenticated
 from app.models import Passkey, PersonSession, Totp, User
 
-COOKIE = "__Host-postrider_session"
+COOKIE = SESSION
+TICKET = "__Host-postrider_ticket"
+"""The cookie of half a sign-in: it opens the second step alone."""
 CSRF_PURPOSE = "csrf"
 RECENT = timedelta(minutes=5)
 NOTED_EVERY = timedelta(minutes=1)
 PERSON = "postrider.person"
 """Where the scope holds the person, once it was looked for."""
+ENROL = "An organisation of yours demands a second factor: add one, then go on"
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +105,11 @@ class People:
             return None
         await self._cache.put(looked, _KEPT.dump_json(asked))
         return asked.person
+
+    async def is_asked_for_mfa(self, user_id: UUID) -> bool:
+        """Whether an organisation of the person demands a second factor."""
+        async with self._sessions.begin() as db:
+            return bool(await db.scalar(select(func.demands_mfa(user_id))))
 
     async def _ask(self, token: Token, address: str | None) -> Kept | None:
         async with self._sessions.begin() as db:
@@ -194,12 +203,28 @@ async def look(request: Request) -> Person | None:
     return found
 
 
-async def signed_in(request: Request) -> Person:
-    """The person who is signed in. Raises Problem `unauthenticated`."""
+async def enrolling(request: Request) -> Person:
+    """The person who is signed in, perhaps without the second factor that an organisation demands.
+
+    Raises Problem `unauthenticated`, and says by its word `mfa_required` that the second step is missing.
+    """
     person = await look(request)
     if person is None:
-        raise unauthenticated("Sign in first")
+        raise unauthenticated("Sign in first", "mfa_required" if TICKET in request.cookies else None)
     return person
+
+
+async def signed_in(request: Request, person: Annotated[Person, Depends(enrolling)]) -> Person:
+    """The person who is signed in. Raises Problem `unauthenticated`, and `forbidden` (`mfa_enrolment_required`)."""
+    people: People = request.app.state.people
+    if not person.has_mfa and await people.is_asked_for_mfa(person.user_id):
+        raise forbidden(ENROL, "mfa_enrolment_required")
+    return person
+
+
+async def enrolling_recently(person: Annotated[Person, Depends(enrolling)]) -> Person:
+    """As `recently`, perhaps still without the second factor that an organisation demands."""
+    return _recently(person)
 
 
 async def recently(person: Annotated[Person, Depends(signed_in)]) -> Person:
@@ -207,6 +232,10 @@ async def recently(person: Annotated[Person, Depends(signed_in)]) -> Person:
 
     Raises Problem `forbidden` with the words `reauth_required` and `impersonated`.
     """
+    return _recently(person)
+
+
+def _recently(person: Person) -> Person:
     if person.impersonator is not None:
         raise forbidden("Whoever acts for somebody else cannot change how they sign in", "impersonated")
     if not person.is_recent:
@@ -217,6 +246,9 @@ async def recently(person: Annotated[Person, Depends(signed_in)]) -> Person:
 Visitor = Annotated[Person | None, Depends(look)]
 SignedIn = Annotated[Person, Depends(signed_in)]
 RecentlySignedIn = Annotated[Person, Depends(recently)]
+Enrolling = Annotated[Person, Depends(enrolling)]
+RecentlyEnrolling = Annotated[Person, Depends(enrolling_recently)]
+"""For the pages that must stay open to whoever lacks the second factor that an organisation demands."""
 
 
 def set_cookie(answer: Response, token: str) -> None:

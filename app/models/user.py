@@ -7,7 +7,19 @@ from sqlalchemy import ForeignKey, Index
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.kit.db import Base
-from app.models.columns import Bytes, Created, Id, Json, JsonList, Moment, OrganisationId, String, Updated, Version
+from app.models.columns import (
+    BigCount,
+    Bytes,
+    Created,
+    Id,
+    Json,
+    JsonList,
+    Moment,
+    OrganisationId,
+    String,
+    Updated,
+    Version,
+)
 
 
 class User(Base):
@@ -107,7 +119,7 @@ class Membership(Base):
 
 
 class Invitation(Base):
-    """A role that is offered to whoever reads the mail of an address."""
+    """A role that is offered to whoever reads the mail of an address, whose link has a secret with this `digest`."""
 
     __tablename__ = "invitations"
     __table_args__ = (
@@ -125,12 +137,17 @@ class Invitation(Base):
     email: Mapped[String]
     email_key: Mapped[String]
     role: Mapped[String]
+    digest: Mapped[Bytes]
     invited_by: Mapped[String]
+    version: Mapped[Version] = mapped_column()
     created_at: Mapped[Created]
+    sent_at: Mapped[Created]
     expires_at: Mapped[Moment]
     accepted_at: Mapped[Moment | None]
     accepted_by: Mapped[UUID | None]
     revoked_at: Mapped[Moment | None]
+
+    __mapper_args__ = {"version_id_col": version}  # noqa: RUF012 the mapper's own name
 
 
 class Totp(Base):
@@ -171,7 +188,7 @@ class Passkey(Base):
     id: Mapped[Id]
     credential_id: Mapped[Bytes]
     public_key: Mapped[Bytes]
-    sign_count: Mapped[int]
+    sign_count: Mapped[BigCount]
     transports: Mapped[JsonList]
     is_backed_up: Mapped[bool]
     name: Mapped[String]
