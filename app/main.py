@@ -23,8 +23,11 @@ from app.auth.signed_requests import SignedRequests
 from app.auth.uses import Uses
 from app.console.account import PAGE as ACCOUNT
 from app.console.account import router as account
+from app.console.factors import router as factors
 from app.console.pages import STATIC
+from app.console.passkey import router as passkey
 from app.console.portal import router as portal
+from app.console.second_step import router as second_step
 from app.console.sign_in import PAGE as SIGN_IN
 from app.console.sign_in import router as sign_in
 from app.domain.destinations import Destinations
@@ -47,6 +50,7 @@ from app.features.messages.ingest_lane import IngestLane
 from app.features.messages.ingest_router import router as ingest
 from app.features.messages.posting import MAX_PAYLOAD_BYTES
 from app.features.messages.router import router as messages
+from app.features.oauth.router import clients as oauth_clients
 from app.features.operational_webhooks.router import router as operational_webhooks
 from app.features.organisations.router import keys as api_keys
 from app.features.organisations.router import router as organisations
@@ -55,7 +59,6 @@ from app.features.sign_in.passwords import Passwords
 from app.features.sign_in.throttle import Throttle
 from app.features.sign_in.tickets import Tickets
 from app.kit import errors_http, logs
-from app.kit.cache import Cache
 from app.kit.db import assert_durable, make_async_engine, make_async_sessions
 from app.kit.dedicated import AsyncDedicated
 from app.kit.hashing import Hasher
@@ -90,8 +93,9 @@ ROUTERS = (
     audit,
     organisations,
     api_keys,
+    oauth_clients,
 )
-CONSOLE = (portal, sign_in, account)
+CONSOLE = (portal, sign_in, second_step, passkey, account, factors)
 PAGES = (PAGE, SIGN_IN, ACCOUNT)
 # The largest payload, and what may stand around it: the other members of a message.
 MAX_BODY_BYTES = MAX_PAYLOAD_BYTES + 64 * 1024
@@ -194,10 +198,10 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     async with _database(settings.database) as engine:
         state.engine = engine
         state.sessions = make_async_sessions(engine)
+        state.people = People(state.sessions, timedelta(minutes=settings.people.idle_minutes))
         state.callers = Callers(engine, state.portal_tokens, state.keyring)
         with _waker(settings.redis.url.get_secret_value()) as state.waker, closing(Hasher()) as state.hasher:
             async with (
-                _cache(app) as state.cache,
                 _limits(settings) as state.limits,
                 _usage(state.sessions) as state.usage,
                 Uses(engine) as state.uses,
@@ -236,19 +240,6 @@ async def _database(database: Database) -> AsyncIterator[AsyncEngine]:
         yield engine
     finally:
         await engine.dispose()
-
-
-@asynccontextmanager
-async def _cache(app: FastAPI) -> AsyncIterator[Cache]:
-    settings: Settings = app.state.settings
-    url = settings.redis.url.get_secret_value()
-    cache = Cache(url, app.state.keyring, settings.limits.patience_seconds)
-    idle = timedelta(minutes=settings.people.idle_minutes)
-    app.state.people = People(app.state.sessions, cache, idle)
-    try:
-        yield cache
-    finally:
-        await cache.close()
 
 
 @asynccontextmanager

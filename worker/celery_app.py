@@ -106,12 +106,6 @@ def run_background_tasks() -> None:
         _process[0].engine.wake()
 
 
-@celery.task(name=Wake.mail)
-def send_mail() -> None:
-    """Mail was queued: has it sent."""
-    _process[0].postman.wake()
-
-
 @celery.task(name=RETENTION_TASK)
 def run_retention() -> None:
     """Makes the partitions of the next days and drops those whose time is over."""

@@ -4,6 +4,7 @@ import click
 
 from app.cli.audit import audit
 from app.cli.bench.command import bench
+from app.cli.clients import clients
 from app.cli.dev.command import dev
 from app.cli.keys import keys
 from app.cli.orgs import orgs
@@ -17,7 +18,7 @@ def main() -> None:
     """Webhooks as a service: an event in, signed webhooks out."""
 
 
-for command in (dev, api, worker, beat, migrate, orgs, keys, bench, retention, secrets, audit):
+for command in (dev, api, worker, beat, migrate, orgs, keys, clients, bench, retention, secrets, audit):
     main.add_command(command)
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from fastapi import Response
 
-from app.auth.people import SignedIn, drop_cookie, set_cookie
+from app.auth.people import TICKET, Enrolling, drop_cookie, set_cookie
 from app.auth.phases import InPhases
 from app.console.visits import Pages, Posted, Visit, Visiting, field, local_path
 from app.features.sessions import operations as sessions
@@ -15,7 +15,6 @@ from app.features.sign_in.tickets import Tickets
 from app.kit.errors import Problem
 
 PAGE = "/sign-in"
-TICKET = "__Host-postrider_ticket"
 router = Pages(PAGE)
 
 
@@ -42,7 +41,7 @@ async def sign_in(visiting: Visiting, fields: Posted, phases: InPhases) -> Respo
 
 
 @router.post("/out")
-async def sign_out(visiting: Visiting, person: SignedIn, _fields: Posted, phases: InPhases) -> Response:
+async def sign_out(visiting: Visiting, person: Enrolling, _fields: Posted, phases: InPhases) -> Response:
     """Ends this session."""
     async with phases.begin(person.user_id) as db:
         await db.run_sync(sessions.end, person.user_id, person.session_id, "signed out")

@@ -166,6 +166,8 @@ async def refusal(request: Request, problem: Problem) -> Response:
     """The page that says what was refused, and what to do."""
     looking = await visit(request)
     next_ = quote(_with_query(request), safe="/")
+    if problem.word == "mfa_required" and request.method == "GET":
+        return looking.go("/sign-in/second-step")
     if problem.kind is Kind.unauthenticated and request.method == "GET":
         return looking.go(f"/sign-in?next={next_}")
     if problem.word == "reauth_required" and request.method == "GET":

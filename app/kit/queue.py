@@ -12,7 +12,7 @@ from app.kit.wakes import Wake
 RETENTION_TASK = "retention.run"
 WAKE_QUEUE = "wake"
 MAINTENANCE_QUEUE = "maintenance"
-QUEUES = {Wake.delivery: WAKE_QUEUE, Wake.background: MAINTENANCE_QUEUE, Wake.mail: MAINTENANCE_QUEUE}
+QUEUES = {Wake.delivery: WAKE_QUEUE, Wake.background: MAINTENANCE_QUEUE}
 PAUSE_SECONDS = 0.25
 EXPIRES_SECONDS = 5
 logger = logging.getLogger(__name__)

@@ -7,7 +7,19 @@ from sqlalchemy import ForeignKey, Index
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.kit.db import Base
-from app.models.columns import Bytes, Created, Id, Json, JsonList, Moment, OrganisationId, String, Updated, Version
+from app.models.columns import (
+    BigCount,
+    Bytes,
+    Created,
+    Id,
+    Json,
+    JsonList,
+    Moment,
+    OrganisationId,
+    String,
+    Updated,
+    Version,
+)
 
 
 class User(Base):
@@ -172,7 +184,7 @@ class Passkey(Base):
     id: Mapped[Id]
     credential_id: Mapped[Bytes]
     public_key: Mapped[Bytes]
-    sign_count: Mapped[int]
+    sign_count: Mapped[BigCount]
     transports: Mapped[JsonList]
     is_backed_up: Mapped[bool]
     name: Mapped[String]

@@ -64,6 +64,13 @@ FUNCTIONS = {
             WHERE d.domain = wanted AND d.verified_at IS NOT NULL AND p.disabled_at IS NULL
               AND o.deleted_at IS NULL AND o.suspended_at IS NULL
         $$""",
+    "demands_mfa(person uuid)": """
+        CREATE FUNCTION {signature} RETURNS boolean LANGUAGE sql STABLE SECURITY DEFINER
+        SET search_path = pg_catalog, pg_temp AS $$
+            SELECT EXISTS (
+                SELECT FROM {schema}.memberships m JOIN {schema}.organisations o ON o.id = m.organisation_id
+                WHERE m.user_id = person AND o.mfa_required AND o.deleted_at IS NULL)
+        $$""",
     # No row for a token that is over, whatever it says of itself.
     "find_access_token(organisation uuid, family uuid, token text)": """
         CREATE FUNCTION {signature}
@@ -354,7 +361,7 @@ def _make_tables() -> None:
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("credential_id", sa.LargeBinary(), nullable=False),
         sa.Column("public_key", sa.LargeBinary(), nullable=False),
-        sa.Column("sign_count", sa.Integer(), nullable=False),
+        sa.Column("sign_count", sa.BigInteger(), nullable=False),
         sa.Column("transports", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
         sa.Column("is_backed_up", sa.Boolean(), nullable=False),
         sa.Column("name", sa.Text(), nullable=False),

@@ -19,6 +19,7 @@ ADDED_TO = {
 }
 NO_ID = "00000000-0000-0000-0000-000000000000"
 FINDERS = {
+    "demands_mfa",
     "find_access_token",
     "find_api_key",
     "find_identity_provider",

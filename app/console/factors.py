@@ -1,0 +1,141 @@
+"""A person's second factors: authenticator app, passkeys, recovery codes."""
+
+from typing import Any
+from uuid import UUID
+
+from fastapi import Response
+
+from app.auth.people import Enrolling, Person, RecentlyEnrolling
+from app.auth.phases import InPhases
+from app.console.visits import Pages, Posted, Visit, Visiting, field
+from app.features.factors import service, totp
+from app.features.factors.offers import Offer
+from app.features.factors.passkeys import CHALLENGE_BYTES, Answer, RelyingParty
+from app.kit.encryption import KeyRing
+from app.kit.errors import Kind, Problem
+from app.kit.errors_http import STATUS
+
+PAGE = "/account/factors"
+ENROL_APP, ENROL_PASSKEY = "enrol-app", "enrol-passkey"
+MAX_NAME, MAX_ANSWER = 100, 16 * 1024
+router = Pages(PAGE)
+
+
+@router.get("")
+async def show(visiting: Visiting, person: Enrolling, phases: InPhases) -> Response:
+    """All of them."""
+    async with phases.begin(person.user_id) as db:
+        factors = await db.run_sync(service.overview, person.user_id)
+    return visiting.page("people/factors.html", factors=factors)
+
+
+@router.get("/app")
+async def offer_app(visiting: Visiting, person: RecentlyEnrolling) -> Response:
+    """A secret for the authenticator app, which counts once a code of it comes back."""
+    return _app_page(visiting, person, Offer.new(totp.SECRET_BYTES))
+
+
+@router.post("/app")
+async def add_app(visiting: Visiting, person: RecentlyEnrolling, fields: Posted, phases: InPhases) -> Response:
+    """Takes the first code."""
+    offer = _offered(visiting, person, ENROL_APP, field(fields, "offer"))
+    ring, code = _ring(visiting), field(fields, "code")
+    try:
+        async with phases.begin(person.user_id) as db:
+            codes = await db.run_sync(service.add_app, ring, person.user_id, offer, code, visiting.where())
+    except Problem as problem:
+        if problem.word != "wrong_code":
+            raise
+        return _app_page(visiting, person, offer, problem)
+    return _added(visiting, codes)
+
+
+@router.post("/app/remove")
+async def remove_app(visiting: Visiting, person: RecentlyEnrolling, _fields: Posted, phases: InPhases) -> Response:
+    """Forgets the authenticator app."""
+    async with phases.begin(person.user_id) as db:
+        await db.run_sync(service.remove_app, person.user_id, visiting.where())
+    return visiting.go(PAGE)
+
+
+@router.get("/passkey")
+async def offer_passkey(visiting: Visiting, person: RecentlyEnrolling, phases: InPhases) -> Response:
+    """A challenge, which the browser answers with a new passkey."""
+    async with phases.begin(person.user_id) as db:
+        factors = await db.run_sync(service.overview, person.user_id)
+    offer = Offer.new(CHALLENGE_BYTES)
+    party = RelyingParty.of(visiting.settings.public_url)
+    options = party.creation(offer.secret, person.user_id, person.email, factors.passkeys)
+    sealed = offer.seal(_ring(visiting), ENROL_PASSKEY, person.session_id.bytes)
+    return visiting.page("people/factor_passkey.html", options=options, offer=sealed)
+
+
+@router.post("/passkey")
+async def add_passkey(visiting: Visiting, person: RecentlyEnrolling, fields: Posted, phases: InPhases) -> Response:
+    """Takes the new passkey."""
+    offer = _offered(visiting, person, ENROL_PASSKEY, field(fields, "offer"))
+    answer = Answer.read(field(fields, "credential", MAX_ANSWER))
+    if answer is None:
+        raise Problem(Kind.bad_request, "bad_request", service.BAD_PASSKEY, word="invalid_passkey")
+    party = RelyingParty.of(visiting.settings.public_url)
+    name = field(fields, "name", MAX_NAME).strip() or "Passkey"
+    async with phases.begin(person.user_id) as db:
+        codes = await db.run_sync(service.add_passkey, party, person.user_id, offer, answer, name, visiting.where())
+    return _added(visiting, codes)
+
+
+@router.post("/passkey/remove")
+async def remove_passkey(visiting: Visiting, person: RecentlyEnrolling, fields: Posted, phases: InPhases) -> Response:
+    """Forgets a passkey."""
+    passkey_id = _id(field(fields, "passkey"))
+    async with phases.begin(person.user_id) as db:
+        await db.run_sync(service.remove_passkey, person.user_id, passkey_id, visiting.where())
+    return visiting.go(PAGE)
+
+
+@router.post("/recovery-codes")
+async def renew_recovery_codes(
+    visiting: Visiting, person: RecentlyEnrolling, _fields: Posted, phases: InPhases
+) -> Response:
+    """New recovery codes, shown this once; the old ones are void."""
+    async with phases.begin(person.user_id) as db:
+        codes = await db.run_sync(service.renew_recovery_codes, person.user_id, visiting.where())
+    return _codes_page(visiting, codes)
+
+
+def _added(visiting: Visit, codes: list[str]) -> Response:
+    return _codes_page(visiting, codes) if codes else visiting.go(PAGE)
+
+
+def _codes_page(visiting: Visit, codes: list[str]) -> Response:
+    return visiting.page("people/recovery_codes.html", headers={"Cache-Control": "no-store"}, codes=codes)
+
+
+def _app_page(visiting: Visit, person: Person, offer: Offer, problem: Problem | None = None) -> Response:
+    values: dict[str, Any] = {
+        "offer": offer.seal(_ring(visiting), ENROL_APP, person.session_id.bytes),
+        "picture": totp.picture(offer.secret, person.email),
+        "secret": totp.typed(offer.secret),
+        "problem": problem,
+    }
+    status = 200 if problem is None else STATUS[problem.kind]
+    return visiting.page("people/factor_app.html", status, headers={"Cache-Control": "no-store"}, **values)
+
+
+def _offered(visiting: Visit, person: Person, purpose: str, text: str) -> Offer:
+    offer = Offer.open(_ring(visiting), purpose, person.session_id.bytes, text)
+    if offer is None:
+        raise Problem(Kind.bad_request, "bad_request", service.USED_OFFER, word="used_offer")
+    return offer
+
+
+def _ring(visiting: Visit) -> KeyRing:
+    ring: KeyRing = visiting.request.app.state.keyring
+    return ring
+
+
+def _id(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError:
+        raise Problem(Kind.not_found, "not_found", "Passkey not found") from None
