@@ -23,7 +23,7 @@ async def show(visiting: Visiting, next: str | None = None) -> Response:  # noqa
     """The form."""
     if visiting.person is not None:
         return visiting.go(local_path(next))
-    return visiting.page("people/sign_in.html", next=local_path(next), address="", error=None)
+    return visiting.page("people/sign_in.html", next=local_path(next), address="", problem=None)
 
 
 @router.post("")
@@ -36,7 +36,7 @@ async def sign_in(visiting: Visiting, fields: Posted, phases: InPhases) -> Respo
         async with phases.begin(proven.user_id) as db:
             step = await db.run_sync(service.conclude, proven, whence, lifetime(visiting), next_)
     except Problem as problem:
-        return visiting.refused("people/sign_in.html", problem, next=next_, address=address, error=problem.detail)
+        return visiting.refused("people/sign_in.html", problem, next=next_, address=address)
     return proceed(visiting, step)
 
 

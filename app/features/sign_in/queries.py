@@ -2,18 +2,17 @@
 
 from uuid import UUID
 
-from sqlalchemy import ARRAY, Delete, Insert, Integer, Select, Update, cast, delete, func, literal, select, update
+from sqlalchemy import Delete, Insert, Integer, Interval, Select, Update, case, delete, func, literal, select, update
 from sqlalchemy.dialects.postgresql import insert
 
-from app.domain.failures import SLOWEST, STOP, WAITS
+from app.domain.failures import SLOWEST, STOP, wait
 from app.models import Device, FailureCount
 
 
 def take(account_id: UUID, kind: str, device_id: UUID) -> Insert:
     """Counts a try as a failure, where one may be made now; only then its number comes back."""
-    waits = cast(literal(list(WAITS), ARRAY(Integer)), ARRAY(Integer))
-    # Arrays begin with 1 in SQL, failures with 0.
-    pause = func.make_interval(0, 0, 0, 0, 0, 0, waits[func.least(FailureCount.failures, SLOWEST) + 1])
+    waits = {failures: literal(wait(failures), Interval) for failures in range(SLOWEST)}
+    pause = case(waits, value=FailureCount.failures, else_=literal(wait(SLOWEST), Interval))
     first = insert(FailureCount).values(
         user_id=account_id, kind=kind, device_id=device_id, failures=1, failed_at=func.now()
     )

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from app.auth.limits import CODE
 from app.auth.phases import Phases
-from app.domain.audit import Actor, Where
+from app.domain.audit import SYSTEM, Actor, Where
 from app.domain.failures import is_stopped, wait
 from app.domain.ids import encode
 from app.features.audit.refusals import Refusals
@@ -29,7 +29,7 @@ from app.kit.rate_limits.addresses import network_of
 from app.kit.rate_limits.exact import Exact
 from app.kit.rate_limits.policy import Identity, Policy, Rate, Standing
 
-PASSWORD, SECOND_STEP = "password", "second_step"  # noqa: S105 kinds of secrets
+PASSWORD, SECOND_STEP = "password", "second_step"
 UNKNOWN_DEVICE = UUID(int=0)
 ABSENT_PURPOSE = "absent-account"
 FAILED, SPRAYED = "session.refused", "sign_in.sprayed"
@@ -61,7 +61,7 @@ def account_of(ring: KeyRing, user_id: UUID | None, email_key: str) -> Account:
     if user_id is not None:
         return Account(user_id)
     digest = hmac.digest(ring.derive(ABSENT_PURPOSE)[1], email_key.encode(), sha256)
-    return Account(UUID(bytes=digest[:_ID_BYTES], version=8), is_known=False)
+    return Account(UUID(bytes=digest[:_ID_BYTES], version=4), is_known=False)
 
 
 def take(db: Session, account_id: UUID, kind: str, device_id: UUID = UNKNOWN_DEVICE) -> None:
@@ -182,5 +182,5 @@ class Throttle:
     def _note_failure(self, tried: Try, organisations: list[UUID]) -> None:
         account = tried.account
         actor = Actor("user", encode("user", account.id)) if account.is_known else _NOBODY
-        for one in organisations or [None]:
+        for one in organisations or [SYSTEM]:
             self._refusals.note(one, actor, FAILED, tried.circumstances.where)
