@@ -12,6 +12,7 @@ from starlette.datastructures import State
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from app.auth.access_tokens import AccessTokens
 from app.auth.audit import note_leak, note_refusal
 from app.auth.dependencies import admit
 from app.auth.entrance import Entrance
@@ -20,6 +21,7 @@ from app.auth.limits import Limits
 from app.auth.people import People
 from app.auth.portal import PAGE, PortalTokens
 from app.auth.signed_requests import SignedRequests
+from app.auth.signing_keys import SigningKeys
 from app.auth.uses import Uses
 from app.console.account import PAGE as ACCOUNT
 from app.console.account import router as account
@@ -44,6 +46,8 @@ from app.features.endpoints.router import deleted as deleted_endpoints
 from app.features.endpoints.router import router as endpoints
 from app.features.event_types.router import router as event_types
 from app.features.health.router import router as health
+from app.features.members.router import invitations
+from app.features.members.router import router as members
 from app.features.messages.admission import PRESENT_SECONDS, Admission
 from app.features.messages.committer import Committer
 from app.features.messages.ingest_lane import IngestLane
@@ -59,6 +63,7 @@ from app.features.sign_in.passwords import Passwords
 from app.features.sign_in.throttle import Throttle
 from app.features.sign_in.tickets import Tickets
 from app.kit import errors_http, logs
+from app.kit.cache import Cache
 from app.kit.db import assert_durable, make_async_engine, make_async_sessions
 from app.kit.dedicated import AsyncDedicated
 from app.kit.hashing import Hasher
@@ -93,6 +98,8 @@ ROUTERS = (
     audit,
     organisations,
     api_keys,
+    members,
+    invitations,
     oauth_clients,
 )
 CONSOLE = (portal, sign_in, second_step, passkey, account, factors)
@@ -198,10 +205,14 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     async with _database(settings.database) as engine:
         state.engine = engine
         state.sessions = make_async_sessions(engine)
-        state.people = People(state.sessions, timedelta(minutes=settings.people.idle_minutes))
-        state.callers = Callers(engine, state.portal_tokens, state.keyring)
+        state.signing_keys = SigningKeys(state.sessions, state.keyring)
+        # A key that is too short is found before anybody is served.
+        await state.signing_keys.current()
+        state.access_tokens = AccessTokens(engine, state.signing_keys, settings.issuer)
+        state.callers = Callers(engine, state.portal_tokens, state.keyring, state.access_tokens)
         with _waker(settings.redis.url.get_secret_value()) as state.waker, closing(Hasher()) as state.hasher:
             async with (
+                _cache(app) as state.cache,
                 _limits(settings) as state.limits,
                 _usage(state.sessions) as state.usage,
                 Uses(engine) as state.uses,
@@ -240,6 +251,19 @@ async def _database(database: Database) -> AsyncIterator[AsyncEngine]:
         yield engine
     finally:
         await engine.dispose()
+
+
+@asynccontextmanager
+async def _cache(app: FastAPI) -> AsyncIterator[Cache]:
+    settings: Settings = app.state.settings
+    url = settings.redis.url.get_secret_value()
+    cache = Cache(url, app.state.keyring, settings.limits.patience_seconds)
+    idle = timedelta(minutes=settings.people.idle_minutes)
+    app.state.people = People(app.state.sessions, cache, idle)
+    try:
+        yield cache
+    finally:
+        await cache.close()
 
 
 @asynccontextmanager

@@ -19,11 +19,13 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from app.domain import email
 from app.domain.addresses import Allowance, Network, parse_allow_list, parse_networks
 from app.domain.forwarded import ProxyHeaders
 from app.domain.hosts import host_name, is_loopback
 from app.domain.limits import IdentityKind, RouteClass
 from app.kit.encryption import KeyRing
+from app.kit.post import SmtpServer, envelope_sender
 from app.kit.rate_limits.policy import Rate, parse_rate
 
 ORIGIN = re.compile(r"https?://[a-z0-9.-]+(:[0-9]{1,5})?")
@@ -224,6 +226,40 @@ class PeopleSettings(BaseModel):
     failures_per_device: RateText = "30/15 minutes"
 
 
+class Mail(BaseModel):
+    """How mail leaves: by a server (`smtp[s]://user:password@host:port`), or into a folder, for development.
+
+    With neither it waits. `require_tls` refuses servers that offer no STARTTLS; in production that is the default.
+    """
+
+    url: SecretStr | None = None
+    folder: Path | None = None
+    sender: str = "Postrider <postrider@localhost>"
+    require_tls: bool | None = None
+
+    @field_validator("url")
+    @classmethod
+    def _url_is_a_server(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is not None:
+            SmtpServer.parse(url.get_secret_value(), tls_required=True)
+        return url
+
+    @field_validator("sender")
+    @classmethod
+    def _sender_is_an_address(cls, sender: str) -> str:
+        if email.key(envelope_sender(sender)) is None or not sender.isprintable():
+            msg = f"it is an address, or a name with one: Postrider <hooks@example.com>, not {sender!r}"
+            raise ValueError(msg)
+        return sender
+
+    @model_validator(mode="after")
+    def _there_is_one_way(self) -> Self:
+        if self.url is not None and self.folder is not None:
+            msg = "set either POSTRIDER_MAIL__URL or POSTRIDER_MAIL__FOLDER"
+            raise ValueError(msg)
+        return self
+
+
 class Audit(BaseModel):
     """Where workers copy the audit log's seals to: a folder that exists, best on a disk of its own."""
 
@@ -246,6 +282,7 @@ class Settings(BaseSettings):
     ingest: Ingest = Ingest()
     limits: RateLimits = RateLimits()
     people: PeopleSettings = PeopleSettings()
+    mail: Mail = Mail()
 
     @field_validator("public_url")
     @classmethod
@@ -280,6 +317,19 @@ class Settings(BaseSettings):
                     msg = "POSTRIDER_EGRESS__ALLOW may not name loopback in production"
                     raise ValueError(msg)
         return self
+
+    def mail_server(self) -> SmtpServer | None:
+        """The server that takes mail, if one is set."""
+        if self.mail.url is None:
+            return None
+        said = self.mail.require_tls
+        required = self.environment is Environment.production if said is None else said
+        return SmtpServer.parse(self.mail.url.get_secret_value(), tls_required=required)
+
+    @property
+    def issuer(self) -> str:
+        """Who makes tokens: the public URL, without a slash at its end."""
+        return self.public_url.rstrip("/")
 
     @property
     def requires_https(self) -> bool:

@@ -14,11 +14,13 @@ from app.kit.egress import Options, Policy
 from app.kit.encryption import KeyRing
 from app.kit.instance import marker
 from app.kit.interpreter import settle, share_among_threads
+from app.kit.post import Folder, Port, Smtp
 from app.settings import Settings
 from worker.audit import Sealer
 from worker.delivery.claim import Claimer
 from worker.delivery.engine import ASK_AGAIN_SECONDS, Engine, Limits
 from worker.delivery.transport import Transport
+from worker.mail import Outgoing, Postman
 from worker.stopping import Stopping
 from worker.sweeps import Sweeper
 
@@ -37,6 +39,7 @@ class Process:
         self.engine = _engine(settings, Dedicated(self._deliveries), self.ring, stopping)
         self._transport = _transport(settings, self.ring, self.engine.notice)
         self.sweeper = Sweeper(self.sessions, stopping, Sealer(self.sessions, self.ring, settings.audit.anchors).run)
+        self.postman = Postman(self.sessions, _outgoing(settings, self.ring), stopping)
 
     def start(self) -> None:
         """Refuses a database that would lose data, then begins to deliver."""
@@ -45,6 +48,7 @@ class Process:
         self._transport.start()
         self.engine.start(self._transport)
         self.sweeper.start()
+        self.postman.start()
         share_among_threads()
         settle()
 
@@ -52,6 +56,7 @@ class Process:
         """Lets what is in flight finish within the limit and gives the rest back."""
         self.engine.stop()
         self.sweeper.stop()
+        self.postman.stop()
         self._transport.stop()
         self._deliveries.dispose()
         self.database.dispose()
@@ -84,6 +89,16 @@ def _engine(settings: Settings, connection: Dedicated, ring: KeyRing, stopping: 
     claimer = Claimer(ring, cap=delivery.concurrency_per_endpoint, lease=lease, calm_seconds=ASK_AGAIN_SECONDS)
     limits = Limits(delivery.in_flight, delivery.sweep_seconds, delivery.drain_seconds)
     return Engine(connection, claimer, limits, stopping)
+
+
+def _outgoing(settings: Settings, ring: KeyRing) -> Outgoing:
+    server, folder = settings.mail_server(), settings.mail.folder
+    port: Port | None = None
+    if server is not None:
+        port = Smtp(server)
+    elif folder is not None:
+        port = Folder(folder)
+    return Outgoing(ring, port, settings.mail.sender, settings.public_url)
 
 
 def _transport(settings: Settings, ring: KeyRing, notify: Callable[[], None]) -> Transport:

@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.auth.caller import Caller
 from app.auth.entrance import Entrance
 from app.domain.permissions import Permission
+from app.kit.changes import noted
 from app.kit.db import enter_tenants
 from app.kit.errors import forbidden
 from app.kit.openapi import SECURITY, answers
@@ -65,6 +66,8 @@ async def transaction(request: Request, caller: AnyCaller) -> AsyncIterator[Asyn
     async with request.app.state.sessions.begin() as session:
         await session.run_sync(enter_tenants, caller.tenants)
         yield session
+    if owners := noted(session.sync_session):
+        await request.app.state.cache.forget(*owners)
     for wake in asked(session.sync_session):
         request.app.state.waker.wake(wake)
 
@@ -81,6 +84,8 @@ CanReadAudit = Annotated[Caller, Depends(Bearer(Permission.audit_read))]
 CanReadOrganisation = Annotated[Caller, Depends(Bearer(Permission.organisation_read, basic=True))]
 CanWriteOrganisation = Annotated[Caller, Depends(Bearer(Permission.organisation_write))]
 CanDeleteOrganisation = Annotated[Caller, Depends(Bearer(Permission.organisation_delete))]
+CanReadMembers = Annotated[Caller, Depends(Bearer(Permission.member_read))]
+CanWriteMembers = Annotated[Caller, Depends(Bearer(Permission.member_write))]
 CanReadKeys = Annotated[Caller, Depends(Bearer(Permission.key_read))]
 CanWriteKeys = Annotated[Caller, Depends(Bearer(Permission.key_write))]
 CanReadClients = Annotated[Caller, Depends(Bearer(Permission.oauth_client_read))]

@@ -5,26 +5,33 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hashlib import sha256
+from ipaddress import ip_address
 from typing import Annotated
 from uuid import UUID
 
 from fastapi import Depends, Request
-from sqlalchemy import ColumnElement, Row, Select, and_, exists, func, or_, select
+from pydantic import TypeAdapter, ValidationError
+from sqlalchemy import ColumnElement, Row, Select, and_, exists, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
+from sqlalchemy.sql.dml import ReturningUpdate
 from starlette.responses import Response
 
+from app.auth.audit import where_of
+from app.auth.cookies import SESSION
 from app.domain.owned_tokens import Token
+from app.kit.cache import Cache
 from app.kit.clock import utc_now
 from app.kit.db import enter_tenants
 from app.kit.encryption import KeyRing
 from app.kit.errors import forbidden, unauthenticated
 from app.models import Passkey, PersonSession, Totp, User
 
-COOKIE = "__Host-postrider_session"
+COOKIE = SESSION
 TICKET = "__Host-postrider_ticket"
 """The cookie of half a sign-in: it opens the second step alone."""
 CSRF_PURPOSE = "csrf"
 RECENT = timedelta(minutes=5)
+NOTED_EVERY = timedelta(minutes=1)
 PERSON = "postrider.person"
 """Where the scope holds the person, once it was looked for."""
 ENROL = "An organisation of yours demands a second factor: add one, then go on"
@@ -54,27 +61,73 @@ class Person:
         return utc_now() - self.reauthenticated_at <= RECENT
 
 
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A session as PostgreSQL told it: the person, the digest of its secret, and when it was last seen."""
+
+    person: Person
+    digest: str
+    last_seen_at: datetime
+
+    def is_for(self, token: Token, idle: timedelta) -> bool:
+        """Whether the token opens it now."""
+        now = utc_now()
+        is_over = self.person.expires_at <= now or self.last_seen_at + idle <= now
+        return not is_over and hmac.compare_digest(self.digest, token.digest.hex())
+
+
+_KEPT = TypeAdapter(Kept)
+
+
 class People:
-    """Turns a cookie into the person; one for each process. `idle` is how long a session may rest."""
+    """Turns a cookie into the person; one for each process. `idle` is how long a session may rest.
 
-    def __init__(self, sessions: async_sessionmaker[AsyncSession], idle: timedelta) -> None:
+    A session in use is noted as such once a minute at most, with the address from which it was.
+    """
+
+    def __init__(self, sessions: async_sessionmaker[AsyncSession], cache: Cache, idle: timedelta) -> None:
         self._sessions = sessions
+        self._cache = cache
         self._idle = idle
+        self._note_after = min(NOTED_EVERY, idle / 10)
 
-    async def find(self, cookie: str) -> Person | None:
+    async def find(self, cookie: str, address: str | None = None) -> Person | None:
         """The person whose session it is; None when it is over, or never was."""
         token = Token.read(cookie)
         if token is None:
             return None
-        async with self._sessions.begin() as db:
-            await db.run_sync(enter_tenants, [token.owner_id])
-            row = (await db.execute(_session(token, self._idle))).one_or_none()
-        return None if row is None or not hmac.compare_digest(row[0].digest, token.digest) else _person(row)
+        looked = await self._cache.get(f"session/{token.owner_id.hex}/{token.id.hex}", [token.owner_id])
+        kept = None if looked.value is None else _read(looked.value)
+        if kept is not None and kept.is_for(token, self._idle):
+            return kept.person
+        asked = await self._ask(token, address)
+        if asked is None:
+            return None
+        await self._cache.put(looked, _KEPT.dump_json(asked))
+        return asked.person
 
     async def is_asked_for_mfa(self, user_id: UUID) -> bool:
         """Whether an organisation of the person demands a second factor."""
         async with self._sessions.begin() as db:
             return bool(await db.scalar(select(func.demands_mfa(user_id))))
+
+    async def _ask(self, token: Token, address: str | None) -> Kept | None:
+        async with self._sessions.begin() as db:
+            await db.run_sync(enter_tenants, [token.owner_id])
+            row = (await db.execute(_session(token, self._idle))).one_or_none()
+            if row is None or not hmac.compare_digest(row[0].digest, token.digest):
+                return None
+            seen = row[0].last_seen_at
+            if seen + self._note_after <= utc_now():
+                seen = await db.scalar(_seen(token, address)) or seen
+        return Kept(_person(row), token.digest.hex(), seen)
+
+
+def _read(value: bytes) -> Kept | None:
+    try:
+        return _KEPT.validate_json(value)
+    except ValidationError:
+        return None  # kept by a process of another version
 
 
 def has_mfa(user_id: UUID) -> Select[bool]:
@@ -102,6 +155,16 @@ def _session(token: Token, idle: timedelta) -> Select[PersonSession, User, bool]
             User.deleted_at.is_(None),
             User.disabled_at.is_(None),
         )
+    )
+
+
+def _seen(token: Token, address: str | None) -> ReturningUpdate[datetime]:
+    return (
+        update(PersonSession)
+        .where(PersonSession.user_id == token.owner_id, PersonSession.id == token.id)
+        .values(last_seen_at=func.now(), last_seen_from=None if address is None else ip_address(address))
+        .returning(PersonSession.last_seen_at)
+        .execution_options(synchronize_session=False)
     )
 
 
@@ -134,7 +197,8 @@ async def look(request: Request) -> Person | None:
     if PERSON not in request.scope:
         people: People = request.app.state.people
         cookie = request.cookies.get(COOKIE)
-        request.scope[PERSON] = None if cookie is None else await people.find(cookie)
+        address = where_of(request).ip
+        request.scope[PERSON] = None if cookie is None else await people.find(cookie, address)
     found: Person | None = request.scope[PERSON]
     return found
 

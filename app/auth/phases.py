@@ -14,6 +14,8 @@ from uuid import UUID
 from fastapi import Depends, Request
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
+from app.kit.cache import Cache
+from app.kit.changes import noted
 from app.kit.db import enter_tenants
 from app.kit.openapi import answers
 from app.kit.queue import Waker
@@ -26,6 +28,7 @@ class Phases:
 
     sessions: async_sessionmaker[AsyncSession]
     waker: Waker
+    cache: Cache
 
     @asynccontextmanager
     async def begin(self, *tenants: UUID) -> AsyncIterator[AsyncSession]:
@@ -33,6 +36,7 @@ class Phases:
         async with self.sessions.begin() as session:
             await session.run_sync(enter_tenants, tenants)
             yield session
+        await self.cache.forget(*noted(session.sync_session))
         for wake in asked(session.sync_session):
             self.waker.wake(wake)
 
@@ -40,7 +44,7 @@ class Phases:
 @answers(503)
 def phases(request: Request) -> Phases:
     """The dependency."""
-    return Phases(request.app.state.sessions, request.app.state.waker)
+    return Phases(request.app.state.sessions, request.app.state.waker, request.app.state.cache)
 
 
 InPhases = Annotated[Phases, Depends(phases)]

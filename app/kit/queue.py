@@ -10,9 +10,10 @@ from kombu.exceptions import OperationalError
 from app.kit.wakes import Wake
 
 RETENTION_TASK = "retention.run"
+SIGNING_KEYS_TASK = "signing_keys.turn"
 WAKE_QUEUE = "wake"
 MAINTENANCE_QUEUE = "maintenance"
-QUEUES = {Wake.delivery: WAKE_QUEUE, Wake.background: MAINTENANCE_QUEUE}
+QUEUES = {Wake.delivery: WAKE_QUEUE, Wake.background: MAINTENANCE_QUEUE, Wake.mail: MAINTENANCE_QUEUE}
 PAUSE_SECONDS = 0.25
 EXPIRES_SECONDS = 5
 logger = logging.getLogger(__name__)

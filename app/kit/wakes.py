@@ -12,6 +12,7 @@ class Wake(StrEnum):
 
     delivery = "delivery.wake"
     background = "background.run"
+    mail = "mail.send"
 
 
 def ask(db: Session, wake: Wake) -> None:

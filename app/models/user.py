@@ -120,7 +120,7 @@ class Membership(Base):
 
 
 class Invitation(Base):
-    """A role that is offered to whoever reads the mail of an address."""
+    """A role that is offered to whoever reads the mail of an address, whose link has a secret with this `digest`."""
 
     __tablename__ = "invitations"
     __table_args__ = (
@@ -138,12 +138,17 @@ class Invitation(Base):
     email: Mapped[String]
     email_key: Mapped[String]
     role: Mapped[String]
+    digest: Mapped[Bytes]
     invited_by: Mapped[String]
+    version: Mapped[Version] = mapped_column()
     created_at: Mapped[Created]
+    sent_at: Mapped[Created]
     expires_at: Mapped[Moment]
     accepted_at: Mapped[Moment | None]
     accepted_by: Mapped[UUID | None]
     revoked_at: Mapped[Moment | None]
+
+    __mapper_args__ = {"version_id_col": version}  # noqa: RUF012 the mapper's own name
 
 
 class Totp(Base):

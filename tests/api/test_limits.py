@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from starlette.types import ASGIApp, Message
 
 from app.domain.limits import RouteClass
-from app.kit.rate_limits.store import REST_SECONDS
+from app.kit.circuit import REST_SECONDS
 from app.main import create_app
 from app.settings import RateLimits, Settings
 from tests.api.client import Api, Reply, Tenant, new_tenant, served

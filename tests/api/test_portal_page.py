@@ -169,7 +169,7 @@ async def test_the_page_needs_no_script_and_permits_none(world: World) -> None:
     assert ("lang", "en") in page.attributes
     assert {"main", "nav", "h1", "h2"} <= set(page.tags)
     assert page.tags.count("h1") == 1
-    style = await visit(world.api, "/static/portal.css")
+    style = await visit(world.api, "/static/style.css")
     assert (style.status, style.headers["Content-Type"].split(";")[0]) == (200, "text/css")
 
 

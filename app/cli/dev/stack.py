@@ -68,6 +68,7 @@ class Stack:
             "POSTRIDER_DELIVERY__DRAIN_SECONDS": "5",
             "POSTRIDER_SECRETS__KEYS": f'{{"dev": "{self._state.encryption_key}"}}',
             "POSTRIDER_SECRETS__ACTIVE": "dev",
+            **self._mail(),
         }
         self._environment = {
             **defaults,
@@ -76,6 +77,12 @@ class Stack:
             "POSTRIDER_REDIS__URL": redis_url,
             "POSTRIDER_EGRESS__ALLOW": f"{allowed},{LOOPBACK_NETWORKS}" if allowed else LOOPBACK_NETWORKS,
         }
+
+    def _mail(self) -> dict[str, str]:
+        """Mail goes into a folder, unless the caller's environment names a server."""
+        if "POSTRIDER_MAIL__URL" in os.environ:
+            return {}
+        return {"POSTRIDER_MAIL__FOLDER": str(self._folder.path / "mail")}
 
     def migrate(self) -> None:
         """Brings the tables up to date, as the migrator."""

@@ -10,7 +10,8 @@ from sqlalchemy.orm import Session
 from app.domain.addresses import Address
 from app.domain.owned_tokens import SECRET_BYTES, Token
 from app.features.sessions import queries
-from app.kit.clock import new_id
+from app.kit import changes
+from app.kit.clock import new_id, utc_now
 from app.kit.random_bytes import RandomBytes
 from app.models import PersonSession, User
 
@@ -80,11 +81,34 @@ def begin(db: Session, user: User, new: NewSession) -> tuple[PersonSession, str]
     return row, token.text()
 
 
+def renew(
+    db: Session, user_id: UUID, session_id: UUID, *, methods: Sequence[str] = (), reauthenticated: bool = False
+) -> str | None:
+    """Gives a session another secret, whose cookie text comes back, at a change of what it may; its id stays.
+
+    The methods are added to those that it has; `reauthenticated` says that the person just showed to be there. None
+    when the session is over. The cookie of before opens nothing once this is committed.
+    """
+    row = db.scalars(queries.one(user_id, session_id).with_for_update()).one_or_none()
+    if row is None:
+        return None
+    token = Token(user_id, session_id, _random())
+    row.digest = token.digest
+    row.methods = [*row.methods, *(one for one in methods if one not in row.methods)]
+    if reauthenticated:
+        row.reauthenticated_at = utc_now()
+    db.flush()
+    changes.note(db, user_id)
+    return token.text()
+
+
 def end(db: Session, user_id: UUID, session_id: UUID, reason: str) -> bool:
     """Ends a session; False when it was over."""
+    changes.note(db, user_id)
     return db.scalar(queries.end(user_id, reason, only=session_id)) is not None
 
 
 def end_all(db: Session, user_id: UUID, reason: str, *, but: UUID | None = None) -> int:
     """Ends a person's sessions, but for one where that is named; says how many."""
+    changes.note(db, user_id)
     return len(db.scalars(queries.end(user_id, reason, but=but)).all())

@@ -18,6 +18,11 @@ def live(user_id: UUID) -> Select[PersonSession]:
     )
 
 
+def one(user_id: UUID, session_id: UUID) -> Select[PersonSession]:
+    """A session of a person, unless it is over."""
+    return live(user_id).where(PersonSession.id == session_id)
+
+
 def end(user_id: UUID, reason: str, *, only: UUID | None = None, but: UUID | None = None) -> Update:
     """Ends sessions of a person; the ids of those that it ended come back."""
     statement = (

@@ -11,8 +11,9 @@ from collections.abc import Iterable, Sequence
 
 from limits import RateLimitItemPerSecond
 
+from app.kit.circuit import REST_SECONDS
 from app.kit.rate_limits.policy import Fields, Identity, Policy, Standing, policy_field, standing_fields
-from app.kit.rate_limits.store import REST_SECONDS, Store
+from app.kit.rate_limits.store import Store
 
 PARTS = 20
 REFRESH_SECONDS = 0.25

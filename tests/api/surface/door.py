@@ -154,7 +154,7 @@ ASKS = (
     Ask(401, "GET", "/portal", is_page=True),
     Ask(401, "GET", "/portal?token=x", is_page=True),
     Ask(405, "POST", "/portal"),
-    Ask(200, "GET", "/static/portal.css"),
+    Ask(200, "GET", "/static/style.css"),
 )
 
 

@@ -8,7 +8,7 @@ import pytest
 from tests.api.client import Tenant
 from tests.api.surface.door import JSON, SECRET, Door, is_refusal
 
-PATHS = ("/api/v1/app", "/api/v1/app/x/msg", "/api/v1/health", "/portal", "/static/portal.css")
+PATHS = ("/api/v1/app", "/api/v1/app/x/msg", "/api/v1/health", "/portal", "/static/style.css")
 
 
 @pytest.mark.acceptance("H09")

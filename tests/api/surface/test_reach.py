@@ -32,7 +32,7 @@ async def test_the_api_refuses_plain_http(plain: Door, method: str, path: str) -
 
 @pytest.mark.acceptance("H03")
 @pytest.mark.parametrize(
-    "path", ["/portal?a=b%20c", "/static/portal.css", "/docs", "/portal/x%2Fy", "/static//evil.test"]
+    "path", ["/portal?a=b%20c", "/static/style.css", "/docs", "/portal/x%2Fy", "/static//evil.test"]
 )
 async def test_pages_move_on_to_https(plain: Door, path: str) -> None:
     for method in ("GET", "HEAD"):
@@ -197,7 +197,7 @@ async def test_headers_of_one_name_are_one_list(front: Door) -> None:
     ],
 )
 async def test_an_unknown_host_is_refused(front: Door, host: str) -> None:
-    for path in ("/api/v1/app", "/portal", "/static/portal.css", "/nothing"):
+    for path in ("/api/v1/app", "/portal", "/static/style.css", "/nothing"):
         assert is_refusal(await front.get(path, host=host), 400, "unknown_host")
     lane = {"host": host, "authorization": "Bearer x", **JSON}
     assert is_refusal(await front.call("POST", "/api/v1/app/x/msg", headers=lane, raw=b"{}"), 400, "unknown_host")

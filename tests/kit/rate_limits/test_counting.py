@@ -11,12 +11,13 @@ import pytest
 import pytest_asyncio
 from redis.asyncio import Redis
 
+from app.kit.circuit import REST_SECONDS
 from app.kit.rate_limits import blocks as block_limits
 from app.kit.rate_limits import exact as exact_limits
 from app.kit.rate_limits.blocks import PARTS, Blocks, Meter, block_of
 from app.kit.rate_limits.exact import Exact, OwnWindows
 from app.kit.rate_limits.policy import Identity, Policy
-from app.kit.rate_limits.store import REST_SECONDS, Store
+from app.kit.rate_limits.store import Store
 from tests.kit.rate_limits.own_redis import own_redis
 from tests.kit.rate_limits.spenders import PATIENT, spend_blocks, spend_exactly, together
 from tests.servers import Servers
@@ -221,7 +222,7 @@ class TestBlocks:
 async def test_an_outage_is_short_for_each_request_and_logged_once_as_is_its_end(
     somebody: Identity, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO, logger="app.kit.rate_limits.store")
+    caplog.set_level(logging.INFO, logger="app.kit.circuit")
     with own_redis() as server:
         store = Store(server.url, PATIENT)
         exact = Exact(store)

@@ -1,0 +1,76 @@
+"""A circuit around Redis: nobody waits for a server that does not answer."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from redis.asyncio import BlockingConnectionPool
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+T = TypeVar("T")
+PATIENCE_SECONDS = 0.2
+REST_SECONDS = 1.0
+CONNECTIONS = 16
+logger = logging.getLogger(__name__)
+
+
+def pool_of(url: str, patience: float) -> BlockingConnectionPool:
+    """Connections that nobody waits for longer than for an answer."""
+    return BlockingConnectionPool.from_url(
+        url,
+        max_connections=CONNECTIONS,
+        timeout=patience,
+        socket_timeout=patience,
+        socket_connect_timeout=patience,
+        retry=Retry(NoBackoff(), 0),
+    )
+
+
+class Circuit:
+    """After a failure nothing is asked for a second, and then one question first.
+
+    An outage is logged once with what it means (`without`), and so is its end (`again`). A question takes `patience`
+    seconds at most, from when it is its turn: a crowd of questions, of which `turns` are asked at once, is no outage.
+    """
+
+    def __init__(self, patience: float, turns: int, without: str, again: str) -> None:
+        self._patience = patience
+        self._without, self._again = without, again
+        self._turns = asyncio.Semaphore(turns)
+        self._is_out = False
+        self._ask_at = 0.0
+
+    async def ask(self, question: Callable[[], Awaitable[T]], *, insist: bool = False) -> T | None:
+        """The answer; None while Redis is out. Who insists is heard also while it rests."""
+        if self._rests() and not insist:
+            return None
+        async with self._turns:
+            if self._rests() and not insist:
+                return None
+            self._ask_at = time.monotonic() + REST_SECONDS
+            try:
+                async with asyncio.timeout(self._patience):
+                    answer = await question()
+            except (RedisError, OSError, TimeoutError) as error:
+                self._fail(error)
+                return None
+        self._recover()
+        return answer
+
+    def _rests(self) -> bool:
+        return self._is_out and time.monotonic() < self._ask_at
+
+    def _fail(self, error: Exception) -> None:
+        self._ask_at = time.monotonic() + REST_SECONDS
+        if not self._is_out:
+            self._is_out = True
+            logger.warning("Redis is out of reach (%s): %s", type(error).__name__, self._without)
+
+    def _recover(self) -> None:
+        if self._is_out:
+            self._is_out = False
+            logger.warning("Redis answers again: %s", self._again)
