@@ -220,6 +220,7 @@ class PeopleSettings(BaseModel):
 
     A person has so many `sessions` at once; one more ends the oldest. From the risk `step_up_from` on a second step is
     asked for. `places` and `networks` are databases of addresses (`.mmdb`), if the operator has them.
+    So many wrong tries over all accounts are allowed to one address, and to one browser that is known.
     """
 
     idle_minutes: PositiveInt = 60
@@ -228,6 +229,8 @@ class PeopleSettings(BaseModel):
     step_up_from: PositiveInt = 50
     places: FilePath | None = None
     networks: FilePath | None = None
+    failures_per_address: RateText = "30/15 minutes"
+    failures_per_device: RateText = "30/15 minutes"
 
 
 class Mail(BaseModel):

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from app.auth.people import has_mfa
 from app.domain.addresses import Address
 from app.domain.audit import SYSTEM, Actor, Event, Outcome, Target, Where
-from app.domain.browsers import UNKNOWN, Browser
+from app.domain.browsers import Browser
 from app.domain.ids import encode
 from app.domain.places import NOWHERE_KNOWN, Place
 from app.domain.risk import LATELY, Attempt, Judgement, Sighting, judge
@@ -32,6 +32,7 @@ from app.kit.clock import utc_now
 from app.kit.db import enter_tenants
 from app.kit.encryption import KeyRing
 from app.kit.errors import unauthenticated
+from app.kit.user_agents import browser_of
 from app.models import PersonSession, User
 
 SECOND_FACTORS = frozenset({"otp", "hwk", "swk", "rec", "mfa"})
@@ -52,9 +53,14 @@ class Circumstances:
 
     where: Where
     device_id: UUID | None = None
-    browser: Browser = UNKNOWN
+    languages: str = ""
     place: Place = NOWHERE_KNOWN
     others: int = 0
+
+    @property
+    def browser(self) -> Browser:
+        """What the browser says of itself. Reading it takes a while, so nobody asks before something was proved."""
+        return browser_of(self.where.user_agent, self.languages)
 
     @property
     def address(self) -> Address | None:
