@@ -59,6 +59,8 @@ from app.features.operational_webhooks.router import router as operational_webho
 from app.features.organisations.router import keys as api_keys
 from app.features.organisations.router import router as organisations
 from app.features.organisations.usage import Usage
+from app.features.sign_in.passwords import Passwords
+from app.features.sign_in.throttle import Throttle
 from app.features.sign_in.tickets import Tickets
 from app.kit import errors_http, logs
 from app.kit.cache import Cache
@@ -71,6 +73,7 @@ from app.kit.methods import HeadAsGet
 from app.kit.openapi import ERRORS, Documented, operation_id
 from app.kit.presence import Presence
 from app.kit.queue import Waker
+from app.kit.rate_limits.policy import parse_rate
 from app.kit.rate_limits.store import Store
 from app.kit.surface import Surface
 from app.kit.surface.bodies import BodyGuard, PlainPaths
@@ -217,6 +220,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
                 _audit(app),
             ):
                 state.entrance = _entrance(state)
+                state.throttle = _throttle(settings, state)
+                state.passwords = Passwords(state.hasher, state.throttle, state.keyring)
                 settle()
                 yield
 
@@ -224,6 +229,16 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 def _entrance(state: State) -> Entrance:
     signatures = SignedRequests(state.sessions, state.callers.signing_keys)
     return Entrance(state.callers, signatures, state.limits, state.uses, state.first_uses)
+
+
+def _throttle(settings: Settings, state: State) -> Throttle:
+    people = settings.people
+    return Throttle(
+        state.limits.exact,
+        state.refusals,
+        per_address=parse_rate(people.failures_per_address),
+        per_device=parse_rate(people.failures_per_device),
+    )
 
 
 @asynccontextmanager

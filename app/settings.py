@@ -215,10 +215,15 @@ class RateLimits(BaseModel):
 
 
 class PeopleSettings(BaseModel):
-    """How people are signed in: a session rests `idle_minutes` at most, and ends after `session_hours`."""
+    """How people are signed in: a session rests `idle_minutes` at most, and ends after `session_hours`.
+
+    So many wrong tries over all accounts are allowed to one address, and to one browser that is known.
+    """
 
     idle_minutes: PositiveInt = 60
     session_hours: PositiveInt = 24
+    failures_per_address: RateText = "30/15 minutes"
+    failures_per_device: RateText = "30/15 minutes"
 
 
 class Mail(BaseModel):

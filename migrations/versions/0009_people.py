@@ -219,7 +219,6 @@ def _make_tables() -> None:
         sa.Column("device_id", sa.Uuid(), nullable=False),
         sa.Column("failures", sa.Integer(), nullable=False),
         sa.Column("failed_at", sa.DateTime(timezone=True), nullable=False),
-        sa.ForeignKeyConstraint(["user_id"], ["users.id"], name=op.f("fk_failure_counts_users"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("user_id", "kind", "device_id", name=op.f("pk_failure_counts")),
     )
     op.create_table(

@@ -26,7 +26,6 @@ FINDERS = {
     "find_oauth_client",
     "find_signing_key",
     "find_user",
-    "owe_logout_notices",
 }
 # What an owner could do wrong, and the rule that finds it.
 PLANTED = (
