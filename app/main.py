@@ -47,6 +47,8 @@ from app.features.endpoints.router import deleted as deleted_endpoints
 from app.features.endpoints.router import router as endpoints
 from app.features.event_types.router import router as event_types
 from app.features.health.router import router as health
+from app.features.members.router import invitations
+from app.features.members.router import router as members
 from app.features.messages.admission import PRESENT_SECONDS, Admission
 from app.features.messages.committer import Committer
 from app.features.messages.ingest_lane import IngestLane
@@ -58,6 +60,8 @@ from app.features.operational_webhooks.router import router as operational_webho
 from app.features.organisations.router import keys as api_keys
 from app.features.organisations.router import router as organisations
 from app.features.organisations.usage import Usage
+from app.features.sign_in.passwords import Passwords
+from app.features.sign_in.throttle import Throttle
 from app.features.sign_in.tickets import Tickets
 from app.kit import errors_http, logs
 from app.kit.cache import Cache
@@ -68,8 +72,10 @@ from app.kit.instance import markers
 from app.kit.interpreter import settle
 from app.kit.methods import HeadAsGet
 from app.kit.openapi import ERRORS, Documented, operation_id
+from app.kit.places import Places
 from app.kit.presence import Presence
 from app.kit.queue import Waker
+from app.kit.rate_limits.policy import parse_rate
 from app.kit.rate_limits.store import Store
 from app.kit.surface import Surface
 from app.kit.surface.bodies import BodyGuard, PlainPaths
@@ -94,6 +100,8 @@ ROUTERS = (
     audit,
     organisations,
     api_keys,
+    members,
+    invitations,
     oauth_clients,
 )
 CONSOLE = (portal, sign_in, second_step, passkey, again, account, factors)
@@ -204,7 +212,11 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         await state.signing_keys.current()
         state.access_tokens = AccessTokens(engine, state.signing_keys, settings.issuer)
         state.callers = Callers(engine, state.portal_tokens, state.keyring, state.access_tokens)
-        with _waker(settings.redis.url.get_secret_value()) as state.waker, closing(Hasher()) as state.hasher:
+        with (
+            _waker(settings.redis.url.get_secret_value()) as state.waker,
+            closing(Hasher()) as state.hasher,
+            Places(settings.people.places, settings.people.networks) as state.places,
+        ):
             async with (
                 _cache(app) as state.cache,
                 _limits(settings) as state.limits,
@@ -214,6 +226,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
                 _audit(app),
             ):
                 state.entrance = _entrance(state)
+                state.throttle = _throttle(settings, state)
+                state.passwords = Passwords(state.hasher, state.throttle, state.keyring)
                 settle()
                 yield
 
@@ -221,6 +235,16 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 def _entrance(state: State) -> Entrance:
     signatures = SignedRequests(state.sessions, state.callers.signing_keys)
     return Entrance(state.callers, signatures, state.limits, state.uses, state.first_uses)
+
+
+def _throttle(settings: Settings, state: State) -> Throttle:
+    people = settings.people
+    return Throttle(
+        state.limits.exact,
+        state.refusals,
+        per_address=parse_rate(people.failures_per_address),
+        per_device=parse_rate(people.failures_per_device),
+    )
 
 
 @asynccontextmanager
