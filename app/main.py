@@ -13,6 +13,7 @@ from starlette.datastructures import State
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from app.auth.access_tokens import AccessTokens
 from app.auth.audit import note_leak, note_refusal
 from app.auth.dependencies import admit
 from app.auth.entrance import Entrance
@@ -21,9 +22,11 @@ from app.auth.limits import Limits
 from app.auth.people import People
 from app.auth.portal import PAGE, PortalTokens
 from app.auth.signed_requests import SignedRequests
+from app.auth.signing_keys import SigningKeys
 from app.auth.uses import Uses
 from app.console.account import PAGE as ACCOUNT
 from app.console.account import router as account
+from app.console.again import router as again
 from app.console.factors import router as factors
 from app.console.pages import STATIC
 from app.console.passkey import router as passkey
@@ -48,6 +51,8 @@ from app.features.event_types.router import router as event_types
 from app.features.health.router import router as health
 from app.features.identity_providers.provider import Providers
 from app.features.identity_providers.router import router as identity_providers
+from app.features.members.router import invitations
+from app.features.members.router import router as members
 from app.features.messages.admission import PRESENT_SECONDS, Admission
 from app.features.messages.committer import Committer
 from app.features.messages.ingest_lane import IngestLane
@@ -59,6 +64,8 @@ from app.features.operational_webhooks.router import router as operational_webho
 from app.features.organisations.router import keys as api_keys
 from app.features.organisations.router import router as organisations
 from app.features.organisations.usage import Usage
+from app.features.sign_in.passwords import Passwords
+from app.features.sign_in.throttle import Throttle
 from app.features.sign_in.tickets import Tickets
 from app.kit import errors_http, logs
 from app.kit.cache import Cache
@@ -71,8 +78,10 @@ from app.kit.instance import markers
 from app.kit.interpreter import settle
 from app.kit.methods import HeadAsGet
 from app.kit.openapi import ERRORS, Documented, operation_id
+from app.kit.places import Places
 from app.kit.presence import Presence
 from app.kit.queue import Waker
+from app.kit.rate_limits.policy import parse_rate
 from app.kit.rate_limits.store import Store
 from app.kit.surface import Surface
 from app.kit.surface.bodies import BodyGuard, PlainPaths
@@ -98,9 +107,11 @@ ROUTERS = (
     organisations,
     api_keys,
     identity_providers,
+    members,
+    invitations,
     oauth_clients,
 )
-CONSOLE = (portal, sign_in, second_step, passkey, providers, account, factors)
+CONSOLE = (portal, sign_in, second_step, passkey, again, providers, account, factors)
 PAGES = (PAGE, SIGN_IN, ACCOUNT)
 # The largest payload, and what may stand around it: the other members of a message.
 MAX_BODY_BYTES = MAX_PAYLOAD_BYTES + 64 * 1024
@@ -224,8 +235,16 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     async with _database(settings.database) as engine:
         state.engine = engine
         state.sessions = make_async_sessions(engine)
-        state.callers = Callers(engine, state.portal_tokens, state.keyring)
-        with _waker(settings.redis.url.get_secret_value()) as state.waker, closing(Hasher()) as state.hasher:
+        state.signing_keys = SigningKeys(state.sessions, state.keyring)
+        # A key that is too short is found before anybody is served.
+        await state.signing_keys.current()
+        state.access_tokens = AccessTokens(engine, state.signing_keys, settings.issuer)
+        state.callers = Callers(engine, state.portal_tokens, state.keyring, state.access_tokens)
+        with (
+            _waker(settings.redis.url.get_secret_value()) as state.waker,
+            closing(Hasher()) as state.hasher,
+            Places(settings.people.places, settings.people.networks) as state.places,
+        ):
             async with (
                 _cache(app) as state.cache,
                 _egress(settings) as state.egress,
@@ -237,6 +256,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
             ):
                 state.providers = Providers(state.egress, state.provider_rules)
                 state.entrance = _entrance(state)
+                state.throttle = _throttle(settings, state)
+                state.passwords = Passwords(state.hasher, state.throttle, state.keyring)
                 settle()
                 yield
 
@@ -244,6 +265,16 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 def _entrance(state: State) -> Entrance:
     signatures = SignedRequests(state.sessions, state.callers.signing_keys)
     return Entrance(state.callers, signatures, state.limits, state.uses, state.first_uses)
+
+
+def _throttle(settings: Settings, state: State) -> Throttle:
+    people = settings.people
+    return Throttle(
+        state.limits.exact,
+        state.refusals,
+        per_address=parse_rate(people.failures_per_address),
+        per_device=parse_rate(people.failures_per_device),
+    )
 
 
 @asynccontextmanager

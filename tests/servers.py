@@ -23,6 +23,8 @@ from app.cli.embedded import embedded_postgres, embedded_redis
 
 ROOT = Path(__file__).parent.parent
 LOOPBACK = "127.0.0.0/8,::1/128"
+KEY = b64encode(secrets.token_bytes(32)).decode()
+"""Of the session's key ring: what was sealed when a database was made is opened in its clones."""
 
 
 @dataclass(frozen=True)
@@ -79,16 +81,16 @@ def migrate(urls: DatabaseUrls) -> None:
 
 
 def process_environment(urls: DatabaseUrls, redis_url: str) -> dict[str, str]:
-    """What a Postrider process under test finds in its environment; the key ring is new."""
-    key = secrets.token_bytes(32)
+    """What a Postrider process under test finds in its environment."""
     return {name: value for name, value in os.environ.items() if not name.startswith("POSTRIDER_")} | {
         "POSTRIDER_ENVIRONMENT": "test",
         "POSTRIDER_REDIS__URL": redis_url,
-        "POSTRIDER_SECRETS__KEYS": f'{{"test": "{b64encode(key).decode()}"}}',
+        "POSTRIDER_SECRETS__KEYS": f'{{"test": "{KEY}"}}',
         "POSTRIDER_SECRETS__ACTIVE": "test",
         "POSTRIDER_EGRESS__ALLOW": LOOPBACK,
         # Every test fails to authenticate from the same address.
         "POSTRIDER_LIMITS__SIGN_IN__IP": "1000000/minute",
+        "POSTRIDER_PEOPLE__FAILURES_PER_ADDRESS": "1000000/minute",
         **urls.as_environment(),
     }
 

@@ -9,12 +9,13 @@ from celery import Celery
 from celery.signals import worker_init, worker_process_init, worker_process_shutdown, worker_shutting_down
 from kombu.entity import Exchange, Queue
 
-from app.kit.queue import MAINTENANCE_QUEUE, RETENTION_TASK, WAKE_QUEUE
+from app.kit.queue import MAINTENANCE_QUEUE, RETENTION_TASK, SIGNING_KEYS_TASK, WAKE_QUEUE
 from app.kit.wakes import Wake
 from app.settings import read_settings
 from worker.background import run_due_tasks
 from worker.process import Process, refuse_missing_folder, refuse_unsafe_database
 from worker.retention import retain
+from worker.signing_keys import turn_keys
 from worker.stopping import Stopping
 
 START_AGAIN_SECONDS = 1.0
@@ -50,7 +51,12 @@ celery.conf.update(
             "task": RETENTION_TASK,
             "schedule": timedelta(hours=1),
             "options": {"expires": 3600, "queue": MAINTENANCE_QUEUE},
-        }
+        },
+        "signing-keys": {
+            "task": SIGNING_KEYS_TASK,
+            "schedule": timedelta(hours=1),
+            "options": {"expires": 3600, "queue": MAINTENANCE_QUEUE},
+        },
     },
 )
 
@@ -116,3 +122,9 @@ def send_mail() -> None:
 def run_retention() -> None:
     """Makes the partitions of the next days and drops those whose time is over."""
     retain(_process[0].sessions)
+
+
+@celery.task(name=SIGNING_KEYS_TASK)
+def turn_signing_keys() -> None:
+    """Makes the next key that tokens are signed with, when it is time, and forgets those that are over."""
+    turn_keys(_process[0].sessions, _process[0].ring)

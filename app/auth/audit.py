@@ -47,8 +47,10 @@ def where_of(request: Request) -> Where:
 
 
 def actor_of(caller: Caller) -> Actor:
-    """Who a caller is: a key, or a portal token with its application as its label."""
+    """Who a caller is; the label of a person is its client, that of a portal token its application."""
     kind, _, credential = caller.subject.partition(":")
+    if caller.user_id is not None and caller.client_id is not None:
+        return Actor(kind, encode(kind, caller.user_id), encode("client", caller.client_id))
     if caller.application_id is None:
         return Actor(kind, encode(kind, UUID(credential)))
     return Actor(kind, credential, encode("app", caller.application_id))

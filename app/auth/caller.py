@@ -1,4 +1,4 @@
-"""Who is calling: a program of an organisation by its API key, or one application's user by a portal token."""
+"""Who is calling: a program by an API key or an access token, a person by one, or an application's user by a portal."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,7 +14,8 @@ class Caller:
 
     `application_id` is set for a portal token, which sees that application only. `feature_flags` None means
     unrestricted; a portal token carries the flags it was made with. `networks` are from where it may call; each list
-    on its own. `key_id` is set for an API key, and `ends_at` when its secret is known to end.
+    on its own. `key_id` is set for an API key, and `ends_at` when its secret is known to end. `client_id` is set for an
+    OAuth access token, and `user_id` when it stands for a person.
     """
 
     organisation_id: UUID
@@ -27,6 +28,8 @@ class Caller:
     networks: tuple[NetworkList, ...] = ()
     key_id: UUID | None = None
     ends_at: datetime | None = None
+    user_id: UUID | None = None
+    client_id: UUID | None = None
 
     @property
     def is_organisation(self) -> bool:

@@ -5,15 +5,17 @@ from dataclasses import dataclass
 from typing import Protocol
 from uuid import UUID
 
-from starlette.requests import Request
+from starlette.requests import HTTPConnection, Request
 from starlette.types import Scope
 
 from app.auth.caller import Caller
+from app.auth.cookies import SESSION
 from app.auth.expiry import announce_end
 from app.auth.keys import Callers, SigningKey
 from app.auth.limits import Limits
 from app.auth.signed_requests import SignedRequests, is_signed
 from app.auth.uses import Uses
+from app.domain.owned_tokens import Token
 from app.kit.errors import Kind, Problem, forbidden
 from app.kit.routing import BODY
 
@@ -57,12 +59,17 @@ class Entrance:
     async def identify(self, scope: Scope, text: str) -> Caller:
         """The caller behind the text of a key or a token, where it may call from. Its use is noted.
 
-        Raises Problem `unauthenticated`, `forbidden`, and `too_many` for one failure too many.
+        Raises Problem `unauthenticated`, `forbidden`, `too_many` for one failure too many, and `invalid_request` for
+        the token of one person beside the session of another.
         """
         try:
             caller = await self.callers.identify(text)
         except Problem as error:
+            if error.kind is not Kind.unauthenticated:
+                raise
             raise (await self.limits.failed(scope) or error) from None
+        if caller.user_id is not None:
+            refuse_two_people(scope, caller.user_id)
         return self._welcome(scope, caller)
 
     async def _identify(self, request: Request, *, basic: bool) -> Caller:
@@ -93,6 +100,17 @@ class Entrance:
             self.uses.note(caller.key_id, caller.organisation_id, address)
             self.first_uses.note(caller.organisation_id, caller.key_id, address)
         return caller
+
+
+def refuse_two_people(scope: Scope, user_id: UUID) -> None:
+    """Raises Problem `invalid_request` when the token is one person's and the session's cookie another's.
+
+    Otherwise cookies mean nothing here.
+    """
+    cookie = Token.read(HTTPConnection(scope).cookies.get(SESSION, ""))
+    if cookie is not None and cookie.owner_id != user_id:
+        detail = "The request carries the token of one person and the session of another; send one of them"
+        raise Problem(Kind.bad_request, "invalid_request", detail)
 
 
 def address_of(scope: Scope) -> str:

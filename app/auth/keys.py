@@ -1,10 +1,11 @@
-"""Finds the caller behind an API key or a portal token, and remembers it for a moment."""
+"""Finds the caller behind an API key, an access token or a portal token, and remembers it for a moment."""
 
 import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cache
 from typing import Any
 from uuid import UUID
@@ -14,6 +15,7 @@ from sqlalchemy.dialects.postgresql import BYTEA
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.sql.expression import column, true
 
+from app.auth.access_tokens import TYPES, AccessTokens
 from app.auth.caller import Caller
 from app.auth.portal import PortalTokens
 from app.auth.signed_requests import SigningSecret
@@ -25,12 +27,16 @@ from app.kit.arrays import transpose, unnest
 from app.kit.clock import utc_now
 from app.kit.encryption import KeyRing
 from app.kit.errors import unauthenticated
+from app.kit.token_keys import type_of
 
 REMEMBERED_SECONDS = 1.0
 RENEWED_SECONDS = 0.25
 REMEMBERED_CALLERS = 10_000
 PATIENCE_SECONDS = 5.0
+ACCESS_SECONDS = 0.5
 JWT_DOTS = 2
+TICKET = "ticket+jwt"
+"""The type of a half-finished sign-in's ticket, which opens nothing here."""
 KEY = "key"
 LIVE = "live"
 
@@ -58,10 +64,11 @@ class Callers:
     with the requests, and requests do not wait for it.
     """
 
-    def __init__(self, engine: AsyncEngine, portal: PortalTokens, ring: KeyRing) -> None:
+    def __init__(self, engine: AsyncEngine, portal: PortalTokens, ring: KeyRing, access: AccessTokens) -> None:
         self._engine = engine
         self._reads = engine.execution_options(isolation_level="AUTOCOMMIT")
         self._portal = portal
+        self._access = access
         self._ring = ring
         self._remembered: OrderedDict[str, _Remembered] = OrderedDict()
         self._waiting: dict[str, asyncio.Future[Caller | None]] = {}
@@ -105,10 +112,16 @@ class Callers:
         raise unauthenticated()
 
     async def _find_token(self, token: str) -> Caller:
-        asked_at = time.monotonic()
+        asked_at, kind = time.monotonic(), type_of(token)
+        if kind == TICKET:
+            raise unauthenticated("The second step is missing: finish signing in", "mfa_required")
+        if kind in TYPES:
+            caller, ends_at = await self._access.caller(token)
+            self._remember(token, caller, asked_at, ends_at, ACCESS_SECONDS)
+            return caller
         async with self._engine.connect() as connection, connection.begin():
             caller = await self._portal.read(connection, token)
-        self._remember(token, caller, asked_at)
+        self._remember(token, caller, asked_at, caller.ends_at)
         return caller
 
     async def _find_key(self, key: str) -> Caller | None:
@@ -138,7 +151,7 @@ class Callers:
                 _fail(waiting, error)
             else:
                 for key, caller in found.items():
-                    self._remember(key, caller, asked_at)
+                    self._remember(key, caller, asked_at, caller.ends_at)
                 _answer(waiting, found)
 
     def _take_used(self) -> list[str]:
@@ -155,10 +168,17 @@ class Callers:
             # One that signs is never sent.
             return {digests[row.digest]: caller_of(row) for row in rows if not row.signs}
 
-    def _remember(self, credential: str, caller: Caller, asked_at: float) -> None:
-        until = asked_at + REMEMBERED_SECONDS
-        if caller.ends_at is not None:
-            until = min(until, time.monotonic() + (caller.ends_at - utc_now()).total_seconds())
+    def _remember(
+        self,
+        credential: str,
+        caller: Caller,
+        asked_at: float,
+        ends_at: datetime | None,
+        seconds: float = REMEMBERED_SECONDS,
+    ) -> None:
+        until = asked_at + seconds
+        if ends_at is not None:
+            until = min(until, time.monotonic() + (ends_at - utc_now()).total_seconds())
         self._remembered[credential] = _Remembered(caller, until)
         self._remembered.move_to_end(credential)
         if len(self._remembered) > REMEMBERED_CALLERS:

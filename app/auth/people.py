@@ -17,6 +17,7 @@ from sqlalchemy.sql.dml import ReturningUpdate
 from starlette.responses import Response
 
 from app.auth.audit import where_of
+from app.auth.cookies import SESSION
 from app.domain.owned_tokens import Token
 from app.kit.cache import Cache
 from app.kit.clock import utc_now
@@ -25,7 +26,7 @@ from app.kit.encryption import KeyRing
 from app.kit.errors import forbidden, unauthenticated
 from app.models import Passkey, PersonSession, Totp, User
 
-COOKIE = "__Host-postrider_session"
+COOKIE = SESSION
 TICKET = "__Host-postrider_ticket"
 """The cookie of half a sign-in: it opens the second step alone."""
 CSRF_PURPOSE = "csrf"

@@ -11,6 +11,7 @@ from app.cli.orgs import orgs
 from app.cli.processes import api, beat, migrate, worker
 from app.cli.retention import retention
 from app.cli.secrets import secrets
+from app.cli.signing_keys import signing_keys
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -18,7 +19,8 @@ def main() -> None:
     """Webhooks as a service: an event in, signed webhooks out."""
 
 
-for command in (dev, api, worker, beat, migrate, orgs, keys, clients, bench, retention, secrets, audit):
+COMMANDS = (dev, api, worker, beat, migrate, orgs, keys, clients, bench, retention, secrets, signing_keys, audit)
+for command in COMMANDS:
     main.add_command(command)
 
 if __name__ == "__main__":

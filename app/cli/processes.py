@@ -8,7 +8,9 @@ from typing import Never
 
 import click
 
-from app.cli.operator import in_one_line, settings_or_exit
+from app.cli.audit import operator
+from app.cli.operator import in_one_line, settings_or_exit, transaction
+from app.features.oauth.keys import make_missing
 
 # Longer than proxies keep an idle connection: whoever sends into one that is just being closed gets no answer.
 _KEEP_ALIVE_SECONDS = 75
@@ -49,7 +51,7 @@ def beat(schedule: str | None) -> None:
 @click.command()
 @click.option("--revision", default="head", show_default=True, help="The revision to reach.")
 def migrate(revision: str) -> None:
-    """Bring the database's tables to a revision, as the migrator's role."""
+    """Bring the database's tables to a revision, as the migrator's role, and make the keys that tokens need."""
     from alembic import command  # noqa: PLC0415  # a second that the other commands spare
     from alembic.config import Config  # noqa: PLC0415
 
@@ -58,6 +60,9 @@ def migrate(revision: str) -> None:
     with in_one_line():
         settings_or_exit().database.migrator()
         command.upgrade(config, revision)
+    if revision == "head":
+        with transaction() as db:
+            make_missing(db, settings_or_exit().secrets.ring(), operator())
 
 
 def _folder_of(package: str) -> Path:

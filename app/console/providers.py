@@ -14,7 +14,7 @@ from app.auth.audit import where_of
 from app.auth.people import RecentlySignedIn
 from app.auth.phases import InPhases
 from app.console.realms import HINT, PAGE
-from app.console.sign_in import circumstances, lifetime, proceed
+from app.console.sign_in import circumstances, proceed, terms
 from app.console.visits import Pages, Posted, Visit, Visiting, field, local_path
 from app.domain.audit import SYSTEM, Where
 from app.domain.ids import decode, encode
@@ -132,7 +132,7 @@ def _step(db: Session, visiting: Visit, flow: Flow, vouched: Vouched) -> Step | 
     said = SaidOf(flow.organisation_id, flow.provider_id, vouched.subject, vouched.session)
     # What the provider says of its own methods counts for nothing here: a second factor of ours is ours to see.
     proven = Proven(found.user_id, ("fed",), said)
-    return service.conclude(db, proven, circumstances(visiting), lifetime(visiting), flow.next)
+    return service.conclude(db, proven, circumstances(visiting), terms(visiting), flow.next)
 
 
 async def _log_out(

@@ -10,6 +10,7 @@ from kombu.exceptions import OperationalError
 from app.kit.wakes import Wake
 
 RETENTION_TASK = "retention.run"
+SIGNING_KEYS_TASK = "signing_keys.turn"
 WAKE_QUEUE = "wake"
 MAINTENANCE_QUEUE = "maintenance"
 QUEUES = {Wake.delivery: WAKE_QUEUE, Wake.background: MAINTENANCE_QUEUE, Wake.mail: MAINTENANCE_QUEUE}

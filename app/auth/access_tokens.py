@@ -1,0 +1,184 @@
+"""Finds the caller behind an OAuth access token: what it says is judged first, then whether that still holds."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import cache
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ARRAY, Boolean, Select, Text, Uuid, bindparam, func, select
+from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.sql.expression import column
+
+from app.auth.caller import Caller
+from app.auth.signing_keys import SigningKeys
+from app.domain.ids import decode
+from app.domain.networks import network_list
+from app.domain.permissions import Role, permissions_of
+from app.kit.clock import utc_now
+from app.kit.errors import Kind, Problem, forbidden
+from app.kit.token_keys import BadToken
+
+TYPES = ("at+jwt", "application/at+jwt")
+SKEW = timedelta(seconds=30)
+LIVE = "live"
+CHALLENGE = 'Bearer error="invalid_token"'
+ENROL = "The organisation asks for a second factor: sign in at a browser and add one, then ask for a token again"
+
+
+@dataclass(frozen=True, slots=True)
+class AccessToken:
+    """What a token says that was made here, for the API, and is not over."""
+
+    id: str
+    organisation_id: UUID
+    family_id: UUID
+    client_id: UUID
+    user_id: UUID | None
+    scopes: tuple[str, ...]
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Who holds a token, what it says, and whether a second factor is missing that the organisation asks for."""
+
+    token: AccessToken
+    caller: Caller
+    lacks_mfa: bool
+
+
+class AccessTokens:
+    """Reads access tokens; one for each process. `issuer` is this installation."""
+
+    def __init__(self, engine: AsyncEngine, keys: SigningKeys, issuer: str) -> None:
+        self._reads = engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._keys = keys
+        self._issuer = issuer
+
+    async def holder(self, text: str) -> Holder:
+        """Who holds the token. Raises Problem `unauthenticated` (`invalid_token`) for one that is not in force."""
+        token = await self._read(text)
+        async with self._reads.connect() as connection:
+            asked = {"organisation": token.organisation_id, "family": token.family_id, "token": token.id}
+            row = (await connection.execute(_in_force(), asked)).one_or_none()
+        if row is None or (row.client_id, row.user_id) != (token.client_id, token.user_id):
+            raise invalid_token("It was revoked, or whom it stands for is gone: ask for another one")
+        return Holder(token, _caller(token, row), bool(row.mfa_required and row.user_id and not row.has_mfa))
+
+    async def caller(self, text: str) -> tuple[Caller, datetime]:
+        """Who calls the API with the token, and until when it is good.
+
+        Raises as `holder`, and Problem `forbidden` (`mfa_enrolment_required`).
+        """
+        found = await self.holder(text)
+        if found.lacks_mfa:
+            raise forbidden(ENROL, "mfa_enrolment_required")
+        return found.caller, found.token.expires_at
+
+    async def _read(self, text: str) -> AccessToken:
+        keys = await self._keys.current()
+        now = utc_now()
+        try:
+            return read(keys.verify(text, TYPES, now), self._issuer, now)
+        except BadToken as error:
+            raise invalid_token(str(error)) from None
+        except (KeyError, TypeError, ValueError, OverflowError):
+            raise invalid_token("its claims are not those of an access token") from None
+
+
+def read(claims: Mapping[str, Any], issuer: str, now: datetime) -> AccessToken:
+    """What the claims say. Raises BadToken for a token of others, for others, or not for now.
+
+    KeyError, TypeError and ValueError are raised for one that lacks something.
+    """
+    audiences = claims["aud"] if isinstance(claims["aud"], list) else [claims["aud"]]
+    if claims["iss"] != issuer or f"{issuer}/api/v1" not in audiences:
+        raise BadToken("it was made by another issuer, or for another audience")
+    moment = now.timestamp()
+    skew = SKEW.total_seconds()
+    if _time(claims["exp"]) + skew <= moment:
+        raise BadToken("it has expired")
+    if _time(claims["iat"]) - skew > moment or _time(claims.get("nbf", 0)) - skew > moment:
+        raise BadToken("it is not good yet")
+    client_id, user_id = _id("client", claims["client_id"]), decode("user", claims["sub"])
+    if user_id is None and claims["sub"] != claims["client_id"]:
+        raise BadToken("its subject is nobody")
+    return AccessToken(
+        _text(claims["jti"]),
+        _id("org", claims["org"]),
+        UUID(hex=claims["fam"]),
+        client_id,
+        user_id,
+        tuple(_text(claims["scope"]).split()),
+        datetime.fromtimestamp(claims["exp"], now.tzinfo),
+    )
+
+
+def invalid_token(detail: str) -> Problem:
+    """The answer to a token that is not good (RFC 6750)."""
+    return Problem(
+        Kind.unauthenticated,
+        "authentication_failed",
+        f"Invalid token: {detail}",
+        word="invalid_token",
+        challenge=CHALLENGE,
+    )
+
+
+def _caller(token: AccessToken, row: Any) -> Caller:  # noqa: ANN401 a row of find_access_token
+    is_live = row.environment == LIVE
+    granted = tuple(sorted(set(token.scopes).intersection(row.scopes)))
+    networks = network_list(tuple(row.organisation_allows), tuple(row.organisation_denies))
+    return Caller(
+        organisation_id=token.organisation_id,
+        environment_id=row.environment_id,
+        subject=f"client:{token.client_id}" if token.user_id is None else f"user:{token.user_id}",
+        permissions=permissions_of(Role(row.role), granted, live=is_live),
+        is_live=is_live,
+        networks=() if networks is None else (networks,),
+        user_id=token.user_id,
+        client_id=token.client_id,
+    )
+
+
+def _id(prefix: str, text: object) -> UUID:
+    found = decode(prefix, _text(text))
+    if found is None:
+        raise BadToken(f"it names no {prefix}")
+    return found
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str) or not value:
+        raise BadToken("what it says is not a text")
+    return value
+
+
+def _time(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise BadToken("what it says is not a time")
+    return value
+
+
+FOUND = (
+    column("environment_id", Uuid),
+    column("environment", Text),
+    column("client_id", Uuid),
+    column("user_id", Uuid),
+    column("role", Text),
+    column("scopes", ARRAY(Text)),
+    column("mfa_required", Boolean),
+    column("has_mfa", Boolean),
+    column("organisation_allows", ARRAY(Text)),
+    column("organisation_denies", ARRAY(Text)),
+)
+"""What the database says of a token that is in force."""
+
+
+@cache
+def _in_force() -> Select[*tuple[Any, ...]]:
+    asked = bindparam("organisation", type_=Uuid()), bindparam("family", type_=Uuid()), bindparam("token", type_=Text())
+    found = func.find_access_token(*asked).table_valued(*FOUND).alias("found")
+    return select(*found.c)
