@@ -12,6 +12,7 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 
 from app.auth.people import has_mfa
+from app.domain.assurance import STRONG
 from app.domain.audit import SYSTEM, Actor, Event, Outcome, Target, Where
 from app.domain.ids import encode
 from app.features.audit.operations import record
@@ -24,8 +25,6 @@ from app.kit.db import enter_tenants
 from app.kit.errors import unauthenticated
 from app.models import User
 
-SECOND_FACTORS = frozenset({"otp", "hwk", "swk", "rec", "mfa"})
-"""Methods that are, or include, a second factor; a passkey that verified its user is both at once."""
 WRONG = "That is not right, or nobody has this address: try again"
 
 
@@ -72,7 +71,7 @@ def conclude(db: Session, proven: Proven, circumstances: Circumstances, lifetime
     user = db.scalars(people.user(proven.user_id)).one_or_none()
     if user is None or user.disabled_at is not None:
         raise unauthenticated(WRONG)
-    if db.scalar(has_mfa(user.id)) and not SECOND_FACTORS & set(proven.methods):
+    if db.scalar(has_mfa(user.id)) and not STRONG.intersection(proven.methods):
         return new_ticket(user.id, user.session_version, proven.methods, "mfa", next_)
     return _begin(db, user, proven, circumstances, lifetime, next_)
 
