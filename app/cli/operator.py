@@ -38,12 +38,9 @@ def in_one_line() -> Iterator[None]:
 
 @contextmanager
 def transaction() -> Iterator[Session]:
-    """A session of the migrator, committed at the end of the block; one line when the database is away.
-
-    What caches hold of whom it changed is forgotten then.
-    """
-    settings = settings_or_exit()
+    """A session of the migrator, committed at the end of the block; one line when the database is away."""
     with in_one_line():
+        settings = settings_or_exit()
         engine = make_engine(settings.database.migrator(), pool_size=1, name="postrider-operator")
         try:
             with make_sessions(engine).begin() as db:

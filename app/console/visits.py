@@ -1,5 +1,6 @@
 """What every page for people shares: who looks at it, what its forms must carry, how it is framed, how it fails."""
 
+import math
 import secrets
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Annotated, Any
@@ -68,6 +69,13 @@ class Visit:
         html = render(template, self.base, visit=self, person=self.person, csrf=self.csrf, **values)
         framed = {"Content-Security-Policy": POLICY.format(targets=targets), "X-Robots-Tag": "noindex"}
         return self._with_visit(HTMLResponse(html, status, {**framed, **headers}))
+
+    def refused(self, template: str, problem: Problem, **values: Any) -> Response:  # noqa: ANN401 whatever a template shows
+        """A page that says what was refused, with the refusal's status."""
+        answer = self.page(template, STATUS[problem.kind], problem=problem, **values)
+        if problem.retry_after is not None:
+            answer.headers["Retry-After"] = str(max(1, math.ceil(problem.retry_after)))
+        return answer
 
     def go(self, path: str) -> Response:
         """On to another page, by GET."""
@@ -172,8 +180,7 @@ async def refusal(request: Request, problem: Problem) -> Response:
         return looking.go(f"/sign-in?next={next_}")
     if problem.word == "reauth_required" and request.method == "GET":
         return looking.go(f"/sign-in/again?next={next_}")
-    headers = {} if problem.retry_after is None else {"Retry-After": str(max(1, round(problem.retry_after)))}
-    return looking.page("people/refused.html", STATUS[problem.kind], headers=headers, problem=problem)
+    return looking.refused("people/refused.html", problem)
 
 
 def _with_query(request: Request) -> str:

@@ -63,12 +63,13 @@ class Password(Base):
 class FailureCount(Base):
     """Failures in a row at one thing, such as `password` or `second_step`, from one device.
 
-    All unknown devices are one, UUID(int=0).
+    All unknown devices are one, UUID(int=0). What is tried for an address that nobody has is counted as well, under an
+    id that stands for the address: otherwise waiting would tell who is known.
     """
 
     __tablename__ = "failure_counts"
 
-    user_id: Mapped[OfUser]
+    user_id: Mapped[Id]
     kind: Mapped[str] = mapped_column(primary_key=True)
     device_id: Mapped[UUID] = mapped_column(primary_key=True)
     failures: Mapped[int]
