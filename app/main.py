@@ -59,6 +59,7 @@ from app.features.messages.ingest_lane import IngestLane
 from app.features.messages.ingest_router import router as ingest
 from app.features.messages.posting import MAX_PAYLOAD_BYTES
 from app.features.messages.router import router as messages
+from app.features.oauth.openid_router import router as openid
 from app.features.oauth.router import clients as oauth_clients
 from app.features.operational_webhooks.router import router as operational_webhooks
 from app.features.organisations.router import keys as api_keys
@@ -154,6 +155,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         openapi_url=None if settings.environment is Environment.production else DOCS[-1],
     )
     app.state.settings = settings
+    app.state.issuer = settings.issuer
     app.state.keyring = settings.secrets.ring()
     app.state.portal_tokens = PortalTokens(app.state.keyring)
     app.state.admit = admit
@@ -164,6 +166,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     _surround(app, _surface(settings, app.state))
     for router in ROUTERS:
         app.include_router(router, prefix=PREFIX, responses=ERRORS)
+    app.include_router(openid)
     for pages in CONSOLE:
         app.include_router(pages)
     app.mount(STATIC_PATH, StaticFiles(directory=STATIC))
