@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, closing, contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 
@@ -25,10 +26,12 @@ from app.auth.signing_keys import SigningKeys
 from app.auth.uses import Uses
 from app.console.account import PAGE as ACCOUNT
 from app.console.account import router as account
+from app.console.again import router as again
 from app.console.factors import router as factors
 from app.console.pages import STATIC
 from app.console.passkey import router as passkey
 from app.console.portal import router as portal
+from app.console.providers import router as providers
 from app.console.second_step import router as second_step
 from app.console.sign_in import PAGE as SIGN_IN
 from app.console.sign_in import router as sign_in
@@ -46,30 +49,41 @@ from app.features.endpoints.router import deleted as deleted_endpoints
 from app.features.endpoints.router import router as endpoints
 from app.features.event_types.router import router as event_types
 from app.features.health.router import router as health
+from app.features.identity_providers.provider import Providers
+from app.features.identity_providers.router import router as identity_providers
+from app.features.members.router import invitations
+from app.features.members.router import router as members
 from app.features.messages.admission import PRESENT_SECONDS, Admission
 from app.features.messages.committer import Committer
 from app.features.messages.ingest_lane import IngestLane
 from app.features.messages.ingest_router import router as ingest
 from app.features.messages.posting import MAX_PAYLOAD_BYTES
 from app.features.messages.router import router as messages
+from app.features.oauth.openid_router import router as openid
 from app.features.oauth.protocol_router import router as oauth
 from app.features.oauth.router import clients as oauth_clients
 from app.features.operational_webhooks.router import router as operational_webhooks
 from app.features.organisations.router import keys as api_keys
 from app.features.organisations.router import router as organisations
 from app.features.organisations.usage import Usage
+from app.features.sign_in.passwords import Passwords
+from app.features.sign_in.throttle import Throttle
 from app.features.sign_in.tickets import Tickets
 from app.kit import errors_http, logs
 from app.kit.cache import Cache
 from app.kit.db import assert_durable, make_async_engine, make_async_sessions
 from app.kit.dedicated import AsyncDedicated
+from app.kit.egress import Egress as EgressClient
+from app.kit.egress import Options, Policy
 from app.kit.hashing import Hasher
 from app.kit.instance import markers
 from app.kit.interpreter import settle
 from app.kit.methods import HeadAsGet
 from app.kit.openapi import ERRORS, Documented, operation_id
+from app.kit.places import Places
 from app.kit.presence import Presence
 from app.kit.queue import Waker
+from app.kit.rate_limits.policy import parse_rate
 from app.kit.rate_limits.store import Store
 from app.kit.surface import Surface
 from app.kit.surface.bodies import BodyGuard, PlainPaths
@@ -94,9 +108,12 @@ ROUTERS = (
     audit,
     organisations,
     api_keys,
+    identity_providers,
+    members,
+    invitations,
     oauth_clients,
 )
-CONSOLE = (portal, sign_in, second_step, passkey, account, factors)
+CONSOLE = (portal, sign_in, second_step, passkey, again, providers, account, factors)
 PAGES = (PAGE, SIGN_IN, ACCOUNT)
 # The largest payload, and what may stand around it: the other members of a message.
 MAX_BODY_BYTES = MAX_PAYLOAD_BYTES + 64 * 1024
@@ -139,16 +156,19 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         openapi_url=None if settings.environment is Environment.production else DOCS[-1],
     )
     app.state.settings = settings
+    app.state.issuer = settings.issuer
     app.state.keyring = settings.secrets.ring()
     app.state.portal_tokens = PortalTokens(app.state.keyring)
     app.state.admit = admit
     app.state.markers = markers(app.state.keyring)
     app.state.destinations = _destinations(settings)
+    app.state.provider_rules = _provider_rules(settings)
     app.state.tickets = Tickets(app.state.keyring)
     _surround(app, _surface(settings, app.state))
     for router in ROUTERS:
         app.include_router(router, prefix=PREFIX, responses=ERRORS)
     app.include_router(oauth)
+    app.include_router(openid)
     for pages in CONSOLE:
         app.include_router(pages)
     app.mount(STATIC_PATH, StaticFiles(directory=STATIC))
@@ -182,6 +202,26 @@ def _surface(settings: Settings, state: State) -> Surface:
     )
 
 
+def _provider_rules(settings: Settings) -> Destinations:
+    """As for endpoints; what tokens rest on is never asked for in the clear, but by developers."""
+    in_the_clear = settings.environment is not Environment.production and not settings.egress.https_only
+    return replace(_destinations(settings), https_only=not in_the_clear)
+
+
+def _egress(settings: Settings) -> EgressClient:
+    egress = settings.egress
+    rules = _provider_rules(settings)
+    policy = Policy(rules.allow, rules.deny, rules.allowed_ports, https_only=rules.https_only)
+    options = Options(
+        timeout_seconds=settings.people.provider_seconds,
+        user_agent=egress.user_agent,
+        nameservers=egress.nameservers,
+        proxy=None if egress.proxy is None else egress.proxy.get_secret_value(),
+        source_address=egress.source_address,
+    )
+    return EgressClient(policy, options)
+
+
 def _destinations(settings: Settings) -> Destinations:
     egress: Egress = settings.egress
     return Destinations(
@@ -205,16 +245,24 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         await state.signing_keys.current()
         state.access_tokens = AccessTokens(engine, state.signing_keys, settings.issuer)
         state.callers = Callers(engine, state.portal_tokens, state.keyring, state.access_tokens)
-        with _waker(settings.redis.url.get_secret_value()) as state.waker, closing(Hasher()) as state.hasher:
+        with (
+            _waker(settings.redis.url.get_secret_value()) as state.waker,
+            closing(Hasher()) as state.hasher,
+            Places(settings.people.places, settings.people.networks) as state.places,
+        ):
             async with (
                 _cache(app) as state.cache,
+                _egress(settings) as state.egress,
                 _limits(settings) as state.limits,
                 _usage(state.sessions) as state.usage,
                 Uses(engine) as state.uses,
                 _committer(app) as state.committer,
                 _audit(app),
             ):
+                state.providers = Providers(state.egress, state.provider_rules)
                 state.entrance = _entrance(state)
+                state.throttle = _throttle(settings, state)
+                state.passwords = Passwords(state.hasher, state.throttle, state.keyring)
                 settle()
                 yield
 
@@ -222,6 +270,16 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 def _entrance(state: State) -> Entrance:
     signatures = SignedRequests(state.sessions, state.callers.signing_keys)
     return Entrance(state.callers, signatures, state.limits, state.uses, state.first_uses)
+
+
+def _throttle(settings: Settings, state: State) -> Throttle:
+    people = settings.people
+    return Throttle(
+        state.limits.exact,
+        state.refusals,
+        per_address=parse_rate(people.failures_per_address),
+        per_device=parse_rate(people.failures_per_device),
+    )
 
 
 @asynccontextmanager

@@ -90,6 +90,7 @@ def process_environment(urls: DatabaseUrls, redis_url: str) -> dict[str, str]:
         "POSTRIDER_EGRESS__ALLOW": LOOPBACK,
         # Every test fails to authenticate from the same address.
         "POSTRIDER_LIMITS__SIGN_IN__IP": "1000000/minute",
+        "POSTRIDER_PEOPLE__FAILURES_PER_ADDRESS": "1000000/minute",
         **urls.as_environment(),
     }
 

@@ -36,7 +36,7 @@ class Limits:
         policies = {one: list(_policies(one, rates.get(one, {}))) for one in RouteClass}
         self._ingest_path = re.compile(re.escape(prefix) + "/app/[^/]+/msg")
         self._administration_path = re.compile(re.escape(prefix) + "/(auth|organisation|audit)(/.*)?")
-        self._exact = Exact(store)
+        self.exact = Exact(store)
         self._administration = policies[RouteClass.administration]
         self._sign_in = policies[RouteClass.sign_in]
         spent_in_blocks = (RouteClass.ingest, RouteClass.read, RouteClass.write)
@@ -70,7 +70,7 @@ class Limits:
         A good credential is never refused here: a stranger behind the same address must not lock anybody out.
         """
         for _, policy in self._sign_in:
-            standing = await self._exact.take(policy, _address(scope))
+            standing = await self.exact.take(policy, _address(scope))
             if not standing.allowed:
                 scope[ANSWER_HEADERS] = [policy_field([policy]), *standing_fields([standing])]
                 return _refusal(standing, "Too many failed authentications from your address")
@@ -96,7 +96,7 @@ class Limits:
         texts = dict(identities(caller, scope))
         standings: list[Standing] = []
         for kind, policy in self._administration:
-            standings.append(await self._exact.take(policy, Identity(kind, texts[kind])))
+            standings.append(await self.exact.take(policy, Identity(kind, texts[kind])))
             if not standings[-1].allowed:
                 break
         scope[ANSWER_HEADERS] = _fields(self._administration, standings)

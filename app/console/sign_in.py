@@ -4,19 +4,21 @@ from datetime import timedelta
 
 from fastapi import Response
 
+from app.auth.devices import device_of, set_device
 from app.auth.people import TICKET, Enrolling, drop_cookie, set_cookie
 from app.auth.phases import InPhases
+from app.console import realms
 from app.console.visits import Pages, Posted, Visit, Visiting, field, local_path
-from app.domain import email
-from app.features.people import queries as people
 from app.features.sessions import operations as sessions
 from app.features.sign_in import service
-from app.features.sign_in.service import WRONG, Begun, Circumstances, Proven, Step
+from app.features.sign_in.passwords import Passwords
+from app.features.sign_in.service import Begun, Circumstances, Step, Terms
 from app.features.sign_in.tickets import Tickets
-from app.kit.errors import Problem, unauthenticated
-from app.kit.hashing import Hasher
+from app.kit.errors import Problem
+from app.kit.places import Places
 
 PAGE = "/sign-in"
+SECOND_STEP = f"{PAGE}/second-step"
 router = Pages(PAGE)
 
 
@@ -25,19 +27,23 @@ async def show(visiting: Visiting, next: str | None = None) -> Response:  # noqa
     """The form."""
     if visiting.person is not None:
         return visiting.go(local_path(next))
-    return visiting.page("people/sign_in.html", next=local_path(next), address="", error=None)
+    return visiting.page("people/sign_in.html", next=local_path(next), address="", problem=None)
 
 
 @router.post("")
 async def sign_in(visiting: Visiting, fields: Posted, phases: InPhases) -> Response:
-    """The first step, by a password."""
+    """The first step, by a password; without one, on to the provider of the address's organisation."""
     address, next_ = field(fields, "email"), local_path(field(fields, "next"))
+    password = field(fields, "password")
     try:
-        proven = await _prove_by_password(visiting, phases, address, field(fields, "password"))
+        if not password and (path := await realms.seek(visiting, phases, address, next_)):
+            return visiting.go(path)
+        whence = circumstances(visiting)
+        proven = await passwords(visiting).prove(phases, address, password, whence)
         async with phases.begin(proven.user_id) as db:
-            step = await db.run_sync(service.conclude, proven, circumstances(visiting), lifetime(visiting), next_)
+            step = await db.run_sync(service.conclude, proven, whence, terms(visiting), next_)
     except Problem as problem:
-        return visiting.page("people/sign_in.html", 401, next=next_, address=address, error=problem.detail)
+        return visiting.refused("people/sign_in.html", problem, next=next_, address=address)
     return proceed(visiting, step)
 
 
@@ -51,14 +57,30 @@ async def sign_out(visiting: Visiting, person: Enrolling, _fields: Posted, phase
     return answer
 
 
+def passwords(visiting: Visit) -> Passwords:
+    """What verifies passwords."""
+    found: Passwords = visiting.request.app.state.passwords
+    return found
+
+
 def circumstances(visiting: Visit) -> Circumstances:
     """Whence somebody signs in."""
-    return Circumstances(visiting.where())
+    request, where = visiting.request, visiting.where()
+    places: Places = request.app.state.places
+    languages = request.headers.get("accept-language", "")
+    return Circumstances(where, device_of(request), languages, places.find(where.ip))
 
 
-def lifetime(visiting: Visit) -> timedelta:
-    """How long a session may last."""
-    return timedelta(hours=visiting.settings.people.session_hours)
+def terms(visiting: Visit) -> Terms:
+    """What the installation grants to whoever signs in."""
+    people = visiting.settings.people
+    return Terms(
+        lifetime=timedelta(hours=people.session_hours),
+        idle=timedelta(minutes=people.idle_minutes),
+        sessions=people.sessions,
+        step_up_from=people.step_up_from,
+        ring=visiting.request.app.state.keyring,
+    )
 
 
 def proceed(visiting: Visit, step: Step) -> Response:
@@ -66,21 +88,10 @@ def proceed(visiting: Visit, step: Step) -> Response:
     if isinstance(step, Begun):
         answer = visiting.go(step.next)
         set_cookie(answer, step.cookie)
+        set_device(answer, visiting.request.app.state.keyring, step.device_id)
         answer.delete_cookie(TICKET, path="/", secure=True, httponly=True, samesite="lax")
         return answer
     tickets: Tickets = visiting.request.app.state.tickets
-    answer = visiting.go(f"{PAGE}/second-step")
+    answer = visiting.page("people/step_up.html", 401) if step.reason == "risk" else visiting.go(SECOND_STEP)
     answer.set_cookie(TICKET, tickets.mint(step), path="/", secure=True, httponly=True, samesite="lax")
     return answer
-
-
-async def _prove_by_password(visiting: Visit, phases: InPhases, address: str, password: str) -> Proven:
-    key = email.key(address)
-    async with phases.begin() as db:
-        user_id = None if key is None else await db.scalar(people.find_user(key))
-    async with phases.begin(*filter(None, [user_id])) as db:
-        stored = None if user_id is None else await db.scalar(people.password(user_id))
-    hasher: Hasher = visiting.request.app.state.hasher
-    if not await hasher.verify(None if stored is None else stored.hash, password) or user_id is None:
-        raise unauthenticated(WRONG)
-    return Proven(user_id, ("pwd",))

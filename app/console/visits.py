@@ -1,5 +1,6 @@
 """What every page for people shares: who looks at it, what its forms must carry, how it is framed, how it fails."""
 
+import math
 import secrets
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Annotated, Any
@@ -69,9 +70,25 @@ class Visit:
         framed = {"Content-Security-Policy": POLICY.format(targets=targets), "X-Robots-Tag": "noindex"}
         return self._with_visit(HTMLResponse(html, status, {**framed, **headers}))
 
+    def refused(self, template: str, problem: Problem, **values: Any) -> Response:  # noqa: ANN401 whatever a template shows
+        """A page that says what was refused, with the refusal's status."""
+        answer = self.page(template, STATUS[problem.kind], problem=problem, **values)
+        if problem.retry_after is not None:
+            answer.headers["Retry-After"] = str(max(1, math.ceil(problem.retry_after)))
+        return answer
+
     def go(self, path: str) -> Response:
         """On to another page, by GET."""
         return self._with_visit(RedirectResponse(self.base + path, status_code=303))
+
+    def leave(self, url: str) -> Response:
+        """To a place that is not ours, by GET."""
+        return self._with_visit(RedirectResponse(url, status_code=303))
+
+    @property
+    def browser(self) -> str:
+        """What tells this browser from others, whoever is signed in at it."""
+        return self.request.cookies.get(VISIT) or self._fresh()
 
     def where(self) -> Where:
         """Where the request came from."""
@@ -80,7 +97,7 @@ class Visit:
     def _binding(self) -> bytes:
         if self.person is not None:
             return self.person.session_id.bytes
-        return (self.request.cookies.get(VISIT) or self._fresh()).encode()
+        return self.browser.encode()
 
     def _fresh(self) -> str:
         if self._new_visit is None:
@@ -172,8 +189,7 @@ async def refusal(request: Request, problem: Problem) -> Response:
         return looking.go(f"/sign-in?next={next_}")
     if problem.word == "reauth_required" and request.method == "GET":
         return looking.go(f"/sign-in/again?next={next_}")
-    headers = {} if problem.retry_after is None else {"Retry-After": str(max(1, round(problem.retry_after)))}
-    return looking.page("people/refused.html", STATUS[problem.kind], headers=headers, problem=problem)
+    return looking.refused("people/refused.html", problem)
 
 
 def _with_query(request: Request) -> str:

@@ -88,7 +88,8 @@ class OAuthConsent(Base):
 class OAuthFamily(Base):
     """All tokens that came of one grant. When a used one of them shows up again, all end.
 
-    `session_id` is the session in which a person allowed it, `user_id` None a client in its own name.
+    `session_id` is the session that it ends with, and `began_in` the one in which a person allowed it, where its client
+    hears of the end; `user_id` None is a client in its own name. `claims` are those asked for by name.
     """
 
     __tablename__ = "oauth_families"
@@ -103,7 +104,9 @@ class OAuthFamily(Base):
     client_id: Mapped[UUID]
     user_id: Mapped[UUID | None] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
     session_id: Mapped[UUID | None]
+    began_in: Mapped[UUID | None]
     session_version: Mapped[int | None]
+    claims: Mapped[Json | None]
     scopes: Mapped[Strings]
     methods: Mapped[Strings]
     authenticated_at: Mapped[Moment | None]
@@ -169,7 +172,10 @@ class RevokedToken(Base):
 
 
 class LogoutNotice(Base):
-    """A back-channel logout that a client is owed: the row is the job."""
+    """A back-channel logout that a client is owed: the row is the job.
+
+    A trigger writes it in the transaction that ends the session, whoever does.
+    """
 
     __tablename__ = "logout_notices"
     __table_args__ = (Index("ix_logout_notices_due", "due_at", postgresql_where="due_at IS NOT NULL"),)

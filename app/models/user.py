@@ -63,12 +63,13 @@ class Password(Base):
 class FailureCount(Base):
     """Failures in a row at one thing, such as `password` or `second_step`, from one device.
 
-    All unknown devices are one, UUID(int=0).
+    All unknown devices are one, UUID(int=0). What is tried for an address that nobody has is counted as well, under an
+    id that stands for the address: otherwise waiting would tell who is known.
     """
 
     __tablename__ = "failure_counts"
 
-    user_id: Mapped[OfUser]
+    user_id: Mapped[Id]
     kind: Mapped[str] = mapped_column(primary_key=True)
     device_id: Mapped[UUID] = mapped_column(primary_key=True)
     failures: Mapped[int]
@@ -119,7 +120,7 @@ class Membership(Base):
 
 
 class Invitation(Base):
-    """A role that is offered to whoever reads the mail of an address."""
+    """A role that is offered to whoever reads the mail of an address, whose link has a secret with this `digest`."""
 
     __tablename__ = "invitations"
     __table_args__ = (
@@ -137,12 +138,17 @@ class Invitation(Base):
     email: Mapped[String]
     email_key: Mapped[String]
     role: Mapped[String]
+    digest: Mapped[Bytes]
     invited_by: Mapped[String]
+    version: Mapped[Version] = mapped_column()
     created_at: Mapped[Created]
+    sent_at: Mapped[Created]
     expires_at: Mapped[Moment]
     accepted_at: Mapped[Moment | None]
     accepted_by: Mapped[UUID | None]
     revoked_at: Mapped[Moment | None]
+
+    __mapper_args__ = {"version_id_col": version}  # noqa: RUF012 the mapper's own name
 
 
 class Totp(Base):

@@ -64,6 +64,23 @@ FUNCTIONS = {
             WHERE d.domain = wanted AND d.verified_at IS NOT NULL AND p.disabled_at IS NULL
               AND o.deleted_at IS NULL AND o.suspended_at IS NULL
         $$""",
+    "find_provider(wanted uuid)": """
+        CREATE FUNCTION {signature} RETURNS uuid LANGUAGE sql STABLE SECURITY DEFINER
+        SET search_path = pg_catalog, pg_temp AS $$
+            SELECT p.organisation_id FROM {schema}.identity_providers p
+            JOIN {schema}.organisations o ON o.id = p.organisation_id
+            WHERE p.id = wanted AND p.disabled_at IS NULL AND o.deleted_at IS NULL AND o.suspended_at IS NULL
+        $$""",
+    # Whom a provider calls by its own names; either may be left out.
+    "find_provider_sessions(provider uuid, wanted_subject text, wanted_session text)": """
+        CREATE FUNCTION {signature} RETURNS TABLE (user_id uuid, session_id uuid)
+        LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+            SELECT s.user_id, s.id FROM {schema}.sessions s
+            WHERE s.provider_id = provider AND s.ended_at IS NULL AND s.expires_at > now()
+              AND (wanted_subject IS NULL OR s.provider_subject = wanted_subject)
+              AND (wanted_session IS NULL OR s.provider_session = wanted_session)
+              AND (wanted_subject IS NOT NULL OR wanted_session IS NOT NULL)
+        $$""",
     "demands_mfa(person uuid)": """
         CREATE FUNCTION {signature} RETURNS boolean LANGUAGE sql STABLE SECURITY DEFINER
         SET search_path = pg_catalog, pg_temp AS $$
@@ -100,6 +117,23 @@ FUNCTIONS = {
                 WHERE r.organisation_id = organisation AND r.token_id = token)
         $$""",
 }
+# Whoever ends a session, and for whichever reason: the clients that it was used at hear of it.
+TELL_CLIENTS = """
+    CREATE FUNCTION owe_logout_notices() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp AS $$
+    BEGIN
+        INSERT INTO {schema}.logout_notices (organisation_id, id, client_id, user_id, session_id, due_at)
+        SELECT DISTINCT ON (f.organisation_id, f.client_id)
+            f.organisation_id, gen_random_uuid(), f.client_id, f.user_id, NEW.id, now()
+        FROM {schema}.oauth_families f
+        JOIN {schema}.oauth_clients c ON c.organisation_id = f.organisation_id AND c.id = f.client_id
+        WHERE f.user_id = NEW.user_id AND f.began_in = NEW.id AND 'openid' = ANY (f.scopes)
+          AND c.backchannel_logout_uri IS NOT NULL AND c.deleted_at IS NULL;
+        RETURN NULL;
+    END $$"""
+WHEN_A_SESSION_ENDS = """
+    CREATE TRIGGER tell_clients AFTER UPDATE OF ended_at ON sessions FOR EACH ROW
+    WHEN (OLD.ended_at IS NULL AND NEW.ended_at IS NOT NULL) EXECUTE FUNCTION owe_logout_notices()"""
 # An organisation reads who its people are; what they prove it with lies in tables of their own.
 FELLOWS = f"""
     EXISTS (SELECT FROM memberships m WHERE m.user_id = users.id AND m.organisation_id = ANY ({TENANTS}::uuid[]))"""
@@ -115,9 +149,14 @@ def upgrade() -> None:
         op.execute(text.format(signature=signature, schema=schema))
         op.execute(f"REVOKE ALL ON FUNCTION {signature} FROM PUBLIC")
         op.execute(f'GRANT EXECUTE ON FUNCTION {signature} TO "{roles().api}"')
+    op.execute(TELL_CLIENTS.format(schema=schema))
+    op.execute("REVOKE ALL ON FUNCTION owe_logout_notices() FROM PUBLIC")
+    op.execute(WHEN_A_SESSION_ENDS)
 
 
 def downgrade() -> None:
+    op.execute("DROP TRIGGER tell_clients ON sessions")
+    op.execute("DROP FUNCTION owe_logout_notices()")
     for signature in FUNCTIONS:
         op.execute(f"DROP FUNCTION {signature}")
     op.execute("DROP POLICY fellows ON users")
@@ -197,7 +236,6 @@ def _make_tables() -> None:
         sa.Column("device_id", sa.Uuid(), nullable=False),
         sa.Column("failures", sa.Integer(), nullable=False),
         sa.Column("failed_at", sa.DateTime(timezone=True), nullable=False),
-        sa.ForeignKeyConstraint(["user_id"], ["users.id"], name=op.f("fk_failure_counts_users"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("user_id", "kind", "device_id", name=op.f("pk_failure_counts")),
     )
     op.create_table(
@@ -228,8 +266,11 @@ def _make_tables() -> None:
         sa.Column("email", sa.Text(), nullable=False),
         sa.Column("email_key", sa.Text(), nullable=False),
         sa.Column("role", sa.Text(), nullable=False),
+        sa.Column("digest", sa.LargeBinary(), nullable=False),
         sa.Column("invited_by", sa.Text(), nullable=False),
+        sa.Column("version", sa.Integer(), server_default="1", nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("sent_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("accepted_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("accepted_by", sa.Uuid(), nullable=True),
@@ -320,7 +361,9 @@ def _make_tables() -> None:
         sa.Column("client_id", sa.Uuid(), nullable=False),
         sa.Column("user_id", sa.Uuid(), nullable=True),
         sa.Column("session_id", sa.Uuid(), nullable=True),
+        sa.Column("began_in", sa.Uuid(), nullable=True),
         sa.Column("session_version", sa.Integer(), nullable=True),
+        sa.Column("claims", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
         sa.Column("scopes", sa.ARRAY(sa.Text()), nullable=False),
         sa.Column("methods", sa.ARRAY(sa.Text()), nullable=False),
         sa.Column("authenticated_at", sa.DateTime(timezone=True), nullable=True),

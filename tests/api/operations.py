@@ -19,6 +19,7 @@ NUMBERS = count()
 # What a body needs at least, by the names of its fields.
 REQUIRED: Mapping[str, object] = {
     "description": "",
+    "email": "somebody@example.test",
     "eventType": "svix.ping",
     "headers": {},
     "name": "some.name",
@@ -114,6 +115,8 @@ class Places:
             "event_type_name": "some.type",
             "key_id": self.key,
             "secret_id": "sec_" + "0" * 26,
+            "member_id": "user_" + "0" * 26,
+            "invitation_id": "inv_" + "0" * 26,
         }
         if operation.path.endswith("}/restore"):
             (last,) = re.findall(r"{(\w+)}/restore", operation.path)

@@ -52,6 +52,8 @@ async def furnished(http: aiohttp.ClientSession, base_url: str, sessions: sessio
         "task_id": f"qtask_{message.removeprefix('msg_')}",
         "key_id": f"key_{message.removeprefix('msg_')}",
         "secret_id": f"sec_{message.removeprefix('msg_')}",
+        "member_id": f"user_{message.removeprefix('msg_')}",
+        "invitation_id": f"inv_{message.removeprefix('msg_')}",
     }
     return Place(api, tenant, ids)
 

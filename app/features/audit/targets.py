@@ -5,7 +5,7 @@ from uuid import UUID
 
 from app.domain.audit import Target
 from app.domain.ids import encode
-from app.models import ApiKey, Application, Endpoint, Message
+from app.models import ApiKey, Application, Endpoint, Invitation, Message, User
 
 
 def organisation_target(organisation_id: UUID, name: str = "") -> Target:
@@ -16,6 +16,16 @@ def organisation_target(organisation_id: UUID, name: str = "") -> Target:
 def key_target(key: ApiKey) -> Target:
     """An API key."""
     return Target("key", encode("key", key.id), key.name)
+
+
+def user_target(user: User) -> Target:
+    """A person."""
+    return Target("user", encode("user", user.id), user.email)
+
+
+def invitation_target(invitation: Invitation) -> Target:
+    """An invitation, by the address that it went to."""
+    return Target("invitation", encode("inv", invitation.id), invitation.email)
 
 
 def application_target(application: Application) -> Target:

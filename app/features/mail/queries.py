@@ -12,7 +12,7 @@ LEASE = timedelta(minutes=3)
 
 
 def add(owner_id: UUID, mail_id: UUID, kind: str, sealed: bytes) -> Insert:
-    """Adds a mail that is due at once. It reads nothing back, for the API may not read mail."""
+    """Adds a mail that is due at once. Nothing is read back."""
     return insert(Mail).values(owner_id=owner_id, id=mail_id, kind=kind, sealed=sealed, due_at=func.now())
 
 

@@ -36,6 +36,7 @@ class OrganisationPatch(OwnIn):
     key_days: Days | None = Field(None, description="For how many days a secret of a key is good")
     allowed_networks: Networks = Field(default_factory=list, description="If any, only from these")
     denied_networks: Networks = Field(default_factory=list, description="Never from these")
+    mfa_required: bool = Field(default=False, description="Its people need a second factor, from their next request on")
 
     def changes(self) -> dict[str, Any]:
         """The columns that are given."""
@@ -57,6 +58,7 @@ class OrganisationOut(Out):
     key_days: int | None
     allowed_networks: list[str]
     denied_networks: list[str]
+    mfa_required: bool
     environments: list[EnvironmentOut]
     created_at: datetime
     updated_at: datetime
@@ -70,6 +72,7 @@ class OrganisationOut(Out):
             key_days=row.key_days,
             allowed_networks=row.allowed_networks,
             denied_networks=row.denied_networks,
+            mfa_required=row.mfa_required,
             environments=[EnvironmentOut(id=encode("env", one.id), kind=one.kind) for one in environments],
             created_at=row.created_at,
             updated_at=row.updated_at,

@@ -19,6 +19,7 @@ from app.features.organisations.errors import beyond_own, key_ended, would_lock_
 from app.features.organisations.operations import NewKey
 from app.features.organisations.rotation import Described
 from app.features.organisations.schemas import ApiKeyIn, ApiKeyPatch, OrganisationPatch
+from app.kit.changes import note as note_change
 from app.kit.clock import utc_now
 from app.kit.encryption import KeyRing
 from app.kit.errors import invalid, not_found, unauthenticated
@@ -63,6 +64,7 @@ async def change_organisation(scope: Scope, row: Organisation, wanted: Organisat
     if not scope.confirmed:
         _require_address(scope, _networks({**_columns(row), **changes}))
         await _require_days(scope, changes.get("key_days"))
+    note_change(scope.db.sync_session, scope.organisation_id)
     return await scope.db.run_sync(operations.change, row, changes)
 
 

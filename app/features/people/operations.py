@@ -49,6 +49,11 @@ def set_password(db: Session, user_id: UUID, hashed: str) -> None:
     db.flush()
 
 
+def replace_hash(db: Session, user_id: UUID, old: str, hashed: str) -> None:
+    """Keeps the same password under another hash, unless it was changed meanwhile."""
+    db.execute(queries.replace_hash(user_id, old, hashed))
+
+
 def create_owner(db: Session, organisation_id: UUID, address: str) -> User:
     """The person of this address as owner of the organisation, made when it is not there; for the operator's commands.
 

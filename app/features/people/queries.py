@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import Select, Update, func, select, update
 
 from app.models import Membership, Organisation, Password, User
 
@@ -20,6 +20,11 @@ def user(user_id: UUID) -> Select[User]:
 def password(user_id: UUID) -> Select[Password]:
     """A person's password."""
     return select(Password).where(Password.user_id == user_id)
+
+
+def replace_hash(user_id: UUID, old: str, hashed: str) -> Update:
+    """The same password under another hash, unless it was changed meanwhile."""
+    return update(Password).where(Password.user_id == user_id, Password.hash == old).values(hash=hashed)
 
 
 def organisations(user_id: UUID) -> Select[UUID, str]:

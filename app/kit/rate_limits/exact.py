@@ -32,6 +32,18 @@ class Exact:
             self._note_full(key, now, standing.reset)
         return standing
 
+    async def look(self, policy: Policy, identity: Identity) -> Standing:
+        """Where somebody stands, who spends nothing by that."""
+        key, now = policy.key(identity), time.time()
+        if (until := self._full_until.get(key, 0.0)) > now:
+            return Standing(policy, allowed=False, remaining=0, reset=until - now)
+        return await self._store.ask(lambda: self._look_shared(policy, key)) or self._own.look(policy, key, now)
+
+    async def _look_shared(self, policy: Policy, key: str) -> Standing:
+        item = RateLimitItemPerSecond(policy.amount, policy.seconds)
+        reset_at, remaining = await self._store.windows.get_window_stats(item, key)
+        return Standing(policy, remaining > 0, max(0, remaining), max(0.0, reset_at - time.time()))
+
     async def _take_shared(self, policy: Policy, key: str) -> Standing:
         item, windows = RateLimitItemPerSecond(policy.amount, policy.seconds), self._store.windows
         allowed = await windows.hit(item, key)
@@ -56,10 +68,21 @@ class OwnWindows:
         """Spends one, if there is one."""
         taken = self._taken.pop(key, None) or deque(maxlen=policy.amount)
         self._taken[key] = taken  # the last of all
-        while taken and taken[0] <= now - policy.seconds:
-            taken.popleft()
+        _forget_past(taken, policy, now)
         if allowed := len(taken) < policy.amount:
             taken.append(now)
         if len(self._taken) > self._most:
             del self._taken[next(iter(self._taken))]
         return Standing(policy, allowed, policy.amount - len(taken), taken[0] + policy.seconds - now)
+
+    def look(self, policy: Policy, key: str, now: float) -> Standing:
+        """Where somebody stands, who spends nothing by that."""
+        taken = self._taken.get(key, deque())
+        _forget_past(taken, policy, now)
+        reset = taken[0] + policy.seconds - now if taken else 0.0
+        return Standing(policy, len(taken) < policy.amount, policy.amount - len(taken), reset)
+
+
+def _forget_past(taken: deque[float], policy: Policy, now: float) -> None:
+    while taken and taken[0] <= now - policy.seconds:
+        taken.popleft()

@@ -1,0 +1,64 @@
+"""Statements about failures to sign in."""
+
+from uuid import UUID
+
+from sqlalchemy import Delete, Insert, Integer, Interval, Select, Update, case, delete, func, literal, select, update
+from sqlalchemy.dialects.postgresql import insert
+
+from app.domain.failures import SLOWEST, STOP, wait
+from app.models import Device, FailureCount
+
+
+def take(account_id: UUID, kind: str, device_id: UUID) -> Insert:
+    """Counts a try as a failure, where one may be made now; only then its number comes back."""
+    waits = {failures: literal(wait(failures), Interval) for failures in range(SLOWEST)}
+    pause = case(waits, value=FailureCount.failures, else_=literal(wait(SLOWEST), Interval))
+    first = insert(FailureCount).values(
+        user_id=account_id, kind=kind, device_id=device_id, failures=1, failed_at=func.now()
+    )
+    return first.on_conflict_do_update(
+        index_elements=[FailureCount.user_id, FailureCount.kind, FailureCount.device_id],
+        set_={"failures": FailureCount.failures + 1, "failed_at": func.now()},
+        where=(FailureCount.failures < STOP) & (FailureCount.failed_at + pause <= func.now()),
+    ).returning(FailureCount.failures)
+
+
+def give_back(account_id: UUID, kind: str, device_id: UUID) -> Update:
+    """Takes back what `take` counted, where nothing was tried after all."""
+    return _update(account_id, kind, device_id).values(failures=func.greatest(FailureCount.failures - 1, 0))
+
+
+def clear(account_id: UUID, kind: str, device_id: UUID) -> Delete:
+    """Begins to count anew, after a success."""
+    return delete(FailureCount).where(
+        FailureCount.user_id == account_id, FailureCount.kind == kind, FailureCount.device_id == device_id
+    )
+
+
+def clear_kind(account_id: UUID, kind: str) -> Delete:
+    """Begins to count anew for every device."""
+    return delete(FailureCount).where(FailureCount.user_id == account_id, FailureCount.kind == kind)
+
+
+def slow_down(account_id: UUID) -> Update:
+    """Ends every stop; what was stopped may be tried at the slowest pace."""
+    statement = update(FailureCount).where(FailureCount.user_id == account_id, FailureCount.failures > SLOWEST)
+    return statement.values(failures=SLOWEST)
+
+
+def count(account_id: UUID, kind: str, device_id: UUID) -> Select[int, float]:
+    """The failures in a row, and the seconds since the last one."""
+    return select(
+        FailureCount.failures, func.extract("epoch", func.now() - FailureCount.failed_at).cast(Integer)
+    ).where(FailureCount.user_id == account_id, FailureCount.kind == kind, FailureCount.device_id == device_id)
+
+
+def device(user_id: UUID, device_id: UUID) -> Select[UUID]:
+    """The device, where it is one that the person has signed in with."""
+    return select(Device.id).where(Device.user_id == user_id, Device.id == device_id)
+
+
+def _update(account_id: UUID, kind: str, device_id: UUID) -> Update:
+    return update(FailureCount).where(
+        FailureCount.user_id == account_id, FailureCount.kind == kind, FailureCount.device_id == device_id
+    )
