@@ -35,21 +35,16 @@ class App:
     id: str
     secret: str | None = None
 
-    async def token(self, headers: Mapping[str, str] | None = None, **fields: str) -> Reply:
+    async def token(self, **fields: str) -> Reply:
         """Asks for tokens as the client is registered by default."""
-        return await self.post("/oauth/token", fields, headers)
+        return await self.post("/oauth/token", fields)
 
-    async def post(
-        self, path: str, fields: Mapping[str, str] | Pairs, headers: Mapping[str, str] | None = None
-    ) -> Reply:
+    async def post(self, path: str, fields: Mapping[str, str] | Pairs) -> Reply:
         """Sends a form with HTTP Basic, or as a public client does."""
         pairs = list(fields.items()) if isinstance(fields, Mapping) else list(fields)
-        sent = dict(headers or {})
         if self.secret is None:
-            pairs.append(("client_id", self.id))
-        else:
-            sent.setdefault("authorization", basic(self.id, self.secret))
-        return await self.plain(path, pairs, sent)
+            return await self.plain(path, [*pairs, ("client_id", self.id)], {})
+        return await self.plain(path, pairs, {"authorization": basic(self.id, self.secret)})
 
     async def plain(self, path: str, fields: Mapping[str, str] | Pairs, headers: Mapping[str, str]) -> Reply:
         """Sends a form with nothing added."""
