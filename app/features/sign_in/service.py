@@ -18,7 +18,7 @@ from app.domain.audit import SYSTEM, Actor, Event, Outcome, Target, Where
 from app.domain.browsers import Browser
 from app.domain.ids import encode
 from app.domain.places import NOWHERE_KNOWN, Place
-from app.domain.risk import LATELY, Attempt, Judgement, Sighting, judge
+from app.domain.risk import Attempt, Judgement, Sighting, judge
 from app.features.audit.operations import record
 from app.features.mail.letters import Letter
 from app.features.mail.operations import queue
@@ -27,6 +27,7 @@ from app.features.sessions import devices, queries
 from app.features.sessions import operations as sessions
 from app.features.sessions.devices import Met
 from app.features.sessions.operations import NewSession
+from app.features.sign_in.queries import UNKNOWN_DEVICE, lately
 from app.features.sign_in.tickets import Ticket, new_ticket
 from app.kit.clock import utc_now
 from app.kit.db import enter_tenants
@@ -47,15 +48,13 @@ WRONG = "That is not right, or nobody has this address: try again"
 class Circumstances:
     """Whence somebody signs in, as trusted proxies tell.
 
-    `device_id` is what the device's cookie says, which may be nobody's. `others` is how often it failed lately from
-    the same address for other people.
+    `device_id` is what the device's cookie says, which may be nobody's.
     """
 
     where: Where
     device_id: UUID | None = None
     languages: str = ""
     place: Place = NOWHERE_KNOWN
-    others: int = 0
 
     @property
     def browser(self) -> Browser:
@@ -84,7 +83,10 @@ class Terms:
 
 @dataclass(frozen=True, slots=True)
 class Proven:
-    """Who somebody proved to be, and how; what an identity provider said belongs to it."""
+    """Who somebody proved to be, and how; what an identity provider said belongs to it.
+
+    `failures_here` is how often that failed lately at the same address, for whomever.
+    """
 
     user_id: UUID
     methods: Sequence[str]
@@ -92,6 +94,7 @@ class Proven:
     provider_id: UUID | None = None
     provider_subject: str | None = None
     provider_session: str | None = None
+    failures_here: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +122,7 @@ def conclude(db: Session, proven: Proven, circumstances: Circumstances, terms: T
     given = set(proven.methods)
     if db.scalar(has_mfa(user.id)) and not SECOND_FACTORS & given:
         return new_ticket(user.id, user.session_version, proven.methods, "mfa", next_)
-    judgement = _judge(db, user, circumstances)
+    judgement = _judge(db, proven, circumstances)
     entering = _Entering(user, proven, circumstances, judgement, enter_organisations(db, user.id))
     if judgement.score >= terms.step_up_from and not STEPPED_UP & given:
         entering.note(
@@ -134,12 +137,14 @@ def conclude(db: Session, proven: Proven, circumstances: Circumstances, terms: T
     return _begin(db, entering, terms, next_)
 
 
-def _judge(db: Session, user: User, circumstances: Circumstances) -> Judgement:
-    known = devices.is_known(db, user.id, circumstances.device_id, circumstances.browser)
-    failures = db.scalar(queries.recent_failures(user.id, LATELY)) or 0
+def _judge(db: Session, proven: Proven, circumstances: Circumstances) -> Judgement:
+    user_id, device_id = proven.user_id, circumstances.device_id
+    is_known = devices.is_known(db, user_id, device_id, circumstances.browser)
+    counted = device_id if is_known and device_id is not None else UNKNOWN_DEVICE
+    failures = db.scalar(lately(user_id, counted)) or 0
     now = Sighting(utc_now(), circumstances.address, circumstances.place)
-    history = [_sighting(one) for one in db.scalars(queries.history(user.id, HISTORY))]
-    return judge(Attempt(now, known, failures, circumstances.others), history)
+    history = [_sighting(one) for one in db.scalars(queries.history(user_id, HISTORY))]
+    return judge(Attempt(now, is_known, failures, max(0, proven.failures_here - failures)), history)
 
 
 def _sighting(one: PersonSession) -> Sighting:
