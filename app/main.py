@@ -25,6 +25,7 @@ from app.auth.signing_keys import SigningKeys
 from app.auth.uses import Uses
 from app.console.account import PAGE as ACCOUNT
 from app.console.account import router as account
+from app.console.again import router as again
 from app.console.factors import router as factors
 from app.console.pages import STATIC
 from app.console.passkey import router as passkey
@@ -54,6 +55,7 @@ from app.features.messages.ingest_lane import IngestLane
 from app.features.messages.ingest_router import router as ingest
 from app.features.messages.posting import MAX_PAYLOAD_BYTES
 from app.features.messages.router import router as messages
+from app.features.oauth.openid_router import router as openid
 from app.features.oauth.router import clients as oauth_clients
 from app.features.operational_webhooks.router import router as operational_webhooks
 from app.features.organisations.router import keys as api_keys
@@ -103,7 +105,7 @@ ROUTERS = (
     invitations,
     oauth_clients,
 )
-CONSOLE = (portal, sign_in, second_step, passkey, account, factors)
+CONSOLE = (portal, sign_in, second_step, passkey, again, account, factors)
 PAGES = (PAGE, SIGN_IN, ACCOUNT)
 # The largest payload, and what may stand around it: the other members of a message.
 MAX_BODY_BYTES = MAX_PAYLOAD_BYTES + 64 * 1024
@@ -146,6 +148,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         openapi_url=None if settings.environment is Environment.production else DOCS[-1],
     )
     app.state.settings = settings
+    app.state.issuer = settings.issuer
     app.state.keyring = settings.secrets.ring()
     app.state.portal_tokens = PortalTokens(app.state.keyring)
     app.state.admit = admit
@@ -155,6 +158,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     _surround(app, _surface(settings, app.state))
     for router in ROUTERS:
         app.include_router(router, prefix=PREFIX, responses=ERRORS)
+    app.include_router(openid)
     for pages in CONSOLE:
         app.include_router(pages)
     app.mount(STATIC_PATH, StaticFiles(directory=STATIC))

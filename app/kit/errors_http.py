@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from app.kit.db import sqlstate
-from app.kit.errors import Fault, Kind, Problem, changed, forbidden
+from app.kit.errors import BEARER, Fault, Kind, Problem, changed, forbidden
 from app.kit.methods import allowed
 
 STATUS = {
@@ -128,7 +128,7 @@ def problem_answer(request: Request, error: Problem) -> JSONResponse:
     headers = {}
     if error.retry_after is not None:
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after)))
-    if error.kind is Kind.unauthenticated:
+    if error.kind is Kind.unauthenticated or error.challenge != BEARER:
         headers["WWW-Authenticate"] = error.challenge
     detail: object = _faults(error.faults) if error.kind is Kind.invalid else error.detail
     return answer(request, status, error.code, detail, headers, word=error.word)

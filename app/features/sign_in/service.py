@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 
 from app.auth.people import has_mfa
 from app.domain.addresses import Address
+from app.domain.assurance import STRONG
 from app.domain.audit import SYSTEM, Actor, Event, Outcome, Target, Where
 from app.domain.browsers import Browser
 from app.domain.ids import encode
@@ -36,9 +37,7 @@ from app.kit.errors import unauthenticated
 from app.kit.user_agents import browser_of
 from app.models import PersonSession, User
 
-SECOND_FACTORS = frozenset({"otp", "hwk", "swk", "rec", "mfa"})
-"""Methods that are, or include, a second factor; a passkey that verified its user is both at once."""
-STEPPED_UP = SECOND_FACTORS | {"mail"}
+STEPPED_UP = STRONG | {"mail"}
 """Methods that answer a risk: who has no second factor is sent a code."""
 HISTORY = 100
 WRONG = "That is not right, or nobody has this address: try again"
@@ -120,7 +119,7 @@ def conclude(db: Session, proven: Proven, circumstances: Circumstances, terms: T
     if user is None or user.disabled_at is not None:
         raise unauthenticated(WRONG)
     given = set(proven.methods)
-    if db.scalar(has_mfa(user.id)) and not SECOND_FACTORS & given:
+    if db.scalar(has_mfa(user.id)) and not STRONG & given:
         return new_ticket(user.id, user.session_version, proven.methods, "mfa", next_)
     judgement = _judge(db, proven, circumstances)
     entering = _Entering(user, proven, circumstances, judgement, enter_organisations(db, user.id))
