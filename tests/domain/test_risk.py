@@ -161,8 +161,8 @@ class TestAttacks:
         assert reasons([], failures=BURST_FAILURES - 1) == ()
 
     def test_so_are_sessions_that_begin_one_after_another(self) -> None:
-        assert reasons([seen(0.1)] * BURST_BEGINNINGS) == (Reason.burst,)
-        assert reasons([seen(0.1)] * (BURST_BEGINNINGS - 1)) == ()
+        assert reasons([], begun=BURST_BEGINNINGS) == (Reason.burst,)
+        assert reasons([], begun=BURST_BEGINNINGS - 1) == ()
 
     def test_failures_for_other_people_are_spraying(self) -> None:
         assert reasons([], others=SPRAYED) == (Reason.spraying,)

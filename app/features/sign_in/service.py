@@ -19,7 +19,7 @@ from app.domain.audit import SYSTEM, Actor, Event, Outcome, Target, Where
 from app.domain.browsers import Browser
 from app.domain.ids import encode
 from app.domain.places import NOWHERE_KNOWN, Place
-from app.domain.risk import Attempt, Judgement, Sighting, judge
+from app.domain.risk import LATELY, Attempt, Judgement, Sighting, judge
 from app.features.audit.operations import record
 from app.features.mail.letters import Letter
 from app.features.mail.operations import queue
@@ -142,8 +142,10 @@ def _judge(db: Session, proven: Proven, circumstances: Circumstances) -> Judgeme
     counted = device_id if is_known and device_id is not None else UNKNOWN_DEVICE
     failures = db.scalar(lately(user_id, counted)) or 0
     now = Sighting(utc_now(), circumstances.address, circumstances.place)
-    history = [_sighting(one) for one in db.scalars(queries.history(user_id, HISTORY))]
-    return judge(Attempt(now, is_known, failures, max(0, proven.failures_here - failures)), history)
+    history = db.scalars(queries.history(user_id, HISTORY)).all()
+    begun = sum(one.created_at > now.at - LATELY for one in history)
+    others = max(0, proven.failures_here - failures)
+    return judge(Attempt(now, is_known, failures, others, begun), [_sighting(one) for one in history])
 
 
 def _sighting(one: PersonSession) -> Sighting:
