@@ -5,9 +5,10 @@ worth: a session, or a ticket to the next step.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from ipaddress import ip_address
+from typing import Self
 from uuid import UUID
 
 from sqlalchemy.orm import Session
@@ -29,7 +30,7 @@ from app.features.sessions import operations as sessions
 from app.features.sessions.devices import Met
 from app.features.sessions.operations import NewSession
 from app.features.sign_in.queries import UNKNOWN_DEVICE, lately
-from app.features.sign_in.tickets import Ticket, new_ticket
+from app.features.sign_in.tickets import Ticket, Vouched, new_ticket
 from app.kit.clock import utc_now
 from app.kit.db import enter_tenants
 from app.kit.encryption import KeyRing
@@ -89,11 +90,13 @@ class Proven:
 
     user_id: UUID
     methods: Sequence[str]
-    organisation_id: UUID | None = None
-    provider_id: UUID | None = None
-    provider_subject: str | None = None
-    provider_session: str | None = None
+    vouched: Vouched | None = None
     failures_here: int = 0
+
+    @classmethod
+    def further(cls, ticket: Ticket, *methods: str) -> Self:
+        """What a ticket's holder has proved by now, with one proof more."""
+        return cls(ticket.user_id, (*ticket.methods, *methods), ticket.vouched)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +123,7 @@ def conclude(db: Session, proven: Proven, circumstances: Circumstances, terms: T
         raise unauthenticated(WRONG)
     given = set(proven.methods)
     if db.scalar(has_mfa(user.id)) and not STRONG & given:
-        return new_ticket(user.id, user.session_version, proven.methods, "mfa", next_)
+        return _ticket(user, proven, "mfa", next_)
     judgement = _judge(db, proven, circumstances)
     entering = _Entering(user, proven, circumstances, judgement, enter_organisations(db, user.id))
     if judgement.score >= terms.step_up_from and not STEPPED_UP & given:
@@ -132,8 +135,13 @@ def conclude(db: Session, proven: Proven, circumstances: Circumstances, terms: T
             reasons=judgement.reasons,
             decision="step_up_required",
         )
-        return new_ticket(user.id, user.session_version, proven.methods, "risk", next_)
+        return _ticket(user, proven, "risk", next_)
     return _begin(db, entering, terms, next_)
+
+
+def _ticket(user: User, proven: Proven, reason: str, next_: str) -> Ticket:
+    ticket = new_ticket(user.id, user.session_version, proven.methods, reason, next_)
+    return replace(ticket, vouched=proven.vouched)
 
 
 def _judge(db: Session, proven: Proven, circumstances: Circumstances) -> Judgement:
@@ -168,7 +176,8 @@ class _Entering:
     @property
     def organisation_id(self) -> UUID | None:
         """The organisation to look at first."""
-        return self.proven.organisation_id or next(iter(self.organisations), None)
+        vouched = self.proven.vouched
+        return next(iter(self.organisations), None) if vouched is None else vouched.organisation_id
 
     def note(self, db: Session, action: str, outcome: Outcome = Outcome.success, **details: object) -> None:
         """Writes down what happens at the beginning."""
@@ -177,6 +186,7 @@ class _Entering:
 
 def _begin(db: Session, entering: _Entering, terms: Terms, next_: str) -> Begun:
     user, proven, circumstances = entering.user, entering.proven, entering.circumstances
+    vouched = proven.vouched
     device = devices.meet(db, user.id, circumstances.device_id, circumstances.browser, circumstances.address)
     new = NewSession(
         methods=proven.methods,
@@ -187,9 +197,9 @@ def _begin(db: Session, entering: _Entering, terms: Terms, next_: str) -> Begun:
         user_agent=circumstances.where.user_agent,
         place=circumstances.place,
         risk=entering.judgement.score,
-        provider_id=proven.provider_id,
-        provider_subject=proven.provider_subject,
-        provider_session=proven.provider_session,
+        provider_id=None if vouched is None else vouched.provider_id,
+        provider_subject=None if vouched is None else vouched.subject,
+        provider_session=None if vouched is None else vouched.session,
     )
     session, cookie = sessions.begin(db, user, new)
     _note_beginning(db, entering, session)
