@@ -27,7 +27,11 @@ from app.auth.uses import Uses
 from app.console.account import PAGE as ACCOUNT
 from app.console.account import router as account
 from app.console.again import router as again
+from app.console.applications import router as applications_of_people
 from app.console.factors import router as factors
+from app.console.oauth import CONSENT
+from app.console.oauth import PAGE as AUTHORIZE
+from app.console.oauth import router as consent
 from app.console.pages import STATIC
 from app.console.passkey import router as passkey
 from app.console.portal import router as portal
@@ -113,8 +117,8 @@ ROUTERS = (
     invitations,
     oauth_clients,
 )
-CONSOLE = (portal, sign_in, second_step, passkey, again, providers, account, factors)
-PAGES = (PAGE, SIGN_IN, ACCOUNT)
+CONSOLE = (portal, sign_in, second_step, passkey, again, providers, account, factors, consent, applications_of_people)
+PAGES = (PAGE, SIGN_IN, ACCOUNT, AUTHORIZE, CONSENT)
 # The largest payload, and what may stand around it: the other members of a message.
 MAX_BODY_BYTES = MAX_PAYLOAD_BYTES + 64 * 1024
 STATIC_PATH = "/static"
