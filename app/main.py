@@ -25,6 +25,7 @@ from app.auth.signing_keys import SigningKeys
 from app.auth.uses import Uses
 from app.console.account import PAGE as ACCOUNT
 from app.console.account import router as account
+from app.console.again import router as again
 from app.console.factors import router as factors
 from app.console.pages import STATIC
 from app.console.passkey import router as passkey
@@ -71,6 +72,7 @@ from app.kit.instance import markers
 from app.kit.interpreter import settle
 from app.kit.methods import HeadAsGet
 from app.kit.openapi import ERRORS, Documented, operation_id
+from app.kit.places import Places
 from app.kit.presence import Presence
 from app.kit.queue import Waker
 from app.kit.rate_limits.policy import parse_rate
@@ -102,7 +104,7 @@ ROUTERS = (
     invitations,
     oauth_clients,
 )
-CONSOLE = (portal, sign_in, second_step, passkey, account, factors)
+CONSOLE = (portal, sign_in, second_step, passkey, again, account, factors)
 PAGES = (PAGE, SIGN_IN, ACCOUNT)
 # The largest payload, and what may stand around it: the other members of a message.
 MAX_BODY_BYTES = MAX_PAYLOAD_BYTES + 64 * 1024
@@ -210,7 +212,11 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         await state.signing_keys.current()
         state.access_tokens = AccessTokens(engine, state.signing_keys, settings.issuer)
         state.callers = Callers(engine, state.portal_tokens, state.keyring, state.access_tokens)
-        with _waker(settings.redis.url.get_secret_value()) as state.waker, closing(Hasher()) as state.hasher:
+        with (
+            _waker(settings.redis.url.get_secret_value()) as state.waker,
+            closing(Hasher()) as state.hasher,
+            Places(settings.people.places, settings.people.networks) as state.places,
+        ):
             async with (
                 _cache(app) as state.cache,
                 _limits(settings) as state.limits,

@@ -11,6 +11,7 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     Field,
+    FilePath,
     PositiveFloat,
     PositiveInt,
     SecretStr,
@@ -217,11 +218,17 @@ class RateLimits(BaseModel):
 class PeopleSettings(BaseModel):
     """How people are signed in: a session rests `idle_minutes` at most, and ends after `session_hours`.
 
+    A person has so many `sessions` at once; one more ends the oldest. From the risk `step_up_from` on a second step is
+    asked for. `places` and `networks` are databases of addresses (`.mmdb`), if the operator has them.
     So many wrong tries over all accounts are allowed to one address, and to one browser that is known.
     """
 
     idle_minutes: PositiveInt = 60
     session_hours: PositiveInt = 24
+    sessions: PositiveInt = 20
+    step_up_from: PositiveInt = 50
+    places: FilePath | None = None
+    networks: FilePath | None = None
     failures_per_address: RateText = "30/15 minutes"
     failures_per_device: RateText = "30/15 minutes"
 

@@ -12,6 +12,7 @@ from app.cli.processes import api, beat, migrate, worker
 from app.cli.retention import retention
 from app.cli.secrets import secrets
 from app.cli.signing_keys import signing_keys
+from app.cli.users import users
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -19,7 +20,7 @@ def main() -> None:
     """Webhooks as a service: an event in, signed webhooks out."""
 
 
-COMMANDS = (dev, api, worker, beat, migrate, orgs, keys, clients, bench, retention, secrets, signing_keys, audit)
+COMMANDS = (dev, api, worker, beat, migrate, orgs, users, keys, clients, bench, retention, secrets, signing_keys, audit)
 for command in COMMANDS:
     main.add_command(command)
 

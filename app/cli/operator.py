@@ -10,6 +10,8 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from app.domain import ids
+from app.kit.cache import forget_from_outside
+from app.kit.changes import noted
 from app.kit.db import make_engine, make_sessions
 from app.settings import Settings, read_settings
 
@@ -38,10 +40,12 @@ def in_one_line() -> Iterator[None]:
 def transaction() -> Iterator[Session]:
     """A session of the migrator, committed at the end of the block; one line when the database is away."""
     with in_one_line():
-        engine = make_engine(settings_or_exit().database.migrator(), pool_size=1, name="postrider-operator")
+        settings = settings_or_exit()
+        engine = make_engine(settings.database.migrator(), pool_size=1, name="postrider-operator")
         try:
             with make_sessions(engine).begin() as db:
                 yield db
+            forget_from_outside(settings.redis.url.get_secret_value(), noted(db))
         finally:
             engine.dispose()
 

@@ -1,16 +1,18 @@
 """A person's second factors: authenticator app, passkeys, recovery codes."""
 
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
 from fastapi import Response
 
-from app.auth.people import Enrolling, Person, RecentlyEnrolling
+from app.auth.people import Enrolling, Person, RecentlyEnrolling, set_cookie
 from app.auth.phases import InPhases
 from app.console.visits import Pages, Posted, Visit, Visiting, field
 from app.features.factors import service, totp
 from app.features.factors.offers import Offer
 from app.features.factors.passkeys import CHALLENGE_BYTES, Answer, RelyingParty
+from app.features.factors.service import Act, Done
 from app.kit.encryption import KeyRing
 from app.kit.errors import Kind, Problem
 from app.kit.errors_http import STATUS
@@ -39,23 +41,23 @@ async def offer_app(visiting: Visiting, person: RecentlyEnrolling) -> Response:
 async def add_app(visiting: Visiting, person: RecentlyEnrolling, fields: Posted, phases: InPhases) -> Response:
     """Takes the first code."""
     offer = _offered(visiting, person, ENROL_APP, field(fields, "offer"))
-    ring, code = _ring(visiting), field(fields, "code")
+    act, code = _act(visiting, person), field(fields, "code")
     try:
         async with phases.begin(person.user_id) as db:
-            codes = await db.run_sync(service.add_app, ring, person.user_id, offer, code, visiting.where())
+            done = await db.run_sync(service.add_app, act, offer, code)
     except Problem as problem:
         if problem.word != "wrong_code":
             raise
         return _app_page(visiting, person, offer, problem)
-    return _added(visiting, codes)
+    return _done(visiting, done)
 
 
 @router.post("/app/remove")
 async def remove_app(visiting: Visiting, person: RecentlyEnrolling, _fields: Posted, phases: InPhases) -> Response:
     """Forgets the authenticator app."""
     async with phases.begin(person.user_id) as db:
-        await db.run_sync(service.remove_app, person.user_id, visiting.where())
-    return visiting.go(PAGE)
+        done = await db.run_sync(service.remove_app, _act(visiting, person))
+    return _done(visiting, done)
 
 
 @router.get("/passkey")
@@ -80,8 +82,8 @@ async def add_passkey(visiting: Visiting, person: RecentlyEnrolling, fields: Pos
     party = RelyingParty.of(visiting.settings.public_url)
     name = field(fields, "name", MAX_NAME).strip() or "Passkey"
     async with phases.begin(person.user_id) as db:
-        codes = await db.run_sync(service.add_passkey, party, person.user_id, offer, answer, name, visiting.where())
-    return _added(visiting, codes)
+        done = await db.run_sync(service.add_passkey, _act(visiting, person), party, offer, answer, name)
+    return _done(visiting, done)
 
 
 @router.post("/passkey/remove")
@@ -89,8 +91,8 @@ async def remove_passkey(visiting: Visiting, person: RecentlyEnrolling, fields: 
     """Forgets a passkey."""
     passkey_id = _id(field(fields, "passkey"))
     async with phases.begin(person.user_id) as db:
-        await db.run_sync(service.remove_passkey, person.user_id, passkey_id, visiting.where())
-    return visiting.go(PAGE)
+        done = await db.run_sync(service.remove_passkey, _act(visiting, person), passkey_id)
+    return _done(visiting, done)
 
 
 @router.post("/recovery-codes")
@@ -99,15 +101,21 @@ async def renew_recovery_codes(
 ) -> Response:
     """New recovery codes, shown this once; the old ones are void."""
     async with phases.begin(person.user_id) as db:
-        codes = await db.run_sync(service.renew_recovery_codes, person.user_id, visiting.where())
-    return _codes_page(visiting, codes)
+        done = await db.run_sync(service.renew_recovery_codes, _act(visiting, person))
+    return _done(visiting, done)
 
 
-def _added(visiting: Visit, codes: list[str]) -> Response:
-    return _codes_page(visiting, codes) if codes else visiting.go(PAGE)
+def _act(visiting: Visit, person: Person) -> Act:
+    return Act(_ring(visiting), person.user_id, person.session_id, visiting.where())
 
 
-def _codes_page(visiting: Visit, codes: list[str]) -> Response:
+def _done(visiting: Visit, done: Done) -> Response:
+    answer = _codes_page(visiting, done.codes) if done.codes else visiting.go(PAGE)
+    set_cookie(answer, done.cookie)
+    return answer
+
+
+def _codes_page(visiting: Visit, codes: Sequence[str]) -> Response:
     return visiting.page("people/recovery_codes.html", headers={"Cache-Control": "no-store"}, codes=codes)
 
 

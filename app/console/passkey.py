@@ -3,7 +3,7 @@
 from fastapi import Response
 
 from app.auth.phases import InPhases
-from app.console.sign_in import circumstances, lifetime, proceed
+from app.console.sign_in import circumstances, proceed, terms
 from app.console.visits import Pages, Posted, Visit, Visiting, field, local_path
 from app.features.factors import proofs
 from app.features.factors.offers import Offer
@@ -39,7 +39,7 @@ async def sign_in(visiting: Visiting, fields: Posted, phases: InPhases) -> Respo
             if not await db.run_sync(proofs.holds_passkey, party, answer.user_handle, offer, answer):
                 raise unauthenticated(WRONG)
             proven = Proven(answer.user_handle, ("hwk", "mfa"))
-            step = await db.run_sync(service.conclude, proven, circumstances(visiting), lifetime(visiting), next_)
+            step = await db.run_sync(service.conclude, proven, circumstances(visiting), terms(visiting), next_)
     except Problem as problem:
         return _page(visiting, next_, problem)
     return proceed(visiting, step)

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from app.auth.people import TICKET
 from app.auth.phases import InPhases
-from app.console.sign_in import circumstances, lifetime, proceed
+from app.console.sign_in import circumstances, proceed, terms
 from app.console.visits import Pages, Posted, Visit, Visiting, field
 from app.features.factors import proofs, queries, service
 from app.features.factors.offers import Offer
@@ -97,7 +97,7 @@ def _step(db: Session, visiting: Visit, ticket: Ticket, method: str, proof: Proo
     if db.scalar(queries.use_ticket(ticket.user_id, ticket.id, ticket.expires_at)) is None:
         raise unauthenticated(OVER)
     proven = Proven(ticket.user_id, (*ticket.methods, method, "mfa"))
-    return conclude(db, proven, circumstances(visiting), lifetime(visiting), ticket.next)
+    return conclude(db, proven, circumstances(visiting), terms(visiting), ticket.next)
 
 
 async def _page(visiting: Visit, phases: InPhases, ticket: Ticket, problem: Problem | None = None) -> Response:

@@ -4,17 +4,20 @@ from datetime import timedelta
 
 from fastapi import Response
 
+from app.auth.devices import device_of, set_device
 from app.auth.people import TICKET, Enrolling, drop_cookie, set_cookie
 from app.auth.phases import InPhases
 from app.console.visits import Pages, Posted, Visit, Visiting, field, local_path
 from app.features.sessions import operations as sessions
 from app.features.sign_in import service
 from app.features.sign_in.passwords import Passwords
-from app.features.sign_in.service import Begun, Circumstances, Step
+from app.features.sign_in.service import Begun, Circumstances, Step, Terms
 from app.features.sign_in.tickets import Tickets
 from app.kit.errors import Problem
+from app.kit.places import Places
 
 PAGE = "/sign-in"
+SECOND_STEP = f"{PAGE}/second-step"
 router = Pages(PAGE)
 
 
@@ -34,7 +37,7 @@ async def sign_in(visiting: Visiting, fields: Posted, phases: InPhases) -> Respo
         whence = circumstances(visiting)
         proven = await passwords(visiting).prove(phases, address, field(fields, "password"), whence)
         async with phases.begin(proven.user_id) as db:
-            step = await db.run_sync(service.conclude, proven, whence, lifetime(visiting), next_)
+            step = await db.run_sync(service.conclude, proven, whence, terms(visiting), next_)
     except Problem as problem:
         return visiting.refused("people/sign_in.html", problem, next=next_, address=address)
     return proceed(visiting, step)
@@ -58,12 +61,22 @@ def passwords(visiting: Visit) -> Passwords:
 
 def circumstances(visiting: Visit) -> Circumstances:
     """Whence somebody signs in."""
-    return Circumstances(visiting.where())
+    request, where = visiting.request, visiting.where()
+    places: Places = request.app.state.places
+    languages = request.headers.get("accept-language", "")
+    return Circumstances(where, device_of(request), languages, places.find(where.ip))
 
 
-def lifetime(visiting: Visit) -> timedelta:
-    """How long a session may last."""
-    return timedelta(hours=visiting.settings.people.session_hours)
+def terms(visiting: Visit) -> Terms:
+    """What the installation grants to whoever signs in."""
+    people = visiting.settings.people
+    return Terms(
+        lifetime=timedelta(hours=people.session_hours),
+        idle=timedelta(minutes=people.idle_minutes),
+        sessions=people.sessions,
+        step_up_from=people.step_up_from,
+        ring=visiting.request.app.state.keyring,
+    )
 
 
 def proceed(visiting: Visit, step: Step) -> Response:
@@ -71,9 +84,10 @@ def proceed(visiting: Visit, step: Step) -> Response:
     if isinstance(step, Begun):
         answer = visiting.go(step.next)
         set_cookie(answer, step.cookie)
+        set_device(answer, visiting.request.app.state.keyring, step.device_id)
         answer.delete_cookie(TICKET, path="/", secure=True, httponly=True, samesite="lax")
         return answer
     tickets: Tickets = visiting.request.app.state.tickets
-    answer = visiting.go(f"{PAGE}/second-step")
+    answer = visiting.page("people/step_up.html", 401) if step.reason == "risk" else visiting.go(SECOND_STEP)
     answer.set_cookie(TICKET, tickets.mint(step), path="/", secure=True, httponly=True, samesite="lax")
     return answer

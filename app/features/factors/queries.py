@@ -7,7 +7,7 @@ from sqlalchemy import Delete, Select, Update, delete, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.sql.dml import ReturningDelete, ReturningInsert
 
-from app.models import Passkey, RecoveryCode, Totp, UsedTicket
+from app.models import OneTimeToken, Passkey, RecoveryCode, Totp, UsedTicket
 
 
 def use_ticket(owner_id: UUID, ticket_id: UUID, expires_at: datetime) -> ReturningInsert[UUID]:
@@ -91,3 +91,36 @@ def remove_recovery_codes(user_id: UUID) -> Delete:
 def recovery_codes_left(user_id: UUID) -> Select[int]:
     """How many recovery codes the person has that were not used."""
     return select(func.count()).where(RecoveryCode.user_id == user_id, RecoveryCode.used_at.is_(None))
+
+
+def live_tokens(user_id: UUID, purpose: str) -> Select[int]:
+    """How many tokens of a purpose the person may still use."""
+    return select(func.count()).where(
+        OneTimeToken.user_id == user_id, OneTimeToken.purpose == purpose, OneTimeToken.expires_at > func.now()
+    )
+
+
+def newest_token(user_id: UUID, purpose: str, bound_to: str) -> Select[OneTimeToken]:
+    """The last token that was made for this, where it was not used yet."""
+    return (
+        select(OneTimeToken)
+        .where(
+            OneTimeToken.user_id == user_id,
+            OneTimeToken.purpose == purpose,
+            OneTimeToken.data["for"].astext == bound_to,
+            OneTimeToken.expires_at > func.now(),
+            OneTimeToken.used_at.is_(None),
+        )
+        .order_by(OneTimeToken.id.desc())
+        .limit(1)
+    )
+
+
+def use_token(user_id: UUID, token_id: UUID) -> Update:
+    """Uses a token up; its id comes back the first time only."""
+    return (
+        update(OneTimeToken)
+        .where(OneTimeToken.user_id == user_id, OneTimeToken.id == token_id, OneTimeToken.used_at.is_(None))
+        .values(used_at=func.now())
+        .returning(OneTimeToken.id)
+    )

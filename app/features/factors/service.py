@@ -11,17 +11,38 @@ from app.domain.audit import Outcome, Where
 from app.features.factors import proofs, queries, recovery_codes, totp
 from app.features.factors.offers import Offer
 from app.features.factors.passkeys import Answer, RelyingParty
+from app.features.mail.letters import Letter
+from app.features.mail.operations import queue
 from app.features.people import queries as people
+from app.features.sessions.operations import renew
 from app.features.sign_in.service import enter_organisations, note
 from app.kit.clock import new_id, utc_now
 from app.kit.encryption import KeyRing
-from app.kit.errors import Kind, Problem, conflict, not_found
+from app.kit.errors import Kind, Problem, conflict, not_found, unauthenticated
 from app.models import Passkey, RecoveryCode, Totp
 
 MAX_PASSKEYS = 20
 WRONG_CODE = "That code is not right, or was used before: wait for the next one"
 BAD_PASSKEY = "The passkey could not be verified: load the page anew and try again"
 USED_OFFER = "This page was open for too long, or was sent before: begin again"
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """Somebody changes how it signs in, within a session."""
+
+    ring: KeyRing
+    user_id: UUID
+    session_id: UUID
+    where: Where
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Done:
+    """The cookie that the session has from now on, and recovery codes that are shown this once."""
+
+    cookie: str
+    codes: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +66,7 @@ def overview(db: Session, user_id: UUID) -> Factors:
     return Factors(app, passkeys, db.scalar(queries.recovery_codes_left(user_id)) or 0)
 
 
-def add_app(db: Session, ring: KeyRing, user_id: UUID, offer: Offer, code: str, where: Where) -> list[str]:
+def add_app(db: Session, act: Act, offer: Offer, code: str) -> Done:
     """Makes the offered secret that of the person's authenticator app, in place of an earlier one.
 
     New recovery codes come back where the person had none. Raises Problem `invalid` (`wrong_code`).
@@ -53,17 +74,16 @@ def add_app(db: Session, ring: KeyRing, user_id: UUID, offer: Offer, code: str, 
     timecode = totp.timecode(offer.secret, proofs.plain(code))
     if timecode is None:
         raise Problem(Kind.invalid, "invalid", WRONG_CODE, word="wrong_code")
-    _use(db, user_id, offer)
-    db.execute(queries.remove_totp(user_id))
-    sealed = totp.seal(ring, user_id, offer.id, offer.secret)
-    db.add(Totp(user_id=user_id, id=offer.id, sealed=sealed, last_timecode=timecode, confirmed_at=utc_now()))
+    _use(db, act, offer)
+    db.execute(queries.remove_totp(act.user_id))
+    sealed = totp.seal(act.ring, act.user_id, offer.id, offer.secret)
+    db.add(Totp(user_id=act.user_id, id=offer.id, sealed=sealed, last_timecode=timecode, confirmed_at=utc_now()))
     db.flush()
-    return _added(db, user_id, where, factor="totp")
+    _tell(db, act, "user.factor_added", "An authenticator app was added", factor="totp")
+    return _added(db, act, "otp")
 
 
-def add_passkey(
-    db: Session, party: RelyingParty, user_id: UUID, offer: Offer, answer: Answer, name: str, where: Where
-) -> list[str]:
+def add_passkey(db: Session, act: Act, party: RelyingParty, offer: Offer, answer: Answer, name: str) -> Done:
     """Adds the passkey that a browser made; new recovery codes come back where the person had none.
 
     Raises Problem `bad_request` (`invalid_passkey`), `conflict` for one that somebody has, or for one too many.
@@ -71,11 +91,11 @@ def add_passkey(
     made = party.created(offer.secret, answer.credential)
     if made is None:
         raise Problem(Kind.bad_request, "bad_request", BAD_PASSKEY, word="invalid_passkey")
-    _use(db, user_id, offer)
-    if len(overview(db, user_id).passkeys) >= MAX_PASSKEYS:
+    _use(db, act, offer)
+    if len(overview(db, act.user_id).passkeys) >= MAX_PASSKEYS:
         raise conflict(f"You have {MAX_PASSKEYS} passkeys: remove one that you do not need first")
     passkey = Passkey(
-        user_id=user_id,
+        user_id=act.user_id,
         id=new_id(),
         credential_id=made.credential_id,
         public_key=made.credential_public_key,
@@ -85,35 +105,37 @@ def add_passkey(
         name=name,
     )
     _insert(db, passkey)
-    return _added(db, user_id, where, factor="passkey", name=name)
+    _tell(db, act, "user.factor_added", f"The passkey “{name}” was added", factor="passkey", name=name)
+    return _added(db, act, "hwk")
 
 
-def remove_app(db: Session, user_id: UUID, where: Where) -> None:
+def remove_app(db: Session, act: Act) -> Done:
     """Forgets the person's authenticator app. Raises Problem `not_found`."""
-    if db.scalar(queries.remove_totp(user_id)) is None:
+    if db.scalar(queries.remove_totp(act.user_id)) is None:
         raise not_found("Authenticator app")
-    _removed(db, user_id, where, factor="totp")
+    _tell(db, act, "user.factor_removed", "The authenticator app was removed", factor="totp")
+    return _removed(db, act)
 
 
-def remove_passkey(db: Session, user_id: UUID, passkey_id: UUID, where: Where) -> None:
+def remove_passkey(db: Session, act: Act, passkey_id: UUID) -> Done:
     """Forgets a passkey of the person. Raises Problem `not_found`."""
-    name = db.scalar(queries.remove_passkey(user_id, passkey_id))
+    name = db.scalar(queries.remove_passkey(act.user_id, passkey_id))
     if name is None:
         raise not_found("Passkey")
-    _removed(db, user_id, where, factor="passkey", name=name)
+    _tell(db, act, "user.factor_removed", f"The passkey “{name}” was removed", factor="passkey", name=name)
+    return _removed(db, act)
 
 
-def renew_recovery_codes(db: Session, user_id: UUID, where: Where) -> list[str]:
+def renew_recovery_codes(db: Session, act: Act) -> Done:
     """New recovery codes; the old ones are void. Raises Problem `conflict` for who has no second factor."""
-    if not overview(db, user_id).some:
+    if not overview(db, act.user_id).some:
         raise conflict("Recovery codes stand in for a second factor: add one first")
-    codes = _new_codes(db, user_id)
-    _tell(db, user_id, "user.recovery_codes_renewed", where)
-    return codes
+    _tell(db, act, "user.recovery_codes_renewed", "New recovery codes were made")
+    return Done(_renewed(db, act), _new_codes(db, act.user_id))
 
 
-def _use(db: Session, user_id: UUID, offer: Offer) -> None:
-    if not proofs.use(db, user_id, offer):
+def _use(db: Session, act: Act, offer: Offer) -> None:
+    if not proofs.use(db, act.user_id, offer):
         raise Problem(Kind.bad_request, "bad_request", USED_OFFER, word="used_offer")
 
 
@@ -125,6 +147,17 @@ def _insert(db: Session, passkey: Passkey) -> None:
         raise conflict("This passkey is known already") from None
 
 
+def _added(db: Session, act: Act, method: str) -> Done:
+    codes = [] if overview(db, act.user_id).recovery_codes else _new_codes(db, act.user_id)
+    return Done(_renewed(db, act, method, "mfa"), codes)
+
+
+def _removed(db: Session, act: Act) -> Done:
+    if not overview(db, act.user_id).some:
+        db.execute(queries.remove_recovery_codes(act.user_id))
+    return Done(_renewed(db, act))
+
+
 def _new_codes(db: Session, user_id: UUID) -> list[str]:
     codes = recovery_codes.new_codes()
     db.execute(queries.remove_recovery_codes(user_id))
@@ -133,17 +166,15 @@ def _new_codes(db: Session, user_id: UUID) -> list[str]:
     return codes
 
 
-def _added(db: Session, user_id: UUID, where: Where, **details: str) -> list[str]:
-    _tell(db, user_id, "user.factor_added", where, **details)
-    return [] if overview(db, user_id).recovery_codes else _new_codes(db, user_id)
+def _renewed(db: Session, act: Act, *methods: str) -> str:
+    cookie = renew(db, act.user_id, act.session_id, methods=methods)
+    if cookie is None:
+        raise unauthenticated("This session is over: sign in again")
+    return cookie
 
 
-def _removed(db: Session, user_id: UUID, where: Where, **details: str) -> None:
-    _tell(db, user_id, "user.factor_removed", where, **details)
-    if not overview(db, user_id).some:
-        db.execute(queries.remove_recovery_codes(user_id))
-
-
-def _tell(db: Session, user_id: UUID, action: str, where: Where, **details: str) -> None:
-    user = db.scalars(people.user(user_id)).one()
-    note(db, user, action, where, enter_organisations(db, user_id), Outcome.success, **details)
+def _tell(db: Session, act: Act, action: str, what: str, **details: str) -> None:
+    """Tells the audit log, and the person by mail."""
+    user = db.scalars(people.user(act.user_id)).one()
+    note(db, user, action, act.where, enter_organisations(db, user.id), Outcome.success, **details)
+    queue(db, act.ring, user.id, Letter("factor_changed", user.email, {"what": what, "email": user.email}))

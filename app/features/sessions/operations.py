@@ -1,14 +1,15 @@
 """Begins and ends sessions of people."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from sqlalchemy.orm import Session
 
 from app.domain.addresses import Address
 from app.domain.owned_tokens import SECRET_BYTES, Token
+from app.domain.places import NOWHERE_KNOWN, Place
 from app.features.sessions import queries
 from app.kit import changes
 from app.kit.clock import new_id, utc_now
@@ -16,17 +17,6 @@ from app.kit.random_bytes import RandomBytes
 from app.models import PersonSession, User
 
 _random = RandomBytes(SECRET_BYTES)
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where an address is, as far as the operator's database knows; `network` is the number of its system (ASN)."""
-
-    country: str | None = None
-    name: str | None = None
-    latitude: float | None = None
-    longitude: float | None = None
-    network: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +29,7 @@ class NewSession:
     device_id: UUID | None = None
     address: Address | None = None
     user_agent: str = ""
-    place: Place = field(default=Place())
+    place: Place = NOWHERE_KNOWN
     risk: int = 0
     provider_id: UUID | None = None
     provider_subject: str | None = None
@@ -100,6 +90,12 @@ def renew(
     db.flush()
     changes.note(db, user_id)
     return token.text()
+
+
+def end_oldest(db: Session, user_id: UUID, most: int, idle: timedelta) -> Sequence[UUID]:
+    """Ends the sessions beyond the `most` that began last; their ids. The person's row is to be locked."""
+    changes.note(db, user_id)
+    return db.scalars(queries.end_beyond(user_id, most, idle, "too many sessions")).all()
 
 
 def end(db: Session, user_id: UUID, session_id: UUID, reason: str) -> bool:

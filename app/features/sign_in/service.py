@@ -7,36 +7,79 @@ worth: a session, or a ticket to the next step.
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from ipaddress import ip_address
 from uuid import UUID
 
 from sqlalchemy.orm import Session
 
 from app.auth.people import has_mfa
+from app.domain.addresses import Address
 from app.domain.audit import SYSTEM, Actor, Event, Outcome, Target, Where
+from app.domain.browsers import Browser
 from app.domain.ids import encode
+from app.domain.places import NOWHERE_KNOWN, Place
+from app.domain.risk import LATELY, Attempt, Judgement, Sighting, judge
 from app.features.audit.operations import record
+from app.features.mail.letters import Letter
+from app.features.mail.operations import queue
 from app.features.people import queries as people
+from app.features.sessions import devices, queries
 from app.features.sessions import operations as sessions
+from app.features.sessions.devices import Met
 from app.features.sessions.operations import NewSession
 from app.features.sign_in.tickets import Ticket, new_ticket
 from app.kit.clock import utc_now
 from app.kit.db import enter_tenants
+from app.kit.encryption import KeyRing
 from app.kit.errors import unauthenticated
-from app.models import User
+from app.kit.user_agents import browser_of
+from app.models import PersonSession, User
 
 SECOND_FACTORS = frozenset({"otp", "hwk", "swk", "rec", "mfa"})
 """Methods that are, or include, a second factor; a passkey that verified its user is both at once."""
+STEPPED_UP = SECOND_FACTORS | {"mail"}
+"""Methods that answer a risk: who has no second factor is sent a code."""
+HISTORY = 100
 WRONG = "That is not right, or nobody has this address: try again"
 
 
 @dataclass(frozen=True, slots=True)
 class Circumstances:
-    """Whence somebody signs in, as trusted proxies tell; `device_id` is the known device whose cookie came along."""
+    """Whence somebody signs in, as trusted proxies tell.
+
+    `device_id` is what the device's cookie says, which may be nobody's. `others` is how often it failed lately from
+    the same address for other people.
+    """
 
     where: Where
     device_id: UUID | None = None
-    fingerprint: bytes = b""
     languages: str = ""
+    place: Place = NOWHERE_KNOWN
+    others: int = 0
+
+    @property
+    def browser(self) -> Browser:
+        """What the browser says of itself. Reading it takes a while, so nobody asks before something was proved."""
+        return browser_of(self.where.user_agent, self.languages)
+
+    @property
+    def address(self) -> Address | None:
+        """The address."""
+        return None if self.where.ip is None else ip_address(self.where.ip)
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What the installation grants: how long sessions rest and last, and how many a person has at once.
+
+    From the risk `step_up_from` on a second step is asked for. The ring seals what is mailed.
+    """
+
+    lifetime: timedelta
+    idle: timedelta
+    sessions: int
+    step_up_from: int
+    ring: KeyRing
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,48 +96,129 @@ class Proven:
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """A session has begun: the text of its cookie, and where the person was going."""
+    """A session has begun: the text of its cookie, where the person was going, and at which device."""
 
     cookie: str = field(repr=False)
     session_id: UUID
     next: str
+    device_id: UUID
 
 
 Step = Begun | Ticket
 """What comes of a proof."""
 
 
-def conclude(db: Session, proven: Proven, circumstances: Circumstances, lifetime: timedelta, next_: str) -> Step:
-    """Begins the session of whoever proved enough; else a ticket for the next step.
+def conclude(db: Session, proven: Proven, circumstances: Circumstances, terms: Terms, next_: str) -> Step:
+    """Begins the session of whoever proved enough; else a ticket for the next step, because of a factor or of the risk.
 
     The transaction names the person. Raises Problem `unauthenticated` for a person who is disabled.
     """
-    user = db.scalars(people.user(proven.user_id)).one_or_none()
+    user = db.scalars(people.user(proven.user_id).with_for_update(key_share=True)).one_or_none()
     if user is None or user.disabled_at is not None:
         raise unauthenticated(WRONG)
-    if db.scalar(has_mfa(user.id)) and not SECOND_FACTORS & set(proven.methods):
+    given = set(proven.methods)
+    if db.scalar(has_mfa(user.id)) and not SECOND_FACTORS & given:
         return new_ticket(user.id, user.session_version, proven.methods, "mfa", next_)
-    return _begin(db, user, proven, circumstances, lifetime, next_)
+    judgement = _judge(db, user, circumstances)
+    entering = _Entering(user, proven, circumstances, judgement, enter_organisations(db, user.id))
+    if judgement.score >= terms.step_up_from and not STEPPED_UP & given:
+        entering.note(
+            db,
+            "session.risk",
+            Outcome.refused,
+            risk=judgement.score,
+            reasons=judgement.reasons,
+            decision="step_up_required",
+        )
+        return new_ticket(user.id, user.session_version, proven.methods, "risk", next_)
+    return _begin(db, entering, terms, next_)
 
 
-def _begin(
-    db: Session, user: User, proven: Proven, circumstances: Circumstances, lifetime: timedelta, next_: str
-) -> Begun:
-    organisations = enter_organisations(db, user.id)
-    organisation_id = proven.organisation_id or (organisations[0] if organisations else None)
+def _judge(db: Session, user: User, circumstances: Circumstances) -> Judgement:
+    known = devices.is_known(db, user.id, circumstances.device_id, circumstances.browser)
+    failures = db.scalar(queries.recent_failures(user.id, LATELY)) or 0
+    now = Sighting(utc_now(), circumstances.address, circumstances.place)
+    history = [_sighting(one) for one in db.scalars(queries.history(user.id, HISTORY))]
+    return judge(Attempt(now, known, failures, circumstances.others), history)
+
+
+def _sighting(one: PersonSession) -> Sighting:
+    # Of where a session went later the address alone is known.
+    at = one.last_seen_at if one.last_seen_from == one.address else one.created_at
+    place = Place(one.country, one.place, one.latitude, one.longitude, one.network)
+    return Sighting(at, one.address, place)
+
+
+@dataclass(frozen=True, slots=True)
+class _Entering:
+    """Somebody for whom a session is to begin."""
+
+    user: User
+    proven: Proven
+    circumstances: Circumstances
+    judgement: Judgement
+    organisations: Sequence[UUID]
+
+    @property
+    def organisation_id(self) -> UUID | None:
+        """The organisation to look at first."""
+        return self.proven.organisation_id or next(iter(self.organisations), None)
+
+    def note(self, db: Session, action: str, outcome: Outcome = Outcome.success, **details: object) -> None:
+        """Writes down what happens at the beginning."""
+        note(db, self.user, action, self.circumstances.where, self.organisations, outcome, **details)
+
+
+def _begin(db: Session, entering: _Entering, terms: Terms, next_: str) -> Begun:
+    user, proven, circumstances = entering.user, entering.proven, entering.circumstances
+    device = devices.meet(db, user.id, circumstances.device_id, circumstances.browser, circumstances.address)
     new = NewSession(
         methods=proven.methods,
-        expires_at=utc_now() + lifetime,
-        organisation_id=organisation_id,
-        device_id=circumstances.device_id,
+        expires_at=utc_now() + terms.lifetime,
+        organisation_id=entering.organisation_id,
+        device_id=device.id,
+        address=circumstances.address,
         user_agent=circumstances.where.user_agent,
+        place=circumstances.place,
+        risk=entering.judgement.score,
         provider_id=proven.provider_id,
         provider_subject=proven.provider_subject,
         provider_session=proven.provider_session,
     )
     session, cookie = sessions.begin(db, user, new)
-    note(db, user, "session.begun", circumstances.where, organisations)
-    return Begun(cookie, session.id, next_)
+    _note_beginning(db, entering, session)
+    if device.is_new:
+        _note_device(db, entering, device, terms.ring)
+    for ended in sessions.end_oldest(db, user.id, terms.sessions, terms.idle):
+        entering.note(db, "session.ended", session=encode("session", ended), reason="too many sessions")
+    return Begun(cookie, session.id, next_, device.id)
+
+
+def _note_beginning(db: Session, entering: _Entering, session: PersonSession) -> None:
+    entering.note(
+        db,
+        "session.begun",
+        session=encode("session", session.id),
+        methods=entering.proven.methods,
+        risk=entering.judgement.score,
+        reasons=entering.judgement.reasons,
+        decision="let_in",
+    )
+
+
+def _note_device(db: Session, entering: _Entering, device: Met, ring: KeyRing) -> None:
+    user, circumstances = entering.user, entering.circumstances
+    entering.note(db, "device.new", device=encode("device", device.id), name=circumstances.browser.name)
+    if device.is_first:
+        return  # whoever never signed in before cannot be surprised by it
+    values = {
+        "name": user.name,
+        "device": circumstances.browser.name,
+        "when": f"{utc_now():%Y-%m-%d %H:%M}",
+        "address": circumstances.where.ip or "unknown",
+        "place": circumstances.place.name or "",
+    }
+    queue(db, ring, user.id, Letter("new_device", user.email, values))
 
 
 def enter_organisations(db: Session, user_id: UUID) -> list[UUID]:

@@ -1,0 +1,12 @@
+"""A second person, of the same organisation."""
+
+import pytest
+from sqlalchemy.orm import Session, sessionmaker
+
+from tests.people.visitor import Known, new_person
+
+
+@pytest.fixture
+def second(sessions: sessionmaker[Session], person: Known) -> Known:
+    """Somebody else."""
+    return new_person(sessions, person.organisation_id)
