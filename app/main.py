@@ -25,10 +25,14 @@ from app.auth.signing_keys import SigningKeys
 from app.auth.uses import Uses
 from app.console.account import PAGE as ACCOUNT
 from app.console.account import router as account
+from app.console.account_email import router as account_email
+from app.console.account_password import router as account_password
 from app.console.again import router as again
 from app.console.factors import router as factors
 from app.console.pages import STATIC
 from app.console.passkey import router as passkey
+from app.console.password import PAGE as PASSWORD
+from app.console.password import router as password
 from app.console.portal import router as portal
 from app.console.second_step import router as second_step
 from app.console.sign_in import PAGE as SIGN_IN
@@ -104,8 +108,8 @@ ROUTERS = (
     invitations,
     oauth_clients,
 )
-CONSOLE = (portal, sign_in, second_step, passkey, again, account, factors)
-PAGES = (PAGE, SIGN_IN, ACCOUNT)
+CONSOLE = (portal, sign_in, second_step, passkey, again, account, factors, password, account_password, account_email)
+PAGES = (PAGE, SIGN_IN, ACCOUNT, PASSWORD)
 # The largest payload, and what may stand around it: the other members of a message.
 MAX_BODY_BYTES = MAX_PAYLOAD_BYTES + 64 * 1024
 STATIC_PATH = "/static"

@@ -24,8 +24,7 @@ router = Pages(PAGE)
 async def show(visiting: Visiting, person: RecentlySignedIn, phases: InPhases, done: str = "") -> Response:
     """The form."""
     rules, has_password = await _look(phases, person)
-    shown = {"shortest": rules.shortest, "has_password": has_password, "done": done}
-    return visiting.page(TEMPLATE, problem=None, **shown)
+    return visiting.page(TEMPLATE, problem=None, done=done, shortest=rules.shortest, has_password=has_password)
 
 
 @router.post("")
@@ -37,8 +36,7 @@ async def change(visiting: Visiting, person: RecentlySignedIn, fields: Posted, p
             await _require_current(visiting, phases, person, field(fields, "current"))
         new = await hashed(hasher(visiting), field(fields, "password"), rules)
     except Problem as problem:
-        shown = {"shortest": rules.shortest, "has_password": has_password, "done": ""}
-        return visiting.refused(TEMPLATE, problem, **shown)
+        return visiting.refused(TEMPLATE, problem, done="", shortest=rules.shortest, has_password=has_password)
     cookie = await _change(visiting, phases, person, new, end_others=field(fields, "end_others") == "yes")
     answer = visiting.go(f"{PAGE}?done=yes")
     set_cookie(answer, cookie)

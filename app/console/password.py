@@ -3,7 +3,7 @@
 from fastapi import Response
 
 from app.auth.phases import InPhases
-from app.console.sign_in import circumstances, lifetime, proceed
+from app.console.sign_in import circumstances, proceed, terms
 from app.console.visits import Pages, Posted, Visit, Visiting, field
 from app.domain import email
 from app.domain.owned_tokens import Token
@@ -61,7 +61,7 @@ async def reset(visiting: Visiting, fields: Posted, phases: InPhases) -> Respons
     async with phases.begin(token.owner_id) as db:
         await db.run_sync(service.reset_password, act(visiting, token), token, new)
         proven = Proven(token.owner_id, ("mail",))
-        step = await db.run_sync(conclude, proven, circumstances(visiting), lifetime(visiting), "/account")
+        step = await db.run_sync(conclude, proven, circumstances(visiting), terms(visiting), "/account")
     return proceed(visiting, step)
 
 

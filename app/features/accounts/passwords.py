@@ -60,4 +60,3 @@ def _weak(found: Sequence[Weakness], rules: Rules) -> Problem:
     told = [SENTENCES[one].format(shortest=rules.shortest) for one in found]
     faults = [Fault(("body", "password"), text, one) for one, text in zip(found, told, strict=True)]
     return Problem(Kind.invalid, "invalid", ". ".join(told), faults=faults, word=found[0])
-

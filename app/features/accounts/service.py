@@ -150,7 +150,7 @@ def link_over() -> Problem:
 
 
 def _user(db: Session, user_id: UUID) -> User:
-    user = db.scalars(people.user(user_id)).one_or_none()
+    user = db.scalars(people.user(user_id).with_for_update(key_share=True)).one_or_none()
     if user is None:
         raise unauthenticated("Sign in first")
     return user
