@@ -14,8 +14,9 @@ from app.auth.people import COOKIE
 from app.domain.failures import STOP
 from app.domain.owned_tokens import SECRET_BYTES, Token
 from app.features.mail.letters import write
+from app.features.sign_in.queries import UNKNOWN_DEVICE
 from app.features.sign_in.throttle import PASSWORD as KIND
-from app.features.sign_in.throttle import SECOND_STEP, UNKNOWN_DEVICE
+from app.features.sign_in.throttle import SECOND_STEP
 from app.kit.clock import utc_now
 from app.kit.encryption import KeyRing
 from app.models import AuditEvent, FailureCount, OneTimeToken, Passkey, PersonSession, User
