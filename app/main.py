@@ -27,6 +27,8 @@ from app.console.account import PAGE as ACCOUNT
 from app.console.account import router as account
 from app.console.again import router as again
 from app.console.factors import router as factors
+from app.console.logout import PAGE as LOGOUT
+from app.console.logout import router as logout
 from app.console.pages import STATIC
 from app.console.passkey import router as passkey
 from app.console.portal import router as portal
@@ -105,8 +107,8 @@ ROUTERS = (
     invitations,
     oauth_clients,
 )
-CONSOLE = (portal, sign_in, second_step, passkey, again, account, factors)
-PAGES = (PAGE, SIGN_IN, ACCOUNT)
+CONSOLE = (portal, logout, sign_in, second_step, passkey, again, account, factors)
+PAGES = (PAGE, SIGN_IN, LOGOUT, ACCOUNT)
 # The largest payload, and what may stand around it: the other members of a message.
 MAX_BODY_BYTES = MAX_PAYLOAD_BYTES + 64 * 1024
 STATIC_PATH = "/static"
