@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, closing, contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 
@@ -32,6 +33,7 @@ from app.console.logout import router as logout
 from app.console.pages import STATIC
 from app.console.passkey import router as passkey
 from app.console.portal import router as portal
+from app.console.providers import router as providers
 from app.console.second_step import router as second_step
 from app.console.sign_in import PAGE as SIGN_IN
 from app.console.sign_in import router as sign_in
@@ -49,6 +51,8 @@ from app.features.endpoints.router import deleted as deleted_endpoints
 from app.features.endpoints.router import router as endpoints
 from app.features.event_types.router import router as event_types
 from app.features.health.router import router as health
+from app.features.identity_providers.provider import Providers
+from app.features.identity_providers.router import router as identity_providers
 from app.features.members.router import invitations
 from app.features.members.router import router as members
 from app.features.messages.admission import PRESENT_SECONDS, Admission
@@ -70,6 +74,8 @@ from app.kit import errors_http, logs
 from app.kit.cache import Cache
 from app.kit.db import assert_durable, make_async_engine, make_async_sessions
 from app.kit.dedicated import AsyncDedicated
+from app.kit.egress import Egress as EgressClient
+from app.kit.egress import Options, Policy
 from app.kit.hashing import Hasher
 from app.kit.instance import markers
 from app.kit.interpreter import settle
@@ -103,12 +109,28 @@ ROUTERS = (
     audit,
     organisations,
     api_keys,
+    identity_providers,
     members,
     invitations,
     oauth_clients,
 )
-CONSOLE = (portal, logout, sign_in, second_step, passkey, again, account, factors)
-PAGES = (PAGE, SIGN_IN, LOGOUT, ACCOUNT)
+CONSOLE = (
+    portal,
+    sign_in,
+    second_step,
+    passkey,
+    again,
+    providers,
+    account,
+    factors,
+    logout,
+)
+PAGES = (
+    PAGE,
+    SIGN_IN,
+    ACCOUNT,
+    LOGOUT,
+)
 # The largest payload, and what may stand around it: the other members of a message.
 MAX_BODY_BYTES = MAX_PAYLOAD_BYTES + 64 * 1024
 STATIC_PATH = "/static"
@@ -156,6 +178,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.admit = admit
     app.state.markers = markers(app.state.keyring)
     app.state.destinations = _destinations(settings)
+    app.state.provider_rules = _provider_rules(settings)
     app.state.tickets = Tickets(app.state.keyring)
     _surround(app, _surface(settings, app.state))
     for router in ROUTERS:
@@ -194,6 +217,26 @@ def _surface(settings: Settings, state: State) -> Surface:
     )
 
 
+def _provider_rules(settings: Settings) -> Destinations:
+    """As for endpoints; what tokens rest on is never asked for in the clear, but by developers."""
+    in_the_clear = settings.environment is not Environment.production and not settings.egress.https_only
+    return replace(_destinations(settings), https_only=not in_the_clear)
+
+
+def _egress(settings: Settings) -> EgressClient:
+    egress = settings.egress
+    rules = _provider_rules(settings)
+    policy = Policy(rules.allow, rules.deny, rules.allowed_ports, https_only=rules.https_only)
+    options = Options(
+        timeout_seconds=settings.people.provider_seconds,
+        user_agent=egress.user_agent,
+        nameservers=egress.nameservers,
+        proxy=None if egress.proxy is None else egress.proxy.get_secret_value(),
+        source_address=egress.source_address,
+    )
+    return EgressClient(policy, options)
+
+
 def _destinations(settings: Settings) -> Destinations:
     egress: Egress = settings.egress
     return Destinations(
@@ -224,12 +267,14 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         ):
             async with (
                 _cache(app) as state.cache,
+                _egress(settings) as state.egress,
                 _limits(settings) as state.limits,
                 _usage(state.sessions) as state.usage,
                 Uses(engine) as state.uses,
                 _committer(app) as state.committer,
                 _audit(app),
             ):
+                state.providers = Providers(state.egress, state.provider_rules)
                 state.entrance = _entrance(state)
                 state.throttle = _throttle(settings, state)
                 state.passwords = Passwords(state.hasher, state.throttle, state.keyring)

@@ -22,6 +22,7 @@ class Kind(StrEnum):
     invalid = "invalid"
     too_many = "too_many"
     unavailable = "unavailable"
+    bad_gateway = "bad_gateway"
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,7 @@ STATUS = {
     Kind.invalid: 422,
     Kind.precondition_required: 428,
     Kind.too_many: 429,
+    Kind.bad_gateway: 502,
     Kind.unavailable: 503,
 }
 TITLES = {
@@ -48,6 +49,7 @@ TITLES = {
     429: "Too many requests",
     431: "Request header fields too large",
     500: "Internal error",
+    502: "Bad gateway",
     503: "Service unavailable",
 }
 CODES = {404: "not_found", 405: "method_not_allowed", 413: "payload_too_large", 415: "unsupported_media_type"}

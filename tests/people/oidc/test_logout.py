@@ -5,6 +5,8 @@ from urllib.parse import urlencode
 from uuid import UUID
 
 import pytest
+from joserfc import jws
+from joserfc.jwk import RSAKey
 from sqlalchemy import select
 from sqlalchemy.orm import Session, sessionmaker
 
@@ -94,13 +96,21 @@ async def test_oidcc_rp_initiated_logout_modified_id_token_hint(signed_in: Signe
     assert await signed_in.is_signed_in()
 
 
-async def test_oidcc_rp_initiated_logout_bad_id_token_hint(signed_in: SignedIn, granter: Granter) -> None:
-    foreign = Granter(granter.sessions, granter.settings.model_copy(update={"public_url": "https://op.example.test"}))
-    hint = foreign.minter().id_token(signed_in.grant)
+async def test_oidcc_rp_initiated_logout_bad_id_token_hint(signed_in: SignedIn) -> None:
+    ours = jws.extract_compact(signed_in.hint.encode())
+    theirs = RSAKey.generate_key(2048)
+    hint = jws.serialize_compact(ours.headers(), ours.payload, theirs, ["RS256"])
     reply = await signed_in.ask(id_token_hint=hint, post_logout_redirect_uri=BACK, state=STATE)
     assert reply.status == 400
     assert is_page(reply, 'data-reason="invalid_id_token_hint"')
     assert await signed_in.is_signed_in()
+
+
+async def test_a_hint_of_another_issuer_is_refused(signed_in: SignedIn, granter: Granter) -> None:
+    foreign = Granter(granter.sessions, granter.settings.model_copy(update={"public_url": "https://op.example.test"}))
+    reply = await signed_in.ask(id_token_hint=foreign.minter().id_token(signed_in.grant), post_logout_redirect_uri=BACK)
+    assert reply.status == 400
+    assert is_page(reply, 'data-reason="invalid_id_token_hint"')
 
 
 async def test_oidcc_rp_initiated_logout_no_id_token_hint(signed_in: SignedIn) -> None:
