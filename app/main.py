@@ -62,6 +62,7 @@ from app.features.messages.ingest_router import router as ingest
 from app.features.messages.posting import MAX_PAYLOAD_BYTES
 from app.features.messages.router import router as messages
 from app.features.oauth.openid_router import router as openid
+from app.features.oauth.protocol_router import router as oauth
 from app.features.oauth.router import clients as oauth_clients
 from app.features.operational_webhooks.router import router as operational_webhooks
 from app.features.organisations.router import keys as api_keys
@@ -183,6 +184,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     _surround(app, _surface(settings, app.state))
     for router in ROUTERS:
         app.include_router(router, prefix=PREFIX, responses=ERRORS)
+    app.include_router(oauth)
     app.include_router(openid)
     for pages in CONSOLE:
         app.include_router(pages)
