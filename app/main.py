@@ -30,6 +30,8 @@ from app.console.account_email import router as account_email
 from app.console.account_password import router as account_password
 from app.console.again import router as again
 from app.console.factors import router as factors
+from app.console.logout import PAGE as LOGOUT
+from app.console.logout import router as logout
 from app.console.pages import STATIC
 from app.console.passkey import router as passkey
 from app.console.password import PAGE as PASSWORD
@@ -126,11 +128,18 @@ CONSOLE = (
     providers,
     account,
     factors,
+    logout,
     password,
     account_password,
     account_email,
 )
-PAGES = (PAGE, SIGN_IN, ACCOUNT, PASSWORD)
+PAGES = (
+    PAGE,
+    SIGN_IN,
+    ACCOUNT,
+    LOGOUT,
+    PASSWORD,
+)
 # The largest payload, and what may stand around it: the other members of a message.
 MAX_BODY_BYTES = MAX_PAYLOAD_BYTES + 64 * 1024
 STATIC_PATH = "/static"
