@@ -33,6 +33,7 @@ from app.console.passkey import router as passkey
 from app.console.portal import router as portal
 from app.console.providers import router as providers
 from app.console.second_step import router as second_step
+from app.console.sessions import router as sessions
 from app.console.sign_in import PAGE as SIGN_IN
 from app.console.sign_in import router as sign_in
 from app.domain.destinations import Destinations
@@ -112,7 +113,7 @@ ROUTERS = (
     invitations,
     oauth_clients,
 )
-CONSOLE = (portal, sign_in, second_step, passkey, again, providers, account, factors)
+CONSOLE = (portal, sign_in, second_step, passkey, again, providers, account, factors, sessions)
 PAGES = (PAGE, SIGN_IN, ACCOUNT)
 # The largest payload, and what may stand around it: the other members of a message.
 MAX_BODY_BYTES = MAX_PAYLOAD_BYTES + 64 * 1024
