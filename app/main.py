@@ -27,6 +27,8 @@ from app.console.account import PAGE as ACCOUNT
 from app.console.account import router as account
 from app.console.again import router as again
 from app.console.factors import router as factors
+from app.console.members import PAGE as ORGANISATION
+from app.console.members import router as organisation_pages
 from app.console.pages import STATIC
 from app.console.passkey import router as passkey
 from app.console.portal import router as portal
@@ -104,8 +106,8 @@ ROUTERS = (
     invitations,
     oauth_clients,
 )
-CONSOLE = (portal, sign_in, second_step, passkey, again, account, factors)
-PAGES = (PAGE, SIGN_IN, ACCOUNT)
+CONSOLE = (portal, sign_in, second_step, passkey, again, account, factors, organisation_pages)
+PAGES = (PAGE, SIGN_IN, ACCOUNT, ORGANISATION)
 # The largest payload, and what may stand around it: the other members of a message.
 MAX_BODY_BYTES = MAX_PAYLOAD_BYTES + 64 * 1024
 STATIC_PATH = "/static"
