@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, closing, contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 
@@ -32,6 +33,7 @@ from app.console.members import router as organisation_pages
 from app.console.pages import STATIC
 from app.console.passkey import router as passkey
 from app.console.portal import router as portal
+from app.console.providers import router as providers
 from app.console.second_step import router as second_step
 from app.console.sign_in import PAGE as SIGN_IN
 from app.console.sign_in import router as sign_in
@@ -49,6 +51,8 @@ from app.features.endpoints.router import deleted as deleted_endpoints
 from app.features.endpoints.router import router as endpoints
 from app.features.event_types.router import router as event_types
 from app.features.health.router import router as health
+from app.features.identity_providers.provider import Providers
+from app.features.identity_providers.router import router as identity_providers
 from app.features.members.router import invitations
 from app.features.members.router import router as members
 from app.features.messages.admission import PRESENT_SECONDS, Admission
@@ -57,6 +61,8 @@ from app.features.messages.ingest_lane import IngestLane
 from app.features.messages.ingest_router import router as ingest
 from app.features.messages.posting import MAX_PAYLOAD_BYTES
 from app.features.messages.router import router as messages
+from app.features.oauth.openid_router import router as openid
+from app.features.oauth.protocol_router import router as oauth
 from app.features.oauth.router import clients as oauth_clients
 from app.features.operational_webhooks.router import router as operational_webhooks
 from app.features.organisations.router import keys as api_keys
@@ -69,6 +75,8 @@ from app.kit import errors_http, logs
 from app.kit.cache import Cache
 from app.kit.db import assert_durable, make_async_engine, make_async_sessions
 from app.kit.dedicated import AsyncDedicated
+from app.kit.egress import Egress as EgressClient
+from app.kit.egress import Options, Policy
 from app.kit.hashing import Hasher
 from app.kit.instance import markers
 from app.kit.interpreter import settle
@@ -102,12 +110,28 @@ ROUTERS = (
     audit,
     organisations,
     api_keys,
+    identity_providers,
     members,
     invitations,
     oauth_clients,
 )
-CONSOLE = (portal, sign_in, second_step, passkey, again, account, factors, organisation_pages)
-PAGES = (PAGE, SIGN_IN, ACCOUNT, ORGANISATION)
+CONSOLE = (
+    portal,
+    sign_in,
+    second_step,
+    passkey,
+    again,
+    providers,
+    account,
+    factors,
+    organisation_pages,
+)
+PAGES = (
+    PAGE,
+    SIGN_IN,
+    ACCOUNT,
+    ORGANISATION,
+)
 # The largest payload, and what may stand around it: the other members of a message.
 MAX_BODY_BYTES = MAX_PAYLOAD_BYTES + 64 * 1024
 STATIC_PATH = "/static"
@@ -149,15 +173,19 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         openapi_url=None if settings.environment is Environment.production else DOCS[-1],
     )
     app.state.settings = settings
+    app.state.issuer = settings.issuer
     app.state.keyring = settings.secrets.ring()
     app.state.portal_tokens = PortalTokens(app.state.keyring)
     app.state.admit = admit
     app.state.markers = markers(app.state.keyring)
     app.state.destinations = _destinations(settings)
+    app.state.provider_rules = _provider_rules(settings)
     app.state.tickets = Tickets(app.state.keyring)
     _surround(app, _surface(settings, app.state))
     for router in ROUTERS:
         app.include_router(router, prefix=PREFIX, responses=ERRORS)
+    app.include_router(oauth)
+    app.include_router(openid)
     for pages in CONSOLE:
         app.include_router(pages)
     app.mount(STATIC_PATH, StaticFiles(directory=STATIC))
@@ -191,6 +219,26 @@ def _surface(settings: Settings, state: State) -> Surface:
     )
 
 
+def _provider_rules(settings: Settings) -> Destinations:
+    """As for endpoints; what tokens rest on is never asked for in the clear, but by developers."""
+    in_the_clear = settings.environment is not Environment.production and not settings.egress.https_only
+    return replace(_destinations(settings), https_only=not in_the_clear)
+
+
+def _egress(settings: Settings) -> EgressClient:
+    egress = settings.egress
+    rules = _provider_rules(settings)
+    policy = Policy(rules.allow, rules.deny, rules.allowed_ports, https_only=rules.https_only)
+    options = Options(
+        timeout_seconds=settings.people.provider_seconds,
+        user_agent=egress.user_agent,
+        nameservers=egress.nameservers,
+        proxy=None if egress.proxy is None else egress.proxy.get_secret_value(),
+        source_address=egress.source_address,
+    )
+    return EgressClient(policy, options)
+
+
 def _destinations(settings: Settings) -> Destinations:
     egress: Egress = settings.egress
     return Destinations(
@@ -221,12 +269,14 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         ):
             async with (
                 _cache(app) as state.cache,
+                _egress(settings) as state.egress,
                 _limits(settings) as state.limits,
                 _usage(state.sessions) as state.usage,
                 Uses(engine) as state.uses,
                 _committer(app) as state.committer,
                 _audit(app),
             ):
+                state.providers = Providers(state.egress, state.provider_rules)
                 state.entrance = _entrance(state)
                 state.throttle = _throttle(settings, state)
                 state.passwords = Passwords(state.hasher, state.throttle, state.keyring)

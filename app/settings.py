@@ -218,6 +218,7 @@ class RateLimits(BaseModel):
 class PeopleSettings(BaseModel):
     """How people are signed in: a session rests `idle_minutes` at most, and ends after `session_hours`.
 
+    An identity provider has `provider_seconds` for each of its answers.
     A person has so many `sessions` at once; one more ends the oldest. From the risk `step_up_from` on a second step is
     asked for. `places` and `networks` are databases of addresses (`.mmdb`), if the operator has them.
     So many wrong tries over all accounts are allowed to one address, and to one browser that is known.
@@ -225,6 +226,7 @@ class PeopleSettings(BaseModel):
 
     idle_minutes: PositiveInt = 60
     session_hours: PositiveInt = 24
+    provider_seconds: PositiveFloat = 5.0
     sessions: PositiveInt = 20
     step_up_from: PositiveInt = 50
     places: FilePath | None = None
@@ -267,6 +269,12 @@ class Mail(BaseModel):
         return self
 
 
+class OAuthSettings(BaseModel):
+    """The authorization server: for how many seconds a refresh token that was just used is taken once more."""
+
+    refresh_grace_seconds: int = Field(default=0, ge=0, le=10)
+
+
 class Audit(BaseModel):
     """Where workers copy the audit log's seals to: a folder that exists, best on a disk of its own."""
 
@@ -289,6 +297,7 @@ class Settings(BaseSettings):
     ingest: Ingest = Ingest()
     limits: RateLimits = RateLimits()
     people: PeopleSettings = PeopleSettings()
+    oauth: OAuthSettings = OAuthSettings()
     mail: Mail = Mail()
 
     @field_validator("public_url")

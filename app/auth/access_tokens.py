@@ -13,6 +13,7 @@ from sqlalchemy.sql.expression import column
 
 from app.auth.caller import Caller
 from app.auth.signing_keys import SigningKeys
+from app.domain.assurance import TWO_FACTORS
 from app.domain.ids import decode
 from app.domain.networks import network_list
 from app.domain.permissions import Role, permissions_of
@@ -24,6 +25,7 @@ TYPES = ("at+jwt", "application/at+jwt")
 SKEW = timedelta(seconds=30)
 LIVE = "live"
 CHALLENGE = 'Bearer error="invalid_token"'
+STEP_UP = "The organisation asks for a second factor: sign in again with one, then ask for a token again"
 ENROL = "The organisation asks for a second factor: sign in at a browser and add one, then ask for a token again"
 
 
@@ -37,16 +39,8 @@ class AccessToken:
     client_id: UUID
     user_id: UUID | None
     scopes: tuple[str, ...]
+    assurance: str
     expires_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Holder:
-    """Who holds a token, what it says, and whether a second factor is missing that the organisation asks for."""
-
-    token: AccessToken
-    caller: Caller
-    lacks_mfa: bool
 
 
 class AccessTokens:
@@ -57,25 +51,22 @@ class AccessTokens:
         self._keys = keys
         self._issuer = issuer
 
-    async def holder(self, text: str) -> Holder:
-        """Who holds the token. Raises Problem `unauthenticated` (`invalid_token`) for one that is not in force."""
+    async def caller(self, text: str) -> tuple[Caller, datetime]:
+        """Who calls with the token, and until when it is good.
+
+        Raises Problem `unauthenticated` for one that is not in force (`invalid_token`) or was got by fewer factors than
+        the organisation asks for (`insufficient_user_authentication`), and Problem `forbidden`
+        (`mfa_enrolment_required`) where the person has no second factor at all.
+        """
         token = await self._read(text)
         async with self._reads.connect() as connection:
             asked = {"organisation": token.organisation_id, "family": token.family_id, "token": token.id}
             row = (await connection.execute(_in_force(), asked)).one_or_none()
         if row is None or (row.client_id, row.user_id) != (token.client_id, token.user_id):
             raise invalid_token("It was revoked, or whom it stands for is gone: ask for another one")
-        return Holder(token, _caller(token, row), bool(row.mfa_required and row.user_id and not row.has_mfa))
-
-    async def caller(self, text: str) -> tuple[Caller, datetime]:
-        """Who calls the API with the token, and until when it is good.
-
-        Raises as `holder`, and Problem `forbidden` (`mfa_enrolment_required`).
-        """
-        found = await self.holder(text)
-        if found.lacks_mfa:
-            raise forbidden(ENROL, "mfa_enrolment_required")
-        return found.caller, found.token.expires_at
+        if row.mfa_required and token.user_id is not None:
+            _require_two_factors(token, has_mfa=row.has_mfa)
+        return _caller(token, row), token.expires_at
 
     async def _read(self, text: str) -> AccessToken:
         keys = await self._keys.current()
@@ -112,6 +103,7 @@ def read(claims: Mapping[str, Any], issuer: str, now: datetime) -> AccessToken:
         client_id,
         user_id,
         tuple(_text(claims["scope"]).split()),
+        "" if user_id is None else _text(claims["acr"]),
         datetime.fromtimestamp(claims["exp"], now.tzinfo),
     )
 
@@ -127,6 +119,15 @@ def invalid_token(detail: str) -> Problem:
     )
 
 
+def _require_two_factors(token: AccessToken, *, has_mfa: bool) -> None:
+    if not has_mfa:
+        raise forbidden(ENROL, "mfa_enrolment_required")
+    if token.assurance != TWO_FACTORS:
+        word = "insufficient_user_authentication"
+        challenge = f'Bearer error="{word}", acr_values="{TWO_FACTORS}"'
+        raise Problem(Kind.unauthenticated, "authentication_failed", STEP_UP, word=word, challenge=challenge)
+
+
 def _caller(token: AccessToken, row: Any) -> Caller:  # noqa: ANN401 a row of find_access_token
     is_live = row.environment == LIVE
     granted = tuple(sorted(set(token.scopes).intersection(row.scopes)))
@@ -140,6 +141,8 @@ def _caller(token: AccessToken, row: Any) -> Caller:  # noqa: ANN401 a row of fi
         networks=() if networks is None else (networks,),
         user_id=token.user_id,
         client_id=token.client_id,
+        family_id=token.family_id,
+        scopes=frozenset(granted),
     )
 
 

@@ -14,8 +14,8 @@ class Caller:
 
     `application_id` is set for a portal token, which sees that application only. `feature_flags` None means
     unrestricted; a portal token carries the flags it was made with. `networks` are from where it may call; each list
-    on its own. `key_id` is set for an API key, and `ends_at` when its secret is known to end. `client_id` is set for an
-    OAuth access token, and `user_id` when it stands for a person.
+    on its own. `key_id` is set for an API key, and `ends_at` when its secret is known to end. `client_id`,
+    `family_id` and `scopes` are set for an OAuth access token, and `user_id` when it stands for a person.
     """
 
     organisation_id: UUID
@@ -30,6 +30,8 @@ class Caller:
     ends_at: datetime | None = None
     user_id: UUID | None = None
     client_id: UUID | None = None
+    family_id: UUID | None = None
+    scopes: frozenset[str] = frozenset()
 
     @property
     def is_organisation(self) -> bool:

@@ -96,7 +96,7 @@ def _step(db: Session, visiting: Visit, ticket: Ticket, method: str, proof: Proo
         raise unauthenticated(text, word)
     if db.scalar(queries.use_ticket(ticket.user_id, ticket.id, ticket.expires_at)) is None:
         raise unauthenticated(OVER)
-    proven = Proven(ticket.user_id, (*ticket.methods, method, "mfa"))
+    proven = Proven.further(ticket, method, "mfa")
     return conclude(db, proven, circumstances(visiting), terms(visiting), ticket.next)
 
 

@@ -7,6 +7,7 @@ from fastapi import Response
 from app.auth.devices import device_of, set_device
 from app.auth.people import TICKET, Enrolling, drop_cookie, set_cookie
 from app.auth.phases import InPhases
+from app.console import realms
 from app.console.visits import Pages, Posted, Visit, Visiting, field, local_path
 from app.features.sessions import operations as sessions
 from app.features.sign_in import service
@@ -31,11 +32,14 @@ async def show(visiting: Visiting, next: str | None = None) -> Response:  # noqa
 
 @router.post("")
 async def sign_in(visiting: Visiting, fields: Posted, phases: InPhases) -> Response:
-    """The first step, by a password."""
+    """The first step, by a password; without one, on to the provider of the address's organisation."""
     address, next_ = field(fields, "email"), local_path(field(fields, "next"))
+    password = field(fields, "password")
     try:
+        if not password and (path := await realms.seek(visiting, phases, address, next_)):
+            return visiting.go(path)
         whence = circumstances(visiting)
-        proven = await passwords(visiting).prove(phases, address, field(fields, "password"), whence)
+        proven = await passwords(visiting).prove(phases, address, password, whence)
         async with phases.begin(proven.user_id) as db:
             step = await db.run_sync(service.conclude, proven, whence, terms(visiting), next_)
     except Problem as problem:

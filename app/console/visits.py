@@ -67,7 +67,12 @@ class Visit:
     ) -> Response:
         """A page. `targets` are where its forms may lead, redirects included (CSP `form-action`)."""
         html = render(template, self.base, visit=self, person=self.person, csrf=self.csrf, **values)
-        framed = {"Content-Security-Policy": POLICY.format(targets=targets), "X-Robots-Tag": "noindex"}
+        framed = {
+            "Content-Security-Policy": POLICY.format(targets=targets),
+            # Of a page that sends no referrer at all, browsers hide the origin of its forms even from ourselves.
+            "Referrer-Policy": "same-origin",
+            "X-Robots-Tag": "noindex",
+        }
         return self._with_visit(HTMLResponse(html, status, {**framed, **headers}))
 
     def refused(self, template: str, problem: Problem, **values: Any) -> Response:  # noqa: ANN401 whatever a template shows
@@ -81,6 +86,15 @@ class Visit:
         """On to another page, by GET."""
         return self._with_visit(RedirectResponse(self.base + path, status_code=303))
 
+    def leave(self, url: str) -> Response:
+        """To a place that is not ours, by GET."""
+        return self._with_visit(RedirectResponse(url, status_code=303))
+
+    @property
+    def browser(self) -> str:
+        """What tells this browser from others, whoever is signed in at it."""
+        return self.request.cookies.get(VISIT) or self._fresh()
+
     def where(self) -> Where:
         """Where the request came from."""
         return where_of(self.request)
@@ -88,7 +102,7 @@ class Visit:
     def _binding(self) -> bytes:
         if self.person is not None:
             return self.person.session_id.bytes
-        return (self.request.cookies.get(VISIT) or self._fresh()).encode()
+        return self.browser.encode()
 
     def _fresh(self) -> str:
         if self._new_visit is None:

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+BEARER = "Bearer"
+
 
 class Kind(StrEnum):
     """What went wrong, in no protocol's words."""
@@ -20,6 +22,7 @@ class Kind(StrEnum):
     invalid = "invalid"
     too_many = "too_many"
     unavailable = "unavailable"
+    bad_gateway = "bad_gateway"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +38,7 @@ class Problem(Exception):
     """A refusal that the caller is told of. `retry_after` is in seconds; `faults` name fields (kind `invalid`).
 
     `word` says more than `code` where the contract has no code of its own; it stands in the answer's `type`.
-    `challenge` is how to call instead (kind `unauthenticated`).
+    `challenge` is how to call instead (kind `unauthenticated`, and others where it says more than the scheme).
     """
 
     def __init__(
@@ -47,7 +50,7 @@ class Problem(Exception):
         retry_after: float | None = None,
         faults: Sequence[Fault] = (),
         word: str | None = None,
-        challenge: str = "Bearer",
+        challenge: str = BEARER,
     ) -> None:
         super().__init__(detail)
         self.kind = kind

@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from app.kit.db import sqlstate
-from app.kit.errors import Fault, Kind, Problem, changed, forbidden
+from app.kit.errors import BEARER, Fault, Kind, Problem, changed, forbidden
 from app.kit.methods import allowed
 
 STATUS = {
@@ -31,6 +31,7 @@ STATUS = {
     Kind.invalid: 422,
     Kind.precondition_required: 428,
     Kind.too_many: 429,
+    Kind.bad_gateway: 502,
     Kind.unavailable: 503,
 }
 TITLES = {
@@ -48,6 +49,7 @@ TITLES = {
     429: "Too many requests",
     431: "Request header fields too large",
     500: "Internal error",
+    502: "Bad gateway",
     503: "Service unavailable",
 }
 CODES = {404: "not_found", 405: "method_not_allowed", 413: "payload_too_large", 415: "unsupported_media_type"}
@@ -128,7 +130,7 @@ def problem_answer(request: Request, error: Problem) -> JSONResponse:
     headers = {}
     if error.retry_after is not None:
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after)))
-    if error.kind is Kind.unauthenticated:
+    if error.kind is Kind.unauthenticated or error.challenge != BEARER:
         headers["WWW-Authenticate"] = error.challenge
     detail: object = _faults(error.faults) if error.kind is Kind.invalid else error.detail
     return answer(request, status, error.code, detail, headers, word=error.word)

@@ -64,6 +64,23 @@ FUNCTIONS = {
             WHERE d.domain = wanted AND d.verified_at IS NOT NULL AND p.disabled_at IS NULL
               AND o.deleted_at IS NULL AND o.suspended_at IS NULL
         $$""",
+    "find_provider(wanted uuid)": """
+        CREATE FUNCTION {signature} RETURNS uuid LANGUAGE sql STABLE SECURITY DEFINER
+        SET search_path = pg_catalog, pg_temp AS $$
+            SELECT p.organisation_id FROM {schema}.identity_providers p
+            JOIN {schema}.organisations o ON o.id = p.organisation_id
+            WHERE p.id = wanted AND p.disabled_at IS NULL AND o.deleted_at IS NULL AND o.suspended_at IS NULL
+        $$""",
+    # Whom a provider calls by its own names; either may be left out.
+    "find_provider_sessions(provider uuid, wanted_subject text, wanted_session text)": """
+        CREATE FUNCTION {signature} RETURNS TABLE (user_id uuid, session_id uuid)
+        LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+            SELECT s.user_id, s.id FROM {schema}.sessions s
+            WHERE s.provider_id = provider AND s.ended_at IS NULL AND s.expires_at > now()
+              AND (wanted_subject IS NULL OR s.provider_subject = wanted_subject)
+              AND (wanted_session IS NULL OR s.provider_session = wanted_session)
+              AND (wanted_subject IS NOT NULL OR wanted_session IS NOT NULL)
+        $$""",
     "demands_mfa(person uuid)": """
         CREATE FUNCTION {signature} RETURNS boolean LANGUAGE sql STABLE SECURITY DEFINER
         SET search_path = pg_catalog, pg_temp AS $$

@@ -24,6 +24,8 @@ FINDERS = {
     "find_api_key",
     "find_identity_provider",
     "find_oauth_client",
+    "find_provider",
+    "find_provider_sessions",
     "find_signing_key",
     "find_user",
 }

@@ -1,13 +1,14 @@
 """What clients are handed: access tokens (RFC 9068), ID tokens (OpenID Connect) and logout tokens, all of them JWT."""
 
 import base64
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Any
 from uuid import UUID
 
+from app.domain.assurance import assurance
 from app.domain.ids import encode
 from app.kit.clock import new_id, utc_now
 from app.kit.token_keys import Algorithm, KeySet
@@ -18,9 +19,6 @@ ID_LIFETIME = timedelta(minutes=10)
 LOGOUT_LIFETIME = timedelta(minutes=2)
 AUDIENCE_PATH = "/api/v1"
 LOGOUT_EVENT = "http://schemas.openid.net/event/backchannel-logout"
-ONE_FACTOR, TWO_FACTORS = "aal1", "aal2"
-"""How sure it is who somebody is, by the assurance levels of NIST SP 800-63B: the values of `acr`."""
-STRONG = frozenset({"otp", "hwk", "swk", "rec", "mfa"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,11 +132,6 @@ def how(grant: Grant) -> dict[str, Any]:
     if grant.authenticated_at is not None:
         found["auth_time"] = int(grant.authenticated_at.timestamp())
     return found
-
-
-def assurance(methods: Collection[str]) -> str:
-    """The `acr` of somebody who signed in by these methods."""
-    return TWO_FACTORS if STRONG.intersection(methods) else ONE_FACTOR
 
 
 def half_hash(text: str) -> str:

@@ -5,15 +5,17 @@ worth: a session, or a ticket to the next step.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from ipaddress import ip_address
+from typing import Self
 from uuid import UUID
 
 from sqlalchemy.orm import Session
 
 from app.auth.people import has_mfa
 from app.domain.addresses import Address
+from app.domain.assurance import STRONG
 from app.domain.audit import SYSTEM, Actor, Event, Outcome, Target, Where
 from app.domain.browsers import Browser
 from app.domain.ids import encode
@@ -27,7 +29,8 @@ from app.features.sessions import devices, queries
 from app.features.sessions import operations as sessions
 from app.features.sessions.devices import Met
 from app.features.sessions.operations import NewSession
-from app.features.sign_in.tickets import Ticket, new_ticket
+from app.features.sign_in.queries import UNKNOWN_DEVICE, lately
+from app.features.sign_in.tickets import Ticket, Vouched, new_ticket
 from app.kit.clock import utc_now
 from app.kit.db import enter_tenants
 from app.kit.encryption import KeyRing
@@ -35,9 +38,7 @@ from app.kit.errors import unauthenticated
 from app.kit.user_agents import browser_of
 from app.models import PersonSession, User
 
-SECOND_FACTORS = frozenset({"otp", "hwk", "swk", "rec", "mfa"})
-"""Methods that are, or include, a second factor; a passkey that verified its user is both at once."""
-STEPPED_UP = SECOND_FACTORS | {"mail"}
+STEPPED_UP = STRONG | {"mail"}
 """Methods that answer a risk: who has no second factor is sent a code."""
 HISTORY = 100
 WRONG = "That is not right, or nobody has this address: try again"
@@ -47,15 +48,13 @@ WRONG = "That is not right, or nobody has this address: try again"
 class Circumstances:
     """Whence somebody signs in, as trusted proxies tell.
 
-    `device_id` is what the device's cookie says, which may be nobody's. `others` is how often it failed lately from
-    the same address for other people.
+    `device_id` is what the device's cookie says, which may be nobody's.
     """
 
     where: Where
     device_id: UUID | None = None
     languages: str = ""
     place: Place = NOWHERE_KNOWN
-    others: int = 0
 
     @property
     def browser(self) -> Browser:
@@ -84,14 +83,20 @@ class Terms:
 
 @dataclass(frozen=True, slots=True)
 class Proven:
-    """Who somebody proved to be, and how; what an identity provider said belongs to it."""
+    """Who somebody proved to be, and how; what an identity provider said belongs to it.
+
+    `failures_here` is how often that failed lately at the same address, for whomever.
+    """
 
     user_id: UUID
     methods: Sequence[str]
-    organisation_id: UUID | None = None
-    provider_id: UUID | None = None
-    provider_subject: str | None = None
-    provider_session: str | None = None
+    vouched: Vouched | None = None
+    failures_here: int = 0
+
+    @classmethod
+    def further(cls, ticket: Ticket, *methods: str) -> Self:
+        """What a ticket's holder has proved by now, with one proof more."""
+        return cls(ticket.user_id, (*ticket.methods, *methods), ticket.vouched)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,9 +122,9 @@ def conclude(db: Session, proven: Proven, circumstances: Circumstances, terms: T
     if user is None or user.disabled_at is not None:
         raise unauthenticated(WRONG)
     given = set(proven.methods)
-    if db.scalar(has_mfa(user.id)) and not SECOND_FACTORS & given:
-        return new_ticket(user.id, user.session_version, proven.methods, "mfa", next_)
-    judgement = _judge(db, user, circumstances)
+    if db.scalar(has_mfa(user.id)) and not STRONG & given:
+        return _ticket(user, proven, "mfa", next_)
+    judgement = _judge(db, proven, circumstances)
     entering = _Entering(user, proven, circumstances, judgement, enter_organisations(db, user.id))
     if judgement.score >= terms.step_up_from and not STEPPED_UP & given:
         entering.note(
@@ -130,16 +135,25 @@ def conclude(db: Session, proven: Proven, circumstances: Circumstances, terms: T
             reasons=judgement.reasons,
             decision="step_up_required",
         )
-        return new_ticket(user.id, user.session_version, proven.methods, "risk", next_)
+        return _ticket(user, proven, "risk", next_)
     return _begin(db, entering, terms, next_)
 
 
-def _judge(db: Session, user: User, circumstances: Circumstances) -> Judgement:
-    known = devices.is_known(db, user.id, circumstances.device_id, circumstances.browser)
-    failures = db.scalar(queries.recent_failures(user.id, LATELY)) or 0
+def _ticket(user: User, proven: Proven, reason: str, next_: str) -> Ticket:
+    ticket = new_ticket(user.id, user.session_version, proven.methods, reason, next_)
+    return replace(ticket, vouched=proven.vouched)
+
+
+def _judge(db: Session, proven: Proven, circumstances: Circumstances) -> Judgement:
+    user_id, device_id = proven.user_id, circumstances.device_id
+    is_known = devices.is_known(db, user_id, device_id, circumstances.browser)
+    counted = device_id if is_known and device_id is not None else UNKNOWN_DEVICE
+    failures = db.scalar(lately(user_id, counted)) or 0
     now = Sighting(utc_now(), circumstances.address, circumstances.place)
-    history = [_sighting(one) for one in db.scalars(queries.history(user.id, HISTORY))]
-    return judge(Attempt(now, known, failures, circumstances.others), history)
+    history = db.scalars(queries.history(user_id, HISTORY)).all()
+    begun = sum(one.created_at > now.at - LATELY for one in history)
+    others = max(0, proven.failures_here - failures)
+    return judge(Attempt(now, is_known, failures, others, begun), [_sighting(one) for one in history])
 
 
 def _sighting(one: PersonSession) -> Sighting:
@@ -162,7 +176,8 @@ class _Entering:
     @property
     def organisation_id(self) -> UUID | None:
         """The organisation to look at first."""
-        return self.proven.organisation_id or next(iter(self.organisations), None)
+        vouched = self.proven.vouched
+        return next(iter(self.organisations), None) if vouched is None else vouched.organisation_id
 
     def note(self, db: Session, action: str, outcome: Outcome = Outcome.success, **details: object) -> None:
         """Writes down what happens at the beginning."""
@@ -171,6 +186,7 @@ class _Entering:
 
 def _begin(db: Session, entering: _Entering, terms: Terms, next_: str) -> Begun:
     user, proven, circumstances = entering.user, entering.proven, entering.circumstances
+    vouched = proven.vouched
     device = devices.meet(db, user.id, circumstances.device_id, circumstances.browser, circumstances.address)
     new = NewSession(
         methods=proven.methods,
@@ -181,9 +197,9 @@ def _begin(db: Session, entering: _Entering, terms: Terms, next_: str) -> Begun:
         user_agent=circumstances.where.user_agent,
         place=circumstances.place,
         risk=entering.judgement.score,
-        provider_id=proven.provider_id,
-        provider_subject=proven.provider_subject,
-        provider_session=proven.provider_session,
+        provider_id=None if vouched is None else vouched.provider_id,
+        provider_subject=None if vouched is None else vouched.subject,
+        provider_session=None if vouched is None else vouched.session,
     )
     session, cookie = sessions.begin(db, user, new)
     _note_beginning(db, entering, session)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Self
 from uuid import UUID
 
 from joserfc import jwt
@@ -21,6 +21,25 @@ REFUSED = (JoseError, KeyError, TypeError, ValueError, OverflowError, RecursionE
 
 
 @dataclass(frozen=True, slots=True)
+class Vouched:
+    """What an identity provider said: of which organisation it is, and by which names it calls person and session."""
+
+    organisation_id: UUID
+    provider_id: UUID
+    subject: str
+    session: str | None
+
+    def claim(self) -> list[str | None]:
+        """As a ticket carries it."""
+        return [self.organisation_id.hex, self.provider_id.hex, self.subject, self.session]
+
+    @classmethod
+    def read(cls, claim: list[Any] | None) -> Self | None:
+        """From a ticket."""
+        return None if claim is None else cls(UUID(hex=claim[0]), UUID(hex=claim[1]), claim[2], claim[3])
+
+
+@dataclass(frozen=True, slots=True)
 class Ticket:
     """Who showed what. `reason` is why a second step is asked for, `mfa` or `risk`; `next` is where to go then."""
 
@@ -31,6 +50,7 @@ class Ticket:
     next: str
     expires_at: datetime
     session_version: int = 1
+    vouched: Vouched | None = None
 
 
 def new_ticket(user_id: UUID, session_version: int, methods: Sequence[str], reason: str, next_: str) -> Ticket:
@@ -57,6 +77,7 @@ class Tickets:
             "reason": ticket.reason,
             "next": ticket.next,
             "exp": int(ticket.expires_at.timestamp()),
+            "vouched": None if ticket.vouched is None else ticket.vouched.claim(),
         }
         header = {"alg": ALGORITHM, "kid": key_id, "typ": "ticket+jwt"}
         return jwt.encode(header, claims, OctKey.import_key(key), [ALGORITHM])
@@ -76,6 +97,7 @@ class Tickets:
                 str(claims["next"]),
                 datetime.fromtimestamp(claims["exp"], UTC),
                 int(claims["ver"]),
+                Vouched.read(claims["vouched"]),
             )
         except REFUSED:
             return None

@@ -14,7 +14,7 @@ from yarl import URL
 
 from app.domain.addresses import DEFAULT_PORTS, Allowance, CheckedUrl, Network, check_url, is_allowed
 from app.domain.outcome import Failure
-from app.kit.egress.connections import Attempt, BlockedAddressError, Connector, Route, attempt
+from app.kit.egress.connections import BODY_BYTES, Attempt, BlockedAddressError, Connector, Route, attempt
 from app.kit.egress.exchange import Way, beginning, exchange
 from app.kit.egress.failures import ProxyLostError, explain
 from app.kit.egress.names import NameLookupError, Names
@@ -64,12 +64,13 @@ class Options:
 
 
 class Outgoing(NamedTuple):
-    """A POST. `pool` names whose kept connections it may use: two pools never share one.
+    """A request, by default a POST. `pool` names whose kept connections it may use: two pools never share one.
 
     Host, Accept-Encoding and Content-Length are not among `headers`: the client sets them.
 
     `ca_pem` replaces the system's authorities. With `pins` (SHA-256 of a public key, see
-    `tls.pin_of`) the verified certificate must also have one of these keys.
+    `tls.pin_of`) the verified certificate must also have one of these keys. Of the answer's
+    body `body_bytes` at most are read.
     """
 
     url: str
@@ -78,13 +79,16 @@ class Outgoing(NamedTuple):
     pool: Hashable
     ca_pem: bytes | None = None
     pins: frozenset[bytes] = frozenset()
+    method: str = "POST"
+    body_bytes: int = BODY_BYTES
 
 
 class Answer(NamedTuple):
-    """What became of a POST. Success of the transport is `failure is None`.
+    """What became of a request. Success of the transport is `failure is None`.
 
     A failure may come with a status: the head arrived, the body did not. `body` is at
-    most 64 KiB and as sent, never decompressed; a longer one was cut without a failure.
+    most `body_bytes` (64 KiB unless the request says otherwise) and as sent, never
+    decompressed; a longer one was cut without a failure.
     `detail` is short and safe to show to the endpoint's owner.
     """
 
@@ -95,6 +99,7 @@ class Answer(NamedTuple):
     retry_after: str | None
     duration_ms: int
     remote: str | None
+    content_type: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +164,15 @@ class Egress:
         self._targets.clear()
         self._verdicts.clear()
 
+    async def texts(self, name: str) -> tuple[str, ...]:
+        """The TXT records of a name, as its name servers have them now. Raises NameLookupError."""
+        return await self._names.texts(name)
+
     async def post(self, request: Outgoing) -> Answer:
+        """Sends a POST; see `send`."""
+        return await self.send(request)
+
+    async def send(self, request: Outgoing) -> Answer:
         """Sends `request` once, redirects not followed, within the total timeout.
 
         Never raises for what the endpoint, its name server or its certificate does. A kept
@@ -167,11 +180,20 @@ class Egress:
         endpoint saw the first request is then unknown, as after any lost connection.
         """
         started = monotonic()
-        current = Attempt(pins=request.pins)
+        current = Attempt(pins=request.pins, body_bytes=request.body_bytes)
         attempt.set(current)
         failure, detail = await self._outcome(request, current)
         took = int((monotonic() - started) * 1000)
-        return Answer(current.status, failure, detail, current.body, current.retry_after, took, current.remote)
+        return Answer(
+            current.status,
+            failure,
+            detail,
+            current.body,
+            current.retry_after,
+            took,
+            current.remote,
+            current.content_type,
+        )
 
     async def _outcome(self, request: Outgoing, current: Attempt) -> tuple[Failure | None, str]:
         try:
@@ -187,7 +209,8 @@ class Egress:
         current.secure = target.secure
         current.addresses = vetted if self._proxy is None else await self._proxy_addresses(self._proxy)
         way = self._way(request, target, vetted)
-        written = way.head(request.headers, len(request.body)) + request.body
+        length = len(request.body) if request.body or request.method != "GET" else None
+        written = way.head(request.headers, length) + request.body
         try:
             await exchange(self._connector, way.route, written, current)
         except _CLOSED:
@@ -198,7 +221,7 @@ class Egress:
             await exchange(self._connector, way.route, written, current)
 
     def _way(self, request: Outgoing, target: _Target, vetted: tuple[str, ...]) -> Way:
-        name = (request.url, request.pool, vetted, request.ca_pem, request.pins)
+        name = (request.method, request.url, request.pool, vetted, request.ca_pem, request.pins)
         found = self._ways.get(name)
         if found is None:
             found = self._ways[name] = self._new_way(request, target, vetted)
@@ -212,14 +235,14 @@ class Egress:
         fixed = (("Host", target.url.raw_authority), ("Accept-Encoding", "identity"))
         path = target.url.raw_path_qs
         if self._proxy is None:
-            return Way(Route(owner, target.url, ssl=trust), beginning(path, fixed), self._usual)
+            return Way(Route(owner, target.url, ssl=trust), beginning(request.method, path, fixed), self._usual)
         through = {"ssl": trust, "proxy": self._proxy.url, "proxy_headers": self._proxy.headers}
         if target.secure:
             ends = tunnel(target.url, vetted)
             route = Route(owner, ends, server_hostname=target.host, headers=fixed[:1], **through)
-            return Way(route, beginning(path, fixed), self._usual)
+            return Way(route, beginning(request.method, path, fixed), self._usual)
         # Without TLS the proxy reads the request, which is meant for it as much as for the endpoint.
-        start = beginning(str(target.url), (*fixed, *self._proxy.headers.items()))
+        start = beginning(request.method, str(target.url), (*fixed, *self._proxy.headers.items()))
         return Way(Route(owner, target.url, **through), start, self._usual)
 
     def _judged_url(self, url: str) -> _Target:

@@ -30,6 +30,7 @@ from app.kit.egress.tls import check_pin
 if TYPE_CHECKING:
     from aiohttp.tracing import Trace
 
+BODY_BYTES = 64 * 1024
 HEAD_BYTES = 128 * 1024
 RESPONSE_BYTES = 1024 * 1024
 _ADDRESSES_TRIED = 8
@@ -52,12 +53,14 @@ class Attempt:
 
     addresses: tuple[str, ...] = ()
     pins: frozenset[bytes] = frozenset()
+    body_bytes: int = BODY_BYTES
     secure: bool = False
     opened: bool = False
     connected: bool = False
     remote: str | None = None
     status: int | None = None
     retry_after: str | None = None
+    content_type: str | None = None
     body: bytes = b""
 
     @property

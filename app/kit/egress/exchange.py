@@ -14,8 +14,7 @@ from multidict import CIMultiDictProxy
 
 from app.kit.egress.connections import Attempt, BoundedHandler, Connector, Route
 
-BODY_BYTES = 64 * 1024
-_RETRY_AFTER_CHARS = 100
+_HEADER_CHARS = 100
 _LINE_BYTES = 8 * 1024
 _HEADERS = 128
 _NO_LIMIT = ClientTimeout(total=None, sock_connect=None)
@@ -36,11 +35,15 @@ class Way:
     beginning: str
     usual: Pairs
 
-    def head(self, headers: Mapping[str, str], length: int) -> bytes:
-        """The head of a request with a body of `length` bytes. Raises ValueError when a header would end its line."""
+    def head(self, headers: Mapping[str, str], length: int | None) -> bytes:
+        """The head of a request with a body of `length` bytes, None for a method that has none.
+
+        Raises ValueError when a header would end its line.
+        """
         given = {name.lower() for name in headers}
         usual = (pair for pair in self.usual if pair[0].lower() not in given)
-        lines = [*_lines(usual), *_lines(headers.items()), f"Content-Length: {length}", "", ""]
+        sized = [] if length is None else [f"Content-Length: {length}"]
+        lines = [*_lines(usual), *_lines(headers.items()), *sized, "", ""]
         text = _LINE_END.join(lines)
         ends = len(lines) - 1
         if text.count("\r") != ends or text.count("\n") != ends or "\0" in text:
@@ -49,9 +52,9 @@ class Way:
         return (self.beginning + text).encode()
 
 
-def beginning(target: str, fixed: Pairs) -> str:
+def beginning(method: str, target: str, fixed: Pairs) -> str:
     """How every request to `target`, an absolute path or URL, begins."""
-    return _LINE_END.join((f"POST {target} HTTP/1.1", *_lines(fixed), ""))
+    return _LINE_END.join((f"{method} {target} HTTP/1.1", *_lines(fixed), ""))
 
 
 async def exchange(connector: Connector, route: Route, request: bytes, current: Attempt) -> None:
@@ -90,18 +93,19 @@ async def _converse(connection: Connection, request: bytes, current: Attempt) ->
     while message.code < _FINAL and message.code != _SWITCHING:
         message, content = await protocol.read()
     current.status = message.code
-    current.retry_after = _retry_after(message.headers)
+    current.retry_after = _short(message.headers, "Retry-After")
+    current.content_type = _short(message.headers, "Content-Type")
     await _read(content, current)
     return content.is_eof()
 
 
-def _retry_after(headers: CIMultiDictProxy[str]) -> str | None:
-    return headers.get("Retry-After", "")[:_RETRY_AFTER_CHARS] or None
+def _short(headers: CIMultiDictProxy[str], name: str) -> str | None:
+    return headers.get(name, "")[:_HEADER_CHARS] or None
 
 
 async def _read(content: StreamReader, current: Attempt) -> None:
     if content.is_eof():
-        current.body = content.read_nowait(BODY_BYTES)
+        current.body = content.read_nowait(current.body_bytes)
         return
-    while (left := BODY_BYTES - len(current.body)) > 0 and (part := await content.read(left)):
+    while (left := current.body_bytes - len(current.body)) > 0 and (part := await content.read(left)):
         current.body += part

@@ -21,6 +21,8 @@ _REASONS = {
     pycares.errno.ARES_EBADNAME: "the host name is malformed",
 }
 
+_NO_RECORD = frozenset({pycares.errno.ARES_ENOTFOUND, pycares.errno.ARES_ENODATA})
+
 _Entry = tuple[float, tuple[str, ...] | str]
 
 
@@ -81,11 +83,30 @@ class Names:
         # A caller that gives up must not take the answer away from the others.
         return await asyncio.shield(task)
 
+    async def texts(self, name: str) -> tuple[str, ...]:
+        """The TXT records of `name`, each as one text; none where it has none. Raises NameLookupError."""
+        try:
+            async with asyncio.timeout(self._limit):
+                found = await self._resolver.query_dns(name, "TXT")
+        except TimeoutError:
+            raise NameLookupError("the name servers did not answer in time") from None
+        except aiodns.error.DNSError as error:
+            if error.args[0] in _NO_RECORD:
+                return ()
+            raise NameLookupError(_REASONS.get(error.args[0], "the name cannot be resolved")) from None
+        finally:
+            self._empty_soon()
+        records = (one.data for one in found.answer)
+        return tuple(one.data.decode("utf-8", "replace") for one in records if isinstance(one, pycares.TXTRecordData))
+
     def _finished(self, host: str, task: asyncio.Task[tuple[str, ...]]) -> None:
         del self._under_way[host]
         if task.cancelled():
             return
         task.exception()
+        self._empty_soon()
+
+    def _empty_soon(self) -> None:
         if self._emptying is None:
             pause = min(self._memory, _FAILURE_SECONDS)
             self._emptying = asyncio.get_running_loop().call_later(pause, self._empty_cache)

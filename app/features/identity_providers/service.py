@@ -1,0 +1,168 @@
+"""What an organisation does with its identity providers."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.auth.caller import Caller
+from app.domain.addresses import BadUrl
+from app.domain.delegation import Reach, beyond
+from app.domain.destinations import Destinations
+from app.domain.permissions import Role, permissions_of
+from app.features.identity_providers import queries
+from app.features.identity_providers.domains import is_proved, new_challenge
+from app.features.identity_providers.errors import domain_exists, domain_taken, not_verified
+from app.features.identity_providers.schemas import AuthMethod, IdentityProviderIn, IdentityProviderPatch
+from app.features.identity_providers.sealing import seal_secret
+from app.kit.clock import new_id, utc_now
+from app.kit.encryption import KeyRing
+from app.kit.errors import forbidden, invalid, not_found
+from app.models import IdentityProvider, ProviderDomain
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Who asks, and which addresses a provider may have."""
+
+    db: AsyncSession
+    ring: KeyRing
+    rules: Destinations
+    caller: Caller
+
+    @property
+    def organisation_id(self) -> UUID:
+        """Whose providers it is about."""
+        return self.caller.organisation_id
+
+
+def every(scope: Scope) -> Select[IdentityProvider]:
+    """The organisation's providers, as a statement for a page."""
+    return queries.listed(scope.organisation_id)
+
+
+async def domains(scope: Scope, providers: Sequence[IdentityProvider]) -> Mapping[UUID, list[ProviderDomain]]:
+    """The domains of each provider, by name."""
+    found: dict[UUID, list[ProviderDomain]] = {one.id: [] for one in providers}
+    for one in await scope.db.scalars(queries.domains(scope.organisation_id, list(found))):
+        found[one.provider_id].append(one)
+    return found
+
+
+async def find(scope: Scope, provider_id: UUID) -> IdentityProvider:
+    """One provider. Raises `not_found`."""
+    found = await scope.db.scalar(queries.provider(scope.organisation_id, provider_id))
+    if found is None:
+        raise not_found("Identity provider")
+    return found
+
+
+async def create(scope: Scope, new: IdentityProviderIn) -> IdentityProvider:
+    """Adds a provider. Raises `invalid`, `forbidden`."""
+    values = new.model_dump()
+    row = IdentityProvider(organisation_id=scope.organisation_id, id=new_id())
+    _change(scope, row, values)
+    scope.db.add(row)
+    await scope.db.flush()
+    await scope.db.refresh(row)
+    return row
+
+
+async def change(scope: Scope, row: IdentityProvider, wanted: IdentityProviderPatch) -> None:
+    """Changes what is given. Raises `invalid`, `forbidden`."""
+    _change(scope, row, wanted.changes())
+    await scope.db.flush()
+    await scope.db.refresh(row)
+
+
+async def delete(scope: Scope, row: IdentityProvider) -> None:
+    """Removes a provider with its domains; whom it vouched for is known by it no more."""
+    await scope.db.delete(row)
+    await scope.db.flush()
+
+
+async def add_domain(scope: Scope, row: IdentityProvider, name: str) -> ProviderDomain:
+    """Claims a domain, which is then to be proved. Raises `domain_exists`."""
+    made = ProviderDomain(
+        organisation_id=scope.organisation_id, provider_id=row.id, domain=name, challenge=new_challenge()
+    )
+    try:
+        async with scope.db.begin_nested():
+            scope.db.add(made)
+    except IntegrityError:
+        raise domain_exists() from None
+    await scope.db.refresh(made)
+    return made
+
+
+async def find_domain(scope: Scope, provider_id: UUID, name: str) -> ProviderDomain:
+    """A provider's domain. Raises `not_found`."""
+    found = await scope.db.scalar(queries.domain(scope.organisation_id, provider_id, name))
+    if found is None:
+        raise not_found("Domain")
+    return found
+
+
+async def remove_domain(scope: Scope, row: ProviderDomain) -> None:
+    """Takes a domain from its provider."""
+    await scope.db.delete(row)
+    await scope.db.flush()
+
+
+async def verify_domain(scope: Scope, provider_id: UUID, name: str, texts: Sequence[str], at: str) -> ProviderDomain:
+    """Notes that a domain is proved, by the texts of its TXT records. Raises `domain_not_verified`, `domain_taken`."""
+    row = await find_domain(scope, provider_id, name)
+    if not is_proved(row.challenge, texts):
+        raise not_verified(at)
+    try:
+        async with scope.db.begin_nested():
+            row.verified_at = utc_now()
+    except IntegrityError:
+        raise domain_taken() from None
+    await scope.db.refresh(row)
+    return row
+
+
+def _change(scope: Scope, row: IdentityProvider, values: dict[str, Any]) -> None:
+    given = dict(values)
+    if "issuer" in given:
+        _require_issuer(scope.rules, given["issuer"])
+    if "role" in given:
+        _require_held(scope, given["role"])
+    if "client_secret" in given:
+        secret = given.pop("client_secret")
+        sealed = None if secret is None else seal_secret(scope.ring, scope.organisation_id, row.id, secret)
+        row.sealed_secret = sealed
+    if "enabled" in given:
+        row.disabled_at = None if given.pop("enabled") else row.disabled_at or utc_now()
+    for name, value in given.items():
+        setattr(row, name, value)
+    _require_secret(row)
+
+
+def _require_issuer(rules: Destinations, issuer: str) -> None:
+    """Raises `invalid` for what is no issuer, or is where Postrider may not call."""
+    if "?" in issuer or "#" in issuer:
+        raise invalid("issuer", "an issuer has neither query nor fragment", type_="url_refused")
+    try:
+        rules.check(issuer)
+    except BadUrl as error:
+        raise invalid("issuer", error.reason, type_="url_refused") from None
+
+
+def _require_held(scope: Scope, role: Role) -> None:
+    """Raises `forbidden` for a role that may what the caller may not: whoever comes would get it."""
+    reason = beyond(Reach(scope.caller.permissions), Reach(permissions_of(role, None, live=True)))
+    if reason is not None:
+        raise forbidden(reason.replace("It would hold", "Its people would hold"))
+
+
+def _require_secret(row: IdentityProvider) -> None:
+    if row.auth_method != AuthMethod.none and row.sealed_secret is None:
+        raise invalid("clientSecret", f"is needed for {row.auth_method}; give one, or authMethod none")
+    if row.auth_method == AuthMethod.none and row.sealed_secret is not None:
+        raise invalid("clientSecret", "is not sent with authMethod none; leave it out")

@@ -1,0 +1,1 @@
+"""Postrider as the client of identity providers."""
