@@ -28,6 +28,8 @@ from app.console.account import PAGE as ACCOUNT
 from app.console.account import router as account
 from app.console.again import router as again
 from app.console.factors import router as factors
+from app.console.logout import PAGE as LOGOUT
+from app.console.logout import router as logout
 from app.console.members import PAGE as ORGANISATION
 from app.console.members import router as organisation_pages
 from app.console.pages import STATIC
@@ -125,12 +127,14 @@ CONSOLE = (
     account,
     factors,
     organisation_pages,
+    logout,
 )
 PAGES = (
     PAGE,
     SIGN_IN,
     ACCOUNT,
     ORGANISATION,
+    LOGOUT,
 )
 # The largest payload, and what may stand around it: the other members of a message.
 MAX_BODY_BYTES = MAX_PAYLOAD_BYTES + 64 * 1024
