@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Generator, Iterator
+from pathlib import Path
 from typing import TypeVar
 
 import pytest
@@ -21,6 +22,7 @@ Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 def pytest_addoption(parser: pytest.Parser) -> None:
     """What the longer suites are told."""
     parser.addoption("--bounded", action="store_true", help="the short form of a long suite, as CI runs it")
+    parser.addoption("--screenshots", type=Path, help="a folder into which the browser's tests put pictures of pages")
 
 
 def pytest_configure(config: pytest.Config) -> None:

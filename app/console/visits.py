@@ -67,7 +67,12 @@ class Visit:
     ) -> Response:
         """A page. `targets` are where its forms may lead, redirects included (CSP `form-action`)."""
         html = render(template, self.base, visit=self, person=self.person, csrf=self.csrf, **values)
-        framed = {"Content-Security-Policy": POLICY.format(targets=targets), "X-Robots-Tag": "noindex"}
+        framed = {
+            "Content-Security-Policy": POLICY.format(targets=targets),
+            # Of a page that sends no referrer at all, browsers hide the origin of its forms even from ourselves.
+            "Referrer-Policy": "same-origin",
+            "X-Robots-Tag": "noindex",
+        }
         return self._with_visit(HTMLResponse(html, status, {**framed, **headers}))
 
     def refused(self, template: str, problem: Problem, **values: Any) -> Response:  # noqa: ANN401 whatever a template shows

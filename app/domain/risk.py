@@ -57,13 +57,15 @@ class Sighting:
 class Attempt:
     """A proof that was just given.
 
-    `failures` are those of the person's account lately, `others` those for other people from the same address.
+    `failures` are those of the person's account lately, `others` those for other people from the same address, `begun`
+    the person's sessions that began lately.
     """
 
     now: Sighting
     is_known_device: bool
     failures: int = 0
     others: int = 0
+    begun: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +90,7 @@ def _reasons(attempt: Attempt, history: Sequence[Sighting]) -> Iterator[Reason]:
         yield Reason.new_network
     if _is_impossible(now, history):
         yield Reason.impossible_travel
-    if attempt.failures >= BURST_FAILURES or _begun_lately(now, history) >= BURST_BEGINNINGS:
+    if attempt.failures >= BURST_FAILURES or attempt.begun >= BURST_BEGINNINGS:
         yield Reason.burst
     if attempt.others >= SPRAYED:
         yield Reason.spraying
@@ -116,10 +118,6 @@ def _is_impossible(now: Sighting, history: Sequence[Sighting]) -> bool:
     assert there is not None
     way, hours = distance_km(here, there), (now.at - at) / timedelta(hours=1)
     return way > NEAR_KM and way > FASTEST_KM_PER_HOUR * hours
-
-
-def _begun_lately(now: Sighting, history: Sequence[Sighting]) -> int:
-    return sum(now.at - LATELY < one.at <= now.at for one in history)
 
 
 def _is_unusual_hour(now: Sighting, history: Sequence[Sighting]) -> bool:

@@ -125,11 +125,11 @@ def new_tenant(
 
 
 @contextlib.asynccontextmanager
-async def served(app: ASGIApp) -> AsyncIterator[str]:
-    """The app behind uvicorn on a free port of this event loop; yields its base URL."""
+async def served(app: ASGIApp, port: int = 0) -> AsyncIterator[str]:
+    """The app behind uvicorn on a free port, or this one, of this event loop; yields its base URL."""
     # Only of a socket that says TCP does asyncio turn off the delay of small writes, 40 ms for each answer.
     listener = socket.socket(proto=socket.IPPROTO_TCP)
-    listener.bind(("127.0.0.1", 0))
+    listener.bind(("127.0.0.1", port))
     config = uvicorn.Config(app, lifespan="on", log_level="warning", access_log=False, **SERVER)
     # Client and server share a loop: after whatever blocks it for long, neither may find the other gone.
     config.timeout_keep_alive = 300

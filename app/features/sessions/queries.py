@@ -6,7 +6,7 @@ from uuid import UUID
 from sqlalchemy import Select, exists, func, select, update
 from sqlalchemy.sql.dml import ReturningUpdate
 
-from app.models import Device, FailureCount, PersonSession
+from app.models import Device, PersonSession
 
 
 def live(user_id: UUID) -> Select[PersonSession]:
@@ -69,10 +69,3 @@ def device(user_id: UUID, device_id: UUID) -> Select[Device]:
 def has_devices(user_id: UUID) -> Select[bool]:
     """Whether the person has any device."""
     return select(exists().where(Device.user_id == user_id))
-
-
-def recent_failures(user_id: UUID, within: timedelta) -> Select[int]:
-    """How often somebody failed to prove to be this person, in a row that goes on until lately."""
-    return select(func.coalesce(func.sum(FailureCount.failures), 0)).where(
-        FailureCount.user_id == user_id, FailureCount.failed_at > func.now() - within
-    )

@@ -34,7 +34,7 @@ class Passwords:
         account = account_of(self.ring, user_id, key or address.strip().casefold())
         if not await self._try(phases, Try(account, PASSWORD, circumstances), password) or user_id is None:
             raise unauthenticated(WRONG)
-        return Proven(user_id, ("pwd",))
+        return Proven(user_id, ("pwd",), failures_here=await self.throttle.failures_at(circumstances.where.ip))
 
     async def confirm(self, phases: Phases, user_id: UUID, password: str, circumstances: Circumstances) -> bool:
         """Whether it is the person's password. Raises Problem `too_many`, `unavailable`."""

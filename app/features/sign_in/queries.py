@@ -6,7 +6,11 @@ from sqlalchemy import Delete, Insert, Integer, Interval, Select, Update, case, 
 from sqlalchemy.dialects.postgresql import insert
 
 from app.domain.failures import SLOWEST, STOP, wait
+from app.domain.risk import LATELY
 from app.models import Device, FailureCount
+
+UNKNOWN_DEVICE = UUID(int=0)
+LATELY_KIND = "lately"
 
 
 def take(account_id: UUID, kind: str, device_id: UUID) -> Insert:
@@ -21,6 +25,28 @@ def take(account_id: UUID, kind: str, device_id: UUID) -> Insert:
         set_={"failures": FailureCount.failures + 1, "failed_at": func.now()},
         where=(FailureCount.failures < STOP) & (FailureCount.failed_at + pause <= func.now()),
     ).returning(FailureCount.failures)
+
+
+def note_lately(account_id: UUID, device_id: UUID) -> Insert:
+    """Counts a failure of any kind, which no success takes back; the count ends when there was none for a while."""
+    first = insert(FailureCount).values(
+        user_id=account_id, kind=LATELY_KIND, device_id=device_id, failures=1, failed_at=func.now()
+    )
+    is_over = FailureCount.failed_at <= func.now() - LATELY
+    return first.on_conflict_do_update(
+        index_elements=[FailureCount.user_id, FailureCount.kind, FailureCount.device_id],
+        set_={"failures": case((is_over, 1), else_=FailureCount.failures + 1), "failed_at": func.now()},
+    )
+
+
+def lately(account_id: UUID, device_id: UUID) -> Select[int]:
+    """How often it failed lately, in any way and with successes between."""
+    return select(FailureCount.failures).where(
+        FailureCount.user_id == account_id,
+        FailureCount.kind == LATELY_KIND,
+        FailureCount.device_id == device_id,
+        FailureCount.failed_at > func.now() - LATELY,
+    )
 
 
 def give_back(account_id: UUID, kind: str, device_id: UUID) -> Update:

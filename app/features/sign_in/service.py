@@ -29,6 +29,7 @@ from app.features.sessions import devices, queries
 from app.features.sessions import operations as sessions
 from app.features.sessions.devices import Met
 from app.features.sessions.operations import NewSession
+from app.features.sign_in.queries import UNKNOWN_DEVICE, lately
 from app.features.sign_in.tickets import Ticket, Vouched, new_ticket
 from app.kit.clock import utc_now
 from app.kit.db import enter_tenants
@@ -47,15 +48,13 @@ WRONG = "That is not right, or nobody has this address: try again"
 class Circumstances:
     """Whence somebody signs in, as trusted proxies tell.
 
-    `device_id` is what the device's cookie says, which may be nobody's. `others` is how often it failed lately from
-    the same address for other people.
+    `device_id` is what the device's cookie says, which may be nobody's.
     """
 
     where: Where
     device_id: UUID | None = None
     languages: str = ""
     place: Place = NOWHERE_KNOWN
-    others: int = 0
 
     @property
     def browser(self) -> Browser:
@@ -84,11 +83,15 @@ class Terms:
 
 @dataclass(frozen=True, slots=True)
 class Proven:
-    """Who somebody proved to be, and how; what an identity provider said belongs to it."""
+    """Who somebody proved to be, and how; what an identity provider said belongs to it.
+
+    `failures_here` is how often that failed lately at the same address, for whomever.
+    """
 
     user_id: UUID
     methods: Sequence[str]
     vouched: Vouched | None = None
+    failures_here: int = 0
 
     @classmethod
     def further(cls, ticket: Ticket, *methods: str) -> Self:
@@ -121,7 +124,7 @@ def conclude(db: Session, proven: Proven, circumstances: Circumstances, terms: T
     given = set(proven.methods)
     if db.scalar(has_mfa(user.id)) and not STRONG & given:
         return _ticket(user, proven, "mfa", next_)
-    judgement = _judge(db, user, circumstances)
+    judgement = _judge(db, proven, circumstances)
     entering = _Entering(user, proven, circumstances, judgement, enter_organisations(db, user.id))
     if judgement.score >= terms.step_up_from and not STEPPED_UP & given:
         entering.note(
@@ -141,12 +144,16 @@ def _ticket(user: User, proven: Proven, reason: str, next_: str) -> Ticket:
     return replace(ticket, vouched=proven.vouched)
 
 
-def _judge(db: Session, user: User, circumstances: Circumstances) -> Judgement:
-    known = devices.is_known(db, user.id, circumstances.device_id, circumstances.browser)
-    failures = db.scalar(queries.recent_failures(user.id, LATELY)) or 0
+def _judge(db: Session, proven: Proven, circumstances: Circumstances) -> Judgement:
+    user_id, device_id = proven.user_id, circumstances.device_id
+    is_known = devices.is_known(db, user_id, device_id, circumstances.browser)
+    counted = device_id if is_known and device_id is not None else UNKNOWN_DEVICE
+    failures = db.scalar(lately(user_id, counted)) or 0
     now = Sighting(utc_now(), circumstances.address, circumstances.place)
-    history = [_sighting(one) for one in db.scalars(queries.history(user.id, HISTORY))]
-    return judge(Attempt(now, known, failures, circumstances.others), history)
+    history = db.scalars(queries.history(user_id, HISTORY)).all()
+    begun = sum(one.created_at > now.at - LATELY for one in history)
+    others = max(0, proven.failures_here - failures)
+    return judge(Attempt(now, is_known, failures, others, begun), [_sighting(one) for one in history])
 
 
 def _sighting(one: PersonSession) -> Sighting:

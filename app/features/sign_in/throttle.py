@@ -22,6 +22,7 @@ from app.domain.ids import encode
 from app.features.audit.refusals import Refusals
 from app.features.people import queries as people
 from app.features.sign_in import queries
+from app.features.sign_in.queries import UNKNOWN_DEVICE
 from app.features.sign_in.service import Circumstances
 from app.kit.encryption import KeyRing
 from app.kit.errors import Kind, Problem
@@ -30,11 +31,11 @@ from app.kit.rate_limits.exact import Exact
 from app.kit.rate_limits.policy import Identity, Policy, Rate, Standing
 
 PASSWORD, SECOND_STEP = "password", "second_step"
-UNKNOWN_DEVICE = UUID(int=0)
 ABSENT_PURPOSE = "absent-account"
 FAILED, SPRAYED = "session.refused", "sign_in.sprayed"
 STOPPED_SECONDS = 24 * 3600.0
 STOPPED = "Too many wrong tries: this is closed until you choose a new password by mail"
+LETTERS_ASKED, LETTERS_SENT = Policy("letters-asked", 20, 3600), Policy("letters-sent", 3, 3600)
 _NOBODY = Actor("nobody")
 _ID_BYTES = 16
 
@@ -141,8 +142,26 @@ class Throttle:
                 await db.run_sync(clear, tried.account.id, tried.kind, spender.device_id)
         else:
             self._note_failure(tried, organisations)
+            async with phases.begin(tried.account.id) as db:
+                await db.execute(queries.note_lately(tried.account.id, spender.device_id))
             await self._spend(spender, tried)
         return is_good
+
+    async def admit_letter(self, account: Account, where: Where) -> bool:
+        """Whether another letter that anybody may ask for goes to the account; who asks is not told.
+
+        Raises Problem `too_many` for an address that asks for too many.
+        """
+        asker = Identity("ip", network_of(where.ip or ""))
+        self._require(await self._exact.take(LETTERS_ASKED, asker), where)
+        return (await self._exact.take(LETTERS_SENT, Identity("account", str(account.id)))).allowed
+
+    async def failures_at(self, address: str | None) -> int:
+        """How often strangers failed lately at this address, over all accounts."""
+        if self._per_address is None:
+            return 0
+        standing = await self._exact.look(self._per_address, Identity("ip", network_of(address or "")))
+        return self._per_address.amount - (standing.remaining or 0)
 
     async def _spender(self, phases: Phases, tried: Try) -> _Spender:
         device_id = tried.circumstances.device_id
@@ -176,7 +195,7 @@ class Throttle:
         if not standing.allowed:
             self._refusals.note(None, _NOBODY, SPRAYED, where)
             left = max(1.0, standing.reset)
-            detail = f"Too many wrong tries from here: the next one is possible in {_spoken(left)}"
+            detail = f"Too many tries from here: the next one is possible in {_spoken(left)}"
             raise Problem(Kind.too_many, CODE, detail, retry_after=left, word="throttled")
 
     def _note_failure(self, tried: Try, organisations: list[UUID]) -> None:

@@ -10,7 +10,8 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session, sessionmaker
 
 from app.domain.failures import STOP
-from app.features.sign_in.throttle import PASSWORD, UNKNOWN_DEVICE
+from app.features.sign_in.queries import UNKNOWN_DEVICE
+from app.features.sign_in.throttle import PASSWORD
 from app.kit.clock import utc_now
 from app.models import AuditEvent, FailureCount
 from tests.people.visitor import Known, Visitor, new_person
@@ -20,7 +21,8 @@ Stranger = Callable[[], Visitor]
 
 def failures(sessions: sessionmaker[Session], user_id: UUID) -> int:
     with sessions.begin() as db:
-        return db.scalar(select(FailureCount.failures).where(FailureCount.user_id == user_id)) or 0
+        wanted = select(FailureCount.failures).where(FailureCount.user_id == user_id, FailureCount.kind == PASSWORD)
+        return db.scalar(wanted) or 0
 
 
 def pass_time(sessions: sessionmaker[Session], user_id: UUID, minutes: float) -> None:
