@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from joserfc.jwk import OctKey, RSAKey
+from joserfc.jwk import OctKey
 
 from tests.api.client import Reply
 from tests.people.relying.idp import Claims, new_key, public, sign, unsigned
@@ -99,7 +99,7 @@ async def test_an_unsigned_token_is_refused_even_when_the_provider_lists_none(re
 @refusals
 @conformance("oidcc-client-test-invalid-sig-rs256")
 async def test_a_wrong_signature_is_refused(relying: Relying) -> None:
-    other = RSAKey.generate_key(2048, {"kid": relying.provider.key.kid})
+    other = new_key(kid=relying.provider.key.kid)
     relying.provider.signed = lambda claims: sign(claims, other)
     relying.assert_refused(await relying.sign_in(), "signature_wrong")
 

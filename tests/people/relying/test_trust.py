@@ -4,7 +4,7 @@ import secrets
 import time
 
 import pytest
-from joserfc.jwk import OctKey, RSAKey
+from joserfc.jwk import OctKey
 from sqlalchemy import delete
 
 from app.domain.permissions import Role
@@ -65,7 +65,7 @@ async def test_a_secret_that_both_know_signs_nothing_even_when_it_is_listed(rely
 
 @refusals
 async def test_two_keys_of_one_name_are_refused(relying: Relying) -> None:
-    twin = RSAKey.generate_key(2048, {"kid": relying.provider.key.kid})
+    twin = new_key(kid=relying.provider.key.kid)
     relying.provider.published = [public(relying.provider.key), public(twin)]
     relying.assert_refused(await relying.sign_in(), "key_ambiguous")
 
