@@ -26,10 +26,18 @@ from app.auth.signing_keys import SigningKeys
 from app.auth.uses import Uses
 from app.console.account import PAGE as ACCOUNT
 from app.console.account import router as account
+from app.console.account_email import router as account_email
+from app.console.account_password import router as account_password
 from app.console.again import router as again
 from app.console.factors import router as factors
+from app.console.logout import PAGE as LOGOUT
+from app.console.logout import router as logout
+from app.console.members import PAGE as ORGANISATION
+from app.console.members import router as organisation_pages
 from app.console.pages import STATIC
 from app.console.passkey import router as passkey
+from app.console.password import PAGE as PASSWORD
+from app.console.password import router as password
 from app.console.portal import router as portal
 from app.console.providers import router as providers
 from app.console.second_step import router as second_step
@@ -61,6 +69,7 @@ from app.features.messages.ingest_router import router as ingest
 from app.features.messages.posting import MAX_PAYLOAD_BYTES
 from app.features.messages.router import router as messages
 from app.features.oauth.openid_router import router as openid
+from app.features.oauth.protocol_router import router as oauth
 from app.features.oauth.router import clients as oauth_clients
 from app.features.operational_webhooks.router import router as operational_webhooks
 from app.features.organisations.router import keys as api_keys
@@ -113,8 +122,30 @@ ROUTERS = (
     invitations,
     oauth_clients,
 )
-CONSOLE = (portal, sign_in, second_step, passkey, again, providers, account, factors, sessions)
-PAGES = (PAGE, SIGN_IN, ACCOUNT)
+CONSOLE = (
+    portal,
+    sign_in,
+    second_step,
+    passkey,
+    again,
+    providers,
+    account,
+    factors,
+    organisation_pages,
+    logout,
+    password,
+    account_password,
+    account_email,
+    sessions,
+)
+PAGES = (
+    PAGE,
+    SIGN_IN,
+    ACCOUNT,
+    ORGANISATION,
+    LOGOUT,
+    PASSWORD,
+)
 # The largest payload, and what may stand around it: the other members of a message.
 MAX_BODY_BYTES = MAX_PAYLOAD_BYTES + 64 * 1024
 STATIC_PATH = "/static"
@@ -167,6 +198,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     _surround(app, _surface(settings, app.state))
     for router in ROUTERS:
         app.include_router(router, prefix=PREFIX, responses=ERRORS)
+    app.include_router(oauth)
     app.include_router(openid)
     for pages in CONSOLE:
         app.include_router(pages)

@@ -269,6 +269,12 @@ class Mail(BaseModel):
         return self
 
 
+class OAuthSettings(BaseModel):
+    """The authorization server: for how many seconds a refresh token that was just used is taken once more."""
+
+    refresh_grace_seconds: int = Field(default=0, ge=0, le=10)
+
+
 class Audit(BaseModel):
     """Where workers copy the audit log's seals to: a folder that exists, best on a disk of its own."""
 
@@ -291,6 +297,7 @@ class Settings(BaseSettings):
     ingest: Ingest = Ingest()
     limits: RateLimits = RateLimits()
     people: PeopleSettings = PeopleSettings()
+    oauth: OAuthSettings = OAuthSettings()
     mail: Mail = Mail()
 
     @field_validator("public_url")

@@ -29,6 +29,8 @@ def formatter() -> logging.Formatter:
 
 def install() -> None:
     """Sends what the process logs to its standard error, unless somebody else has seen to it."""
+    # At DEBUG it writes down whole tokens.
+    logging.getLogger("authlib").setLevel(logging.INFO)
     root = logging.getLogger()
     if root.handlers:
         return

@@ -25,6 +25,7 @@ REQUIRED: Mapping[str, object] = {
     "name": "some.name",
     "payload": {},
     "role": "viewer",
+    "scopes": ["message:read"],
     "url": "http://127.0.0.1:9/hook",
 }
 
@@ -85,6 +86,7 @@ class Places:
     deleted: Mapping[str, str]
     message: str
     key: str
+    client: str
 
     @classmethod
     async def of(cls, world: World) -> "Places":
@@ -92,11 +94,14 @@ class Places:
         made = await world.api.post("/operational-webhook/endpoint", {"url": "http://127.0.0.1:9/hook"})
         await world.api.post("/event-type", {"name": "some.type", "description": ""})
         key = (await world.api.post("/organisation/api-key", {"name": "key", "role": "viewer"})).body["id"]
+        client = (await world.api.post("/organisation/oauth-client", {"name": "c", "scopes": ["message:read"]})).body[
+            "id"
+        ]
         deleted = {
             "app_id": await _deleted(world.api, "/app"),
             "endpoint_id": await _deleted(world.api, f"{world.path}/endpoint"),
         }
-        return cls(world, made.body["id"], deleted, await world.message(), key)
+        return cls(world, made.body["id"], deleted, await world.message(), key, client)
 
     @property
     def api(self) -> Api:
@@ -113,6 +118,7 @@ class Places:
             "task_id": "qtask_" + "0" * 26,
             "event_type_name": "some.type",
             "key_id": self.key,
+            "client_id": self.client,
             "secret_id": "sec_" + "0" * 26,
             "member_id": "user_" + "0" * 26,
             "invitation_id": "inv_" + "0" * 26,

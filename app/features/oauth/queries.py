@@ -1,11 +1,23 @@
 """Statements about OAuth clients, and about what they were given."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import Delete, Select, Update, delete, func, or_, select, update
+from sqlalchemy import Delete, Insert, Select, Update, Uuid, delete, func, or_, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.sql.expression import column
 
-from app.models import Environment, OAuthClient, OAuthClientSecret
+from app.models import (
+    Environment,
+    OAuthClient,
+    OAuthClientSecret,
+    OAuthCode,
+    OAuthFamily,
+    OAuthRefreshToken,
+    RevokedToken,
+    UsedTicket,
+)
 
 
 def owner_of(client_id: UUID) -> Select[UUID | None]:
@@ -71,3 +83,56 @@ def end(organisation_id: UUID, client_id: UUID) -> Update:
         .values(deleted_at=func.now(), version=OAuthClient.version + 1)
         .returning(OAuthClient.id)
     )
+
+
+def in_force(organisation_id: UUID, family_id: UUID, token_id: str) -> Select[UUID]:
+    """A row when the family is in force, with whom it is for, and the access token of this id is not revoked."""
+    found = func.find_access_token(organisation_id, family_id, token_id).table_valued(column("client_id", Uuid))
+    return select(found.c.client_id)
+
+
+def locked_code(organisation_id: UUID, code_id: UUID) -> Select[OAuthCode]:
+    """A code, kept from everybody else until the transaction ends."""
+    return (
+        select(OAuthCode).where(OAuthCode.organisation_id == organisation_id, OAuthCode.id == code_id).with_for_update()
+    )
+
+
+def locked_family(organisation_id: UUID, family_id: UUID) -> Select[OAuthFamily]:
+    """A family, kept from everybody else until the transaction ends."""
+    return (
+        select(OAuthFamily)
+        .where(OAuthFamily.organisation_id == organisation_id, OAuthFamily.id == family_id)
+        .with_for_update()
+    )
+
+
+def refresh_token(organisation_id: UUID, family_id: UUID, digest: bytes) -> Select[OAuthRefreshToken]:
+    """A refresh token of a family."""
+    return select(OAuthRefreshToken).where(
+        OAuthRefreshToken.organisation_id == organisation_id,
+        OAuthRefreshToken.family_id == family_id,
+        OAuthRefreshToken.digest == digest,
+    )
+
+
+def used_children(token: OAuthRefreshToken) -> Select[UUID]:
+    """The refresh tokens that came of this one, and were used."""
+    return select(OAuthRefreshToken.id).where(
+        OAuthRefreshToken.organisation_id == token.organisation_id,
+        OAuthRefreshToken.family_id == token.family_id,
+        OAuthRefreshToken.parent_id == token.id,
+        OAuthRefreshToken.used_at.is_not(None),
+    )
+
+
+def revoke_token(organisation_id: UUID, token_id: str, expires_at: datetime) -> Insert:
+    """Ends an access token before its time."""
+    values = {"organisation_id": organisation_id, "token_id": token_id, "expires_at": expires_at}
+    return insert(RevokedToken).values(**values).on_conflict_do_nothing()
+
+
+def use_ticket(owner_id: UUID, ticket_id: UUID, expires_at: datetime) -> Insert:
+    """Uses something that is good once; no row comes back when it was used before."""
+    values = {"owner_id": owner_id, "ticket_id": ticket_id, "expires_at": expires_at}
+    return insert(UsedTicket).values(**values).on_conflict_do_nothing().returning(UsedTicket.ticket_id)

@@ -59,7 +59,7 @@ class OAuthClientPatch(OwnIn):
     redirect_uris: Uris = Field(default_factory=list, description="Where people are sent back to")
     post_logout_redirect_uris: Uris = Field(default_factory=list, description="Where people are sent after logout")
     backchannel_logout_uri: Uri | None = Field(None, description="Where the client hears of logouts")
-    grant_types: Grants = Field(default_factory=lambda: [GrantType.authorization_code])
+    grant_types: Grants = Field(default_factory=list)
     scopes: Scopes = Field(default_factory=list, description="What it may ask for")
     role: RoleName = Field(Role.viewer, description="Of its scopes, what it may in its own name")
     id_token_algorithm: Algorithm = "RS256"  # noqa: S105 an algorithm
@@ -78,6 +78,7 @@ class OAuthClientIn(OAuthClientPatch):
 
     name: Title
     scopes: Scopes
+    grant_types: Grants = Field(default_factory=lambda: [GrantType.client_credentials])
     auth_method: Method = Field(AuthMethod.basic, description="How it proves who it is; none is a public client")
     environment: Kind | None = Field(None, description="Where it acts; by default in the caller's own environment")
 

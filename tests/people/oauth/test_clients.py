@@ -9,10 +9,8 @@ from app.features.oauth.clients import digest
 from app.features.organisations.operations import NewKey
 from app.models import OAuthClientSecret
 from tests.api.client import Api, Tenant, new_tenant
-from tests.api.conftest import api, stranger
 from tests.people.oauth.world import CALLBACK, CLIENTS, client_fields
 
-__all__ = ["api", "stranger"]
 ANY_VERSION = {"if-match": "*"}
 EVIL = (
     "http://app.example.test/callback",

@@ -1,0 +1,90 @@
+"""What programs ask the authorization server for: tokens, their end, and what they are."""
+
+from collections.abc import Callable
+from http import HTTPMethod
+
+from fastapi import APIRouter, Request, Response
+from sqlalchemy.orm import Session
+from starlette.datastructures import FormData
+
+from app.auth.audit import where_of
+from app.auth.limits import Limits
+from app.auth.phases import InPhases
+from app.features.oauth.endpoints import Introspection, Revocation
+from app.features.oauth.grants import GRANTS, OnlyS256
+from app.features.oauth.parameters import Asked
+from app.features.oauth.server import Answer, Server, Surroundings, failed
+from app.kit.errors import Kind, Problem
+
+FORM = "application/x-www-form-urlencoded"
+MAX_FIELDS, MAX_BYTES = 50, 64 * 1024
+PREFIX = "/oauth"
+router = APIRouter(prefix=PREFIX, include_in_schema=False)
+Work = Callable[[Server, Asked], Answer]
+
+
+@router.post("/token")
+async def token(request: Request, phases: InPhases) -> Response:
+    """Tokens for a grant (RFC 6749, section 3.2)."""
+    return await _answer(request, phases, Server.token)
+
+
+@router.post("/revoke")
+async def revoke(request: Request, phases: InPhases) -> Response:
+    """Ends a token of the client (RFC 7009)."""
+    return await _answer(request, phases, lambda server, asked: server.endpoint(Revocation, asked))
+
+
+@router.post("/introspect")
+async def introspect(request: Request, phases: InPhases) -> Response:
+    """What a token of the client is good for (RFC 7662)."""
+    return await _answer(request, phases, lambda server, asked: server.endpoint(Introspection, asked))
+
+
+async def _answer(request: Request, phases: InPhases, work: Work) -> Response:
+    asked = await read(request)
+    surroundings = await surroundings_of(request)
+
+    def ask(db: Session) -> Answer:
+        server = Server(db, surroundings)
+        for grant in GRANTS:
+            server.register_grant(grant, [OnlyS256()] if grant is GRANTS[0] else [])
+        return work(server, asked)
+
+    async with phases.begin() as db:
+        answer = await db.run_sync(ask)
+    if failed(answer):
+        await _count_failure(request)
+    return answer
+
+
+async def read(request: Request) -> Asked:
+    """What a client asks. Problem `unsupported_media` for what is no form, `invalid_request` for two credentials."""
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != FORM:
+        raise Problem(Kind.unsupported_media, "unsupported_media_type", f"Content-Type must be {FORM}")
+    if len(request.headers.getlist("authorization")) > 1:
+        raise Problem(Kind.bad_request, "invalid_request", "The request carries more than one credential; send one")
+    fields: FormData = await request.form(max_files=0, max_fields=MAX_FIELDS, max_part_size=MAX_BYTES)
+    pairs = [(name, value) for name, value in fields.multi_items() if isinstance(value, str)]
+    uri = request.app.state.settings.issuer + request.url.path
+    return Asked(HTTPMethod.POST, uri, pairs, request.headers)
+
+
+async def surroundings_of(request: Request) -> Surroundings:
+    """What the server needs of the process and of the request."""
+    state = request.app.state
+    return Surroundings(
+        keys=await state.signing_keys.current(),
+        ring=state.keyring,
+        issuer=state.settings.issuer,
+        where=where_of(request),
+        grace=state.settings.oauth.refresh_grace_seconds,
+    )
+
+
+async def _count_failure(request: Request) -> None:
+    """Raises Problem `limit_reached` for one failure too many of the client's address."""
+    limits: Limits = request.app.state.limits
+    spent = await limits.failed(request.scope)
+    if spent is not None:
+        raise spent
