@@ -32,6 +32,8 @@ from app.console.again import router as again
 from app.console.factors import router as factors
 from app.console.logout import PAGE as LOGOUT
 from app.console.logout import router as logout
+from app.console.members import PAGE as ORGANISATION
+from app.console.members import router as organisation_pages
 from app.console.pages import STATIC
 from app.console.passkey import router as passkey
 from app.console.password import PAGE as PASSWORD
@@ -39,6 +41,7 @@ from app.console.password import router as password
 from app.console.portal import router as portal
 from app.console.providers import router as providers
 from app.console.second_step import router as second_step
+from app.console.sessions import router as sessions
 from app.console.sign_in import PAGE as SIGN_IN
 from app.console.sign_in import router as sign_in
 from app.domain.destinations import Destinations
@@ -128,15 +131,18 @@ CONSOLE = (
     providers,
     account,
     factors,
+    organisation_pages,
     logout,
     password,
     account_password,
     account_email,
+    sessions,
 )
 PAGES = (
     PAGE,
     SIGN_IN,
     ACCOUNT,
+    ORGANISATION,
     LOGOUT,
     PASSWORD,
 )
