@@ -11,6 +11,12 @@ def beyond_own(reason: str) -> Problem:
     return forbidden(reason)
 
 
+def no_member() -> Problem:
+    """Whoever is signed in belongs to no organisation, or no longer to the one that it looked at."""
+    detail = "You do not belong to this organisation: choose another one, or ask to be invited"
+    return forbidden(detail, "no_organisation")
+
+
 def last_owner() -> Problem:
     """Without it nobody could do everything any more."""
     return conflict("It is the organisation's last owner; make somebody else an owner first", "last_owner")

@@ -61,6 +61,7 @@ class Granter:
                 client_id=client.id,
                 user_id=None if user is None else user.id,
                 session_id=session,
+                began_in=session,
                 session_version=None if user is None else user.session_version,
                 scopes=wanted,
                 methods=["pwd"],
