@@ -29,6 +29,9 @@ from app.console.account import router as account
 from app.console.account_email import router as account_email
 from app.console.account_password import router as account_password
 from app.console.again import router as again
+from app.console.arrivals import PAGE as INVITATION
+from app.console.arrivals import links as first_links
+from app.console.arrivals import router as invitation_pages
 from app.console.factors import router as factors
 from app.console.logout import PAGE as LOGOUT
 from app.console.logout import router as logout
@@ -131,6 +134,8 @@ CONSOLE = (
     account,
     factors,
     organisation_pages,
+    invitation_pages,
+    first_links,
     logout,
     password,
     account_password,
@@ -141,6 +146,7 @@ PAGES = (
     SIGN_IN,
     ACCOUNT,
     ORGANISATION,
+    INVITATION,
     LOGOUT,
     PASSWORD,
 )
