@@ -44,6 +44,7 @@ from app.console.password import router as password
 from app.console.portal import router as portal
 from app.console.providers import router as providers
 from app.console.second_step import router as second_step
+from app.console.sessions import router as sessions
 from app.console.sign_in import PAGE as SIGN_IN
 from app.console.sign_in import router as sign_in
 from app.domain.destinations import Destinations
@@ -140,6 +141,7 @@ CONSOLE = (
     password,
     account_password,
     account_email,
+    sessions,
 )
 PAGES = (
     PAGE,
