@@ -2,13 +2,18 @@
 
 import asyncio
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import ParamSpec, TypeVar
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
 from app.kit.errors import Kind, Problem
 
+P = ParamSpec("P")
+T = TypeVar("T")
 # OWASP's least for argon2id: 19 MiB, two passes, one lane; about 30 ms of a core.
 PASSES, MEMORY_KIB, LANES = 2, 19 * 1024, 1
 QUEUE_SECONDS = 1.0
@@ -40,6 +45,11 @@ class Hasher:
             loop = asyncio.get_running_loop()
             good = await loop.run_in_executor(self._pool, self._matches, stored or self._nobody, password)
         return good and stored is not None
+
+    async def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Other work on passwords, such as judging one. Raises as `hash`."""
+        async with _Turn(self._turns):
+            return await asyncio.get_running_loop().run_in_executor(self._pool, partial(work, *args, **kwargs))
 
     def is_outdated(self, stored: str) -> bool:
         """Whether it was hashed with other parameters than those of today."""

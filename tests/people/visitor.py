@@ -116,10 +116,14 @@ class Known:
 
 
 def new_person(
-    sessions: sessionmaker[Session], organisation_id: UUID, role: Role = Role.owner, password: str | None = PASSWORD
+    sessions: sessionmaker[Session],
+    organisation_id: UUID,
+    role: Role = Role.owner,
+    password: str | None = PASSWORD,
+    email: str | None = None,
 ) -> Known:
     """Somebody of the organisation, made as the operator's commands do."""
-    address = f"p{secrets.token_hex(6)}@example.test"
+    address = email or f"p{secrets.token_hex(6)}@example.test"
     with sessions.begin() as db:
         user = operations.create_user(db, address, "Test Person", verified=True)
         db.flush()

@@ -25,6 +25,16 @@ def member(organisation_id: UUID, user_id: UUID) -> Select[Membership, User]:
     return members(organisation_id).where(Membership.user_id == user_id)
 
 
+def first_members(organisation_id: UUID, most: int) -> Select[Membership, User]:
+    """The first of them by their addresses."""
+    return members(organisation_id).order_by(User.email_key).limit(most)
+
+
+def newest_invitations(organisation_id: UUID, most: int) -> Select[Invitation]:
+    """The newest invitations that are open."""
+    return invitations(organisation_id, closed=False).order_by(Invitation.id.desc()).limit(most)
+
+
 def lock_owners(organisation_id: UUID) -> Select[UUID]:
     """The owners who can sign in, kept as they are until the transaction ends: who is the last one stays."""
     return (

@@ -35,6 +35,7 @@ ABSENT_PURPOSE = "absent-account"
 FAILED, SPRAYED = "session.refused", "sign_in.sprayed"
 STOPPED_SECONDS = 24 * 3600.0
 STOPPED = "Too many wrong tries: this is closed until you choose a new password by mail"
+LETTERS_ASKED, LETTERS_SENT = Policy("letters-asked", 20, 3600), Policy("letters-sent", 3, 3600)
 _NOBODY = Actor("nobody")
 _ID_BYTES = 16
 
@@ -146,6 +147,15 @@ class Throttle:
             await self._spend(spender, tried)
         return is_good
 
+    async def admit_letter(self, account: Account, where: Where) -> bool:
+        """Whether another letter that anybody may ask for goes to the account; who asks is not told.
+
+        Raises Problem `too_many` for an address that asks for too many.
+        """
+        asker = Identity("ip", network_of(where.ip or ""))
+        self._require(await self._exact.take(LETTERS_ASKED, asker), where)
+        return (await self._exact.take(LETTERS_SENT, Identity("account", str(account.id)))).allowed
+
     async def failures_at(self, address: str | None) -> int:
         """How often strangers failed lately at this address, over all accounts."""
         if self._per_address is None:
@@ -185,7 +195,7 @@ class Throttle:
         if not standing.allowed:
             self._refusals.note(None, _NOBODY, SPRAYED, where)
             left = max(1.0, standing.reset)
-            detail = f"Too many wrong tries from here: the next one is possible in {_spoken(left)}"
+            detail = f"Too many tries from here: the next one is possible in {_spoken(left)}"
             raise Problem(Kind.too_many, CODE, detail, retry_after=left, word="throttled")
 
     def _note_failure(self, tried: Try, organisations: list[UUID]) -> None:

@@ -21,9 +21,9 @@ Change = Callable[[Claims], None]
 EVENT = "http://schemas.openid.net/event/backchannel-logout"
 
 
-def new_key(algorithm: str = "RS256") -> Key:
-    """A key for an algorithm, with an id of its own."""
-    kid = secrets.token_hex(4)
+def new_key(algorithm: str = "RS256", kid: str | None = None) -> Key:
+    """A key for an algorithm, with an id of its own unless it is given one."""
+    kid = kid or secrets.token_hex(4)
     match algorithm:
         case "RS256" | "PS256":
             return RSAKey.generate_key(2048, {"kid": kid})
