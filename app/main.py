@@ -30,6 +30,9 @@ from app.console.account_email import router as account_email
 from app.console.account_password import router as account_password
 from app.console.again import router as again
 from app.console.applications import router as applications_of_people
+from app.console.arrivals import PAGE as INVITATION
+from app.console.arrivals import links as first_links
+from app.console.arrivals import router as invitation_pages
 from app.console.factors import router as factors
 from app.console.logout import PAGE as LOGOUT
 from app.console.logout import router as logout
@@ -138,6 +141,8 @@ CONSOLE = (
     consent,
     applications_of_people,
     organisation_pages,
+    invitation_pages,
+    first_links,
     logout,
     password,
     account_password,
@@ -151,6 +156,7 @@ PAGES = (
     AUTHORIZE,
     CONSENT,
     ORGANISATION,
+    INVITATION,
     LOGOUT,
     PASSWORD,
 )
