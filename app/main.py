@@ -29,6 +29,9 @@ from app.console.account import router as account
 from app.console.account_email import router as account_email
 from app.console.account_password import router as account_password
 from app.console.again import router as again
+from app.console.arrivals import PAGE as INVITATION
+from app.console.arrivals import links as first_links
+from app.console.arrivals import router as invitation_pages
 from app.console.factors import router as factors
 from app.console.logout import PAGE as LOGOUT
 from app.console.logout import router as logout
@@ -41,6 +44,7 @@ from app.console.password import router as password
 from app.console.portal import router as portal
 from app.console.providers import router as providers
 from app.console.second_step import router as second_step
+from app.console.sessions import router as sessions
 from app.console.sign_in import PAGE as SIGN_IN
 from app.console.sign_in import router as sign_in
 from app.domain.destinations import Destinations
@@ -131,16 +135,20 @@ CONSOLE = (
     account,
     factors,
     organisation_pages,
+    invitation_pages,
+    first_links,
     logout,
     password,
     account_password,
     account_email,
+    sessions,
 )
 PAGES = (
     PAGE,
     SIGN_IN,
     ACCOUNT,
     ORGANISATION,
+    INVITATION,
     LOGOUT,
     PASSWORD,
 )
