@@ -20,6 +20,7 @@ from worker.audit import Sealer
 from worker.delivery.claim import Claimer
 from worker.delivery.engine import ASK_AGAIN_SECONDS, Engine, Limits
 from worker.delivery.transport import Transport
+from worker.logouts import Announcer, Herald
 from worker.mail import Outgoing, Postman
 from worker.stopping import Stopping
 from worker.sweeps import Sweeper
@@ -32,13 +33,14 @@ class Process:
 
     def __init__(self, settings: Settings, stopping: Stopping) -> None:
         self.settings = settings
-        self.database: Database = make_engine(settings.database.worker(), pool_size=2)
+        self.database: Database = make_engine(settings.database.worker(), pool_size=3)
         self.sessions: sessionmaker[Session] = make_sessions(self.database)
         self._deliveries: Database = make_engine(settings.database.worker(), pool_size=1, steady=True)
         self.ring = settings.secrets.ring()
         self.engine = _engine(settings, Dedicated(self._deliveries), self.ring, stopping)
         self._transport = _transport(settings, self.ring, self.engine.notice)
         self.sweeper = Sweeper(self.sessions, stopping, Sealer(self.sessions, self.ring, settings.audit.anchors).run)
+        self.herald = Herald(self.sessions, Announcer(settings.issuer, self.ring, *_way_out(settings)), stopping)
         self.postman = Postman(self.sessions, _outgoing(settings, self.ring), stopping)
 
     def start(self) -> None:
@@ -49,6 +51,7 @@ class Process:
         self.engine.start(self._transport)
         self.sweeper.start()
         self.postman.start()
+        self.herald.start()
         share_among_threads()
         settle()
 
@@ -57,6 +60,7 @@ class Process:
         self.engine.stop()
         self.sweeper.stop()
         self.postman.stop()
+        self.herald.stop()
         self._transport.stop()
         self._deliveries.dispose()
         self.database.dispose()
@@ -102,6 +106,10 @@ def _outgoing(settings: Settings, ring: KeyRing) -> Outgoing:
 
 
 def _transport(settings: Settings, ring: KeyRing, notify: Callable[[], None]) -> Transport:
+    return Transport(*_way_out(settings), instance=marker(ring), notify=notify)
+
+
+def _way_out(settings: Settings) -> tuple[Policy, Options]:
     egress = settings.egress
     policy = Policy(egress.allowances(), egress.denials(), egress.ports, https_only=egress.https_only)
     options = Options(
@@ -111,4 +119,4 @@ def _transport(settings: Settings, ring: KeyRing, notify: Callable[[], None]) ->
         proxy=None if egress.proxy is None else egress.proxy.get_secret_value(),
         source_address=egress.source_address,
     )
-    return Transport(policy, options, instance=marker(ring), notify=notify)
+    return policy, options

@@ -11,10 +11,10 @@ from app.cli.operator import TypeId, settings_or_exit, transaction
 from app.domain import email, ids
 from app.domain.audit import SYSTEM
 from app.features.audit.targets import user_target
+from app.features.members.arrivals import first_link
 from app.features.organisations import queries as organisations
 from app.features.people import lifecycle, lifecycle_queries, operations, queries
 from app.features.people.lifecycle import LastOwnerError
-from app.features.people.one_time_tokens import SIGN_IN, SIGN_IN_LIFETIME, issue
 from app.models import User
 
 
@@ -48,13 +48,6 @@ def make_owner(db: Session, organisation_id: UUID, address: str) -> User:
         raise click.UsageError(str(error)) from error
     note(db, organisation_id, "member.added", user_target(made), role="owner")
     return made
-
-
-def first_link(db: Session, user: User, public_url: str) -> str | None:
-    """The link by which somebody signs in for the first time; None for who can sign in already."""
-    if lifecycle.can_sign_in(db, user.id):
-        return None
-    return f"{public_url.rstrip('/')}/sign-in/link?token={issue(db, user.id, SIGN_IN, SIGN_IN_LIFETIME)}"
 
 
 @users.command(name="list")

@@ -9,7 +9,7 @@ from app.auth.people import TICKET, Enrolling, drop_cookie, set_cookie
 from app.auth.phases import InPhases
 from app.console import realms
 from app.console.visits import Pages, Posted, Visit, Visiting, field, local_path
-from app.features.sessions import operations as sessions
+from app.features.sessions import service as sessions
 from app.features.sign_in import service
 from app.features.sign_in.passwords import Passwords
 from app.features.sign_in.service import Begun, Circumstances, Step, Terms
@@ -51,7 +51,7 @@ async def sign_in(visiting: Visiting, fields: Posted, phases: InPhases) -> Respo
 async def sign_out(visiting: Visiting, person: Enrolling, _fields: Posted, phases: InPhases) -> Response:
     """Ends this session."""
     async with phases.begin(person.user_id) as db:
-        await db.run_sync(sessions.end, person.user_id, person.session_id, "signed out")
+        await db.run_sync(sessions.end, person.user_id, person.session_id, visiting.where(), "signed out")
     answer = visiting.go(PAGE)
     drop_cookie(answer)
     return answer

@@ -135,11 +135,11 @@ def change_email(db: Session, act: Act, token: Token) -> None:
     _tell(db, act, user, "email_changed", address=str(row.data["email"]))
     user.email, user.email_key = str(row.data["email"]), email.key(str(row.data["email"])) or ""
     user.email_verified_at = utc_now()
-    tokens.void(db, user.id, RESET, EMAIL_CHANGE)
     try:
         db.flush()
     except IntegrityError:
         raise conflict("Somebody else has this address by now") from None
+    tokens.void(db, user.id, RESET, EMAIL_CHANGE)
     changes.note(db, user.id)
     note(db, user, "user.email_changed", act.where, enter_organisations(db, user.id))
 

@@ -1,6 +1,6 @@
 """What can be wrong with members and invitations, in the wire's codes."""
 
-from app.kit.errors import Kind, Problem, conflict, forbidden
+from app.kit.errors import Kind, Problem, conflict, forbidden, unauthenticated
 
 USER = "user"
 INVITATION = "inv"
@@ -54,3 +54,10 @@ def other_person(address: str) -> Problem:
     """Whoever is signed in is not the one who was invited."""
     detail = f"The invitation is for {address}: sign out, then open the link once more"
     return forbidden(detail, "other_person")
+
+
+def link_over() -> Problem:
+    """A one-time link that was used, or has expired."""
+    return unauthenticated(
+        "This link was used, is too old, or was copied only in part: ask the operator for a new one", "invalid_token"
+    )

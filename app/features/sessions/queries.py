@@ -3,8 +3,8 @@
 from datetime import timedelta
 from uuid import UUID
 
-from sqlalchemy import Select, exists, func, select, update
-from sqlalchemy.sql.dml import ReturningUpdate
+from sqlalchemy import Select, delete, exists, func, select, update
+from sqlalchemy.sql.dml import ReturningDelete, ReturningUpdate
 
 from app.models import Device, PersonSession
 
@@ -64,6 +64,16 @@ def history(user_id: UUID, most: int) -> Select[PersonSession]:
 def device(user_id: UUID, device_id: UUID) -> Select[Device]:
     """A device of a person."""
     return select(Device).where(Device.user_id == user_id, Device.id == device_id)
+
+
+def devices(user_id: UUID) -> Select[Device]:
+    """The person's devices, the one used last first."""
+    return select(Device).where(Device.user_id == user_id).order_by(Device.last_seen_at.desc(), Device.id.desc())
+
+
+def forget_device(user_id: UUID, device_id: UUID) -> ReturningDelete[UUID]:
+    """Removes a device of a person; its id comes back where there was one."""
+    return delete(Device).where(Device.user_id == user_id, Device.id == device_id).returning(Device.id)
 
 
 def has_devices(user_id: UUID) -> Select[bool]:

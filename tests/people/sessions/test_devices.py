@@ -6,18 +6,9 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from app.auth import devices
 from app.auth.people import COOKIE
-from app.models import AuditEvent, Device, Mail
+from app.models import Device, Mail
+from tests.people.sessions.acts import PHONE, events
 from tests.people.visitor import Known, Visitor
-
-PHONE = "Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X) AppleWebKit/605.1.15 Version/17.5 Mobile Safari/604.1"
-
-
-def events(sessions: sessionmaker[Session], person: Known, action: str) -> list[AuditEvent]:
-    with sessions.begin() as db:
-        wanted = select(AuditEvent).where(
-            AuditEvent.organisation_id == person.organisation_id, AuditEvent.action == action
-        )
-        return list(db.scalars(wanted.order_by(AuditEvent.id)))
 
 
 def mails(sessions: sessionmaker[Session], person: Known) -> int:
@@ -36,18 +27,18 @@ async def test_the_second_device_is_mailed_and_audited_and_neither_again(
     visitor: Visitor, person: Known, sessions: sessionmaker[Session]
 ) -> None:
     await visitor.sign_in(person.email)
-    assert (len(events(sessions, person, "device.new")), mails(sessions, person)) == (1, 0)
+    assert (len(events(sessions, person.organisation_id, "device.new")), mails(sessions, person)) == (1, 0)
     other = visitor.another()
     other.headers = {"user-agent": PHONE}
     await other.sign_in(person.email)
     names = [one.name for one in known_devices(sessions, person)]
     assert names == ["an unknown browser on Linux", "Mobile Safari on iOS"]
-    noticed = events(sessions, person, "device.new")[-1]
+    noticed = events(sessions, person.organisation_id, "device.new")[-1]
     assert noticed.details["name"] == "Mobile Safari on iOS"
     assert (noticed.ip, mails(sessions, person)) == ("127.0.0.1", 1)
     del other.cookies[COOKIE]
     assert (await other.sign_in(person.email)).status == 303
-    assert (len(events(sessions, person, "device.new")), mails(sessions, person)) == (2, 1)
+    assert (len(events(sessions, person.organisation_id, "device.new")), mails(sessions, person)) == (2, 1)
 
 
 @pytest.mark.acceptance("S08")

@@ -1,22 +1,14 @@
 """A session gets another secret whenever what it may changes."""
 
-from uuid import UUID
-
 import pytest
 from sqlalchemy import select
 from sqlalchemy.orm import Session, sessionmaker
 
 from app.auth.people import COOKIE
-from app.domain.owned_tokens import Token
 from app.features.sessions import operations
 from app.models import PersonSession
+from tests.people.sessions.acts import session_of
 from tests.people.visitor import Known, Visitor
-
-
-def session_of(visitor: Visitor) -> UUID:
-    token = Token.read(visitor.cookies[COOKIE])
-    assert token is not None
-    return token.id
 
 
 @pytest.mark.acceptance("S03")
