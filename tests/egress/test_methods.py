@@ -70,13 +70,15 @@ async def test_a_library_is_told_when_there_is_no_answer() -> None:
 
 
 async def test_texts_of_a_name_are_read_as_they_are_now() -> None:
-    async with name_server(lambda name: SERVFAIL if name == "bad.test" else NXDOMAIN) as names:
-        async with client(nameservers=(names.address,)) as egress:
-            names.texts["a.test"] = ["one", "two words"]
-            assert sorted(await egress.texts("a.test")) == ["one", "two words"]
-            assert await egress.texts("none.test") == ()
-            with pytest.raises(NameLookupError):
-                await egress.texts("bad.test")
+    async with (
+        name_server(lambda name: SERVFAIL if name == "bad.test" else NXDOMAIN) as names,
+        client(nameservers=(names.address,)) as egress,
+    ):
+        names.texts["a.test"] = ["one", "two words"]
+        assert sorted(await egress.texts("a.test")) == ["one", "two words"]
+        assert await egress.texts("none.test") == ()
+        with pytest.raises(NameLookupError):
+            await egress.texts("bad.test")
 
 
 async def test_texts_that_never_come_are_not_waited_for() -> None:
