@@ -1,159 +1,184 @@
 """Showing once more that one is there, as dangerous acts ask for it: by all that the person has."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from fastapi import Response
 from sqlalchemy.orm import Session
 
 from app.auth.people import Enrolling, Person, set_cookie
 from app.auth.phases import InPhases
+from app.console.proving import WRONG_PASSKEY, Challenge, holds_code, holds_passkey, ring
+from app.console.sign_in import circumstances, passwords
 from app.console.visits import Pages, Posted, Visit, Visiting, field, local_path
 from app.features.factors import mailed_codes, proofs, service
-from app.features.factors.offers import Offer
-from app.features.factors.passkeys import CHALLENGE_BYTES, Answer, RelyingParty
 from app.features.factors.service import Factors
 from app.features.people import queries as people
 from app.features.sign_in.again import show_again
-from app.kit.encryption import KeyRing
 from app.kit.errors import Problem, unauthenticated
-from app.kit.hashing import Hasher
 
 PAGE = "/sign-in/again"
-AGAIN = "again"
-MAX_ANSWER = 16 * 1024
+PURPOSE = "again"
 WRONG = "That is not right: try again"
+SHOWN = frozenset({"wrong_proof", "wrong_passkey", "throttled", "stopped"})
+"""Refusals after which the page is shown again."""
 router = Pages(PAGE)
-
-Proof = Callable[[Session], Sequence[str]]
-"""The methods that were proven; none for what is wrong."""
 
 
 @dataclass(frozen=True, slots=True)
 class Means:
     """What a person can show."""
 
-    password: str | None
+    password: bool
     factors: Factors
 
     @property
     def some(self) -> bool:
         """Whether there is anything but the person's mail."""
-        return self.password is not None or self.factors.some
+        return self.password or self.factors.some
 
 
 @router.get("")
 async def show(visiting: Visiting, person: Enrolling, phases: InPhases, next: str | None = None) -> Response:  # noqa: A002 the field's name in links
     """What the person may show."""
-    return _page(visiting, person, await _means(phases, person), local_path(next))
+    return await _page(visiting, person, phases, local_path(next))
 
 
 @router.post("")
 async def by_password(visiting: Visiting, person: Enrolling, fields: Posted, phases: InPhases) -> Response:
     """By the password, and beside it by a code where there is a second factor."""
-    means, code = await _means(phases, person), field(fields, "code")
-    hasher: Hasher = visiting.request.app.state.hasher
-    knows = await hasher.verify(means.password, field(fields, "password")) if means.password else False
 
-    def proof(db: Session) -> Sequence[str]:
-        if means.password is not None and not knows:
-            return ()
-        first = ("pwd",) if knows else ()
+    async def prove() -> Sequence[str]:
+        means = await _means(phases, person)
+        first = await _first(visiting, person, phases, means, field(fields, "password"))
         if not means.factors.some:
             return first
-        second = _second(db, _ring(visiting), person, code)
-        if second is None:
-            return ()
+        second = await _second(visiting, person, phases, field(fields, "code"))
         return (*first, second, "mfa") if first else (second,)
 
-    return await _take(visiting, person, phases, fields, proof)
+    return await _take(visiting, person, phases, fields, prove)
 
 
 @router.post("/passkey")
 async def by_passkey(visiting: Visiting, person: Enrolling, fields: Posted, phases: InPhases) -> Response:
     """By a passkey."""
-    offer = Offer.open(_ring(visiting), AGAIN, person.session_id.bytes, field(fields, "offer"))
-    answer = Answer.read(field(fields, "credential", MAX_ANSWER))
-    party = RelyingParty.of(visiting.settings.public_url)
 
-    def proof(db: Session) -> Sequence[str]:
-        if offer is None or answer is None:
-            return ()
-        return ("hwk", "mfa") if proofs.holds_passkey(db, party, person.user_id, offer, answer) else ()
+    async def prove() -> Sequence[str]:
+        answered = _challenge(person).answered(visiting, fields)
+        if not await holds_passkey(visiting, phases, person.user_id, answered):
+            raise unauthenticated(WRONG_PASSKEY, "wrong_passkey")
+        return ("hwk", "mfa")
 
-    return await _take(visiting, person, phases, fields, proof)
+    return await _take(visiting, person, phases, fields, prove)
 
 
 @router.post("/mail")
 async def mail_code(visiting: Visiting, person: Enrolling, fields: Posted, phases: InPhases) -> Response:
     """Mails a code to who has nothing else to show."""
-    means, next_ = await _means(phases, person), local_path(field(fields, "next"))
-    if not means.some:
+    next_ = local_path(field(fields, "next"))
+    try:
+        await _require_nothing_else(phases, person)
         async with phases.begin(person.user_id) as db:
             user = (await db.scalars(people.user(person.user_id))).one()
-            await db.run_sync(mailed_codes.send, _ring(visiting), user, person.session_id)
-    return _page(visiting, person, means, next_, mailed=True)
+            await db.run_sync(mailed_codes.send, ring(visiting), user, person.session_id)
+    except Problem as problem:
+        return await _again(visiting, person, phases, next_, problem)
+    return await _page(visiting, person, phases, next_, mailed=True)
 
 
 @router.post("/mailed-code")
 async def by_mailed_code(visiting: Visiting, person: Enrolling, fields: Posted, phases: InPhases) -> Response:
     """By the code that was mailed."""
-    means, code = await _means(phases, person), field(fields, "mailed_code")
+    code = field(fields, "mailed_code")
 
-    def proof(db: Session) -> Sequence[str]:
-        ring = _ring(visiting)
-        good = not means.some and mailed_codes.holds(db, ring, person.user_id, person.session_id, code)
-        return ("mail",) if good else ()
+    def proof(db: Session) -> bool:
+        return mailed_codes.holds(db, ring(visiting), person.user_id, person.session_id, code)
 
-    return await _take(visiting, person, phases, fields, proof)
+    async def prove() -> Sequence[str]:
+        await _require_nothing_else(phases, person)
+        if not await holds_code(visiting, phases, person.user_id, proof):
+            raise _wrong()
+        return ("mail",)
+
+    return await _take(visiting, person, phases, fields, prove)
 
 
-async def _take(visiting: Visit, person: Person, phases: InPhases, fields: Posted, proof: Proof) -> Response:
+async def _take(
+    visiting: Visit, person: Person, phases: InPhases, fields: Posted, prove: Callable[[], Awaitable[Sequence[str]]]
+) -> Response:
+    """On to where the person was going, by methods that `prove` tells. It raises Problem for what proves nothing."""
     next_ = local_path(field(fields, "next"))
     try:
+        methods = await prove()
         async with phases.begin(person.user_id) as db:
-            cookie = await db.run_sync(_judge, visiting, person, proof)
+            cookie = await db.run_sync(show_again, person.user_id, person.session_id, methods, visiting.where())
     except Problem as problem:
-        if problem.word != "wrong_proof":
-            raise
-        return _page(visiting, person, await _means(phases, person), next_, problem)
+        return await _again(visiting, person, phases, next_, problem)
     answer = visiting.go(next_)
     set_cookie(answer, cookie)
     return answer
 
 
-def _judge(db: Session, visiting: Visit, person: Person, proof: Proof) -> str:
-    methods = proof(db)
-    if not methods:
-        raise unauthenticated(WRONG, "wrong_proof")
-    return show_again(db, person.user_id, person.session_id, methods, visiting.where())
+async def _first(visiting: Visit, person: Person, phases: InPhases, means: Means, password: str) -> tuple[str, ...]:
+    """The password as a method; nothing where a factor is all that there is."""
+    if not means.password and means.factors.some:
+        return ()
+    if not await passwords(visiting).confirm(phases, person.user_id, password, circumstances(visiting)):
+        raise _wrong()
+    return ("pwd",)
 
 
-def _second(db: Session, ring: KeyRing, person: Person, code: str) -> str | None:
-    if proofs.holds_app(db, ring, person.user_id, code):
-        return "otp"
-    return "rec" if proofs.holds_recovery_code(db, person.user_id, code) else None
+async def _second(visiting: Visit, person: Person, phases: InPhases, code: str) -> str:
+    """A code's method: it is the app's, or a recovery code."""
+    found = list[str]()
+
+    def proof(db: Session) -> bool:
+        if proofs.holds_app(db, ring(visiting), person.user_id, code):
+            found.append("otp")
+        elif proofs.holds_recovery_code(db, person.user_id, code):
+            found.append("rec")
+        return bool(found)
+
+    if not await holds_code(visiting, phases, person.user_id, proof):
+        raise _wrong()
+    return found[0]
+
+
+async def _require_nothing_else(phases: InPhases, person: Person) -> None:
+    if (await _means(phases, person)).some:
+        raise _wrong()
 
 
 async def _means(phases: InPhases, person: Person) -> Means:
     async with phases.begin(person.user_id) as db:
         password = await db.scalar(people.password(person.user_id))
         factors = await db.run_sync(service.overview, person.user_id)
-    return Means(None if password is None else password.hash, factors)
+    return Means(password is not None, factors)
 
 
-def _page(
-    visiting: Visit, person: Person, means: Means, next_: str, problem: Problem | None = None, *, mailed: bool = False
+async def _again(visiting: Visit, person: Person, phases: InPhases, next_: str, problem: Problem) -> Response:
+    if problem.word not in SHOWN:
+        raise problem
+    return await _page(visiting, person, phases, next_, problem)
+
+
+async def _page(
+    visiting: Visit,
+    person: Person,
+    phases: InPhases,
+    next_: str,
+    problem: Problem | None = None,
+    *,
+    mailed: bool = False,
 ) -> Response:
-    values: dict[str, Any] = {"means": means, "next": next_, "problem": problem, "mailed": mailed}
-    offer = Offer.new(CHALLENGE_BYTES)
-    known = means.factors.passkeys
-    values["options"] = RelyingParty.of(visiting.settings.public_url).request(offer.secret, known)
-    values["offer"] = offer.seal(_ring(visiting), AGAIN, person.session_id.bytes)
-    return visiting.page("people/again.html", 200 if problem is None else 401, **values)
+    means = await _means(phases, person)
+    asked = _challenge(person).ask(visiting, means.factors.passkeys)
+    return visiting.answer("people/again.html", problem, means=means, next=next_, mailed=mailed, asked=asked)
 
 
-def _ring(visiting: Visit) -> KeyRing:
-    ring: KeyRing = visiting.request.app.state.keyring
-    return ring
+def _challenge(person: Person) -> Challenge:
+    return Challenge(PURPOSE, person.session_id.bytes)
+
+
+def _wrong() -> Problem:
+    return unauthenticated(WRONG, "wrong_proof")

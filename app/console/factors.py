@@ -8,18 +8,18 @@ from fastapi import Response
 
 from app.auth.people import Enrolling, Person, RecentlyEnrolling, set_cookie
 from app.auth.phases import InPhases
+from app.console.proving import MAX_ANSWER, party, ring
 from app.console.visits import Pages, Posted, Visit, Visiting, field
 from app.features.factors import service, totp
 from app.features.factors.offers import Offer
-from app.features.factors.passkeys import CHALLENGE_BYTES, Answer, RelyingParty
+from app.features.factors.passkeys import CHALLENGE_BYTES, Answer
 from app.features.factors.service import Act, Done
-from app.kit.encryption import KeyRing
 from app.kit.errors import Kind, Problem
 from app.kit.errors_http import STATUS
 
 PAGE = "/account/factors"
 ENROL_APP, ENROL_PASSKEY = "enrol-app", "enrol-passkey"
-MAX_NAME, MAX_ANSWER = 100, 16 * 1024
+MAX_NAME = 100
 router = Pages(PAGE)
 
 
@@ -66,9 +66,8 @@ async def offer_passkey(visiting: Visiting, person: RecentlyEnrolling, phases: I
     async with phases.begin(person.user_id) as db:
         factors = await db.run_sync(service.overview, person.user_id)
     offer = Offer.new(CHALLENGE_BYTES)
-    party = RelyingParty.of(visiting.settings.public_url)
-    options = party.creation(offer.secret, person.user_id, person.email, factors.passkeys)
-    sealed = offer.seal(_ring(visiting), ENROL_PASSKEY, person.session_id.bytes)
+    options = party(visiting).creation(offer.secret, person.user_id, person.email, factors.passkeys)
+    sealed = offer.seal(ring(visiting), ENROL_PASSKEY, person.session_id.bytes)
     return visiting.page("people/factor_passkey.html", options=options, offer=sealed)
 
 
@@ -79,10 +78,9 @@ async def add_passkey(visiting: Visiting, person: RecentlyEnrolling, fields: Pos
     answer = Answer.read(field(fields, "credential", MAX_ANSWER))
     if answer is None:
         raise Problem(Kind.bad_request, "bad_request", service.BAD_PASSKEY, word="invalid_passkey")
-    party = RelyingParty.of(visiting.settings.public_url)
     name = field(fields, "name", MAX_NAME).strip() or "Passkey"
     async with phases.begin(person.user_id) as db:
-        done = await db.run_sync(service.add_passkey, _act(visiting, person), party, offer, answer, name)
+        done = await db.run_sync(service.add_passkey, _act(visiting, person), party(visiting), offer, answer, name)
     return _done(visiting, done)
 
 
@@ -106,7 +104,7 @@ async def renew_recovery_codes(
 
 
 def _act(visiting: Visit, person: Person) -> Act:
-    return Act(_ring(visiting), person.user_id, person.session_id, visiting.where())
+    return Act(ring(visiting), person.user_id, person.session_id, visiting.where())
 
 
 def _done(visiting: Visit, done: Done) -> Response:
@@ -121,7 +119,7 @@ def _codes_page(visiting: Visit, codes: Sequence[str]) -> Response:
 
 def _app_page(visiting: Visit, person: Person, offer: Offer, problem: Problem | None = None) -> Response:
     values: dict[str, Any] = {
-        "offer": offer.seal(_ring(visiting), ENROL_APP, person.session_id.bytes),
+        "offer": offer.seal(ring(visiting), ENROL_APP, person.session_id.bytes),
         "picture": totp.picture(offer.secret, person.email),
         "secret": totp.typed(offer.secret),
         "problem": problem,
@@ -131,15 +129,10 @@ def _app_page(visiting: Visit, person: Person, offer: Offer, problem: Problem | 
 
 
 def _offered(visiting: Visit, person: Person, purpose: str, text: str) -> Offer:
-    offer = Offer.open(_ring(visiting), purpose, person.session_id.bytes, text)
+    offer = Offer.open(ring(visiting), purpose, person.session_id.bytes, text)
     if offer is None:
         raise Problem(Kind.bad_request, "bad_request", service.USED_OFFER, word="used_offer")
     return offer
-
-
-def _ring(visiting: Visit) -> KeyRing:
-    ring: KeyRing = visiting.request.app.state.keyring
-    return ring
 
 
 def _id(text: str) -> UUID:

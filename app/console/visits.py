@@ -82,6 +82,12 @@ class Visit:
             answer.headers["Retry-After"] = str(max(1, math.ceil(problem.retry_after)))
         return answer
 
+    def answer(self, template: str, problem: Problem | None, **values: Any) -> Response:  # noqa: ANN401 whatever a template shows
+        """A page that says what was refused, if anything was."""
+        if problem is None:
+            return self.page(template, problem=None, **values)
+        return self.refused(template, problem, **values)
+
     def go(self, path: str) -> Response:
         """On to another page, by GET."""
         return self._with_visit(RedirectResponse(self.base + path, status_code=303))

@@ -26,7 +26,7 @@ TOO_MANY = "Codes were mailed to you several times: look into your mail, or wait
 def send(db: Session, ring: KeyRing, user: User, bound_to: UUID) -> None:
     """Mails a code, good for what it is bound to: a ticket or a session. Raises Problem `too_many`."""
     if (db.scalar(queries.live_tokens(user.id, PURPOSE)) or 0) >= MOST_ALIVE:
-        raise Problem(Kind.too_many, "rate_limited", TOO_MANY, retry_after=LIFETIME.total_seconds())
+        raise Problem(Kind.too_many, "limit_reached", TOO_MANY, retry_after=LIFETIME.total_seconds(), word="throttled")
     code = f"{secrets.randbelow(10**DIGITS):0{DIGITS}}"
     token_id, key_id = new_id(), ring.active
     db.add(

@@ -20,6 +20,11 @@ def use_ticket(owner_id: UUID, ticket_id: UUID, expires_at: datetime) -> Returni
     )
 
 
+def used_ticket(owner_id: UUID, ticket_id: UUID) -> Select[UUID]:
+    """Something that was used up."""
+    return select(UsedTicket.ticket_id).where(UsedTicket.owner_id == owner_id, UsedTicket.ticket_id == ticket_id)
+
+
 def totp(user_id: UUID) -> Select[Totp]:
     """The person's authenticator app."""
     return select(Totp).where(Totp.user_id == user_id, Totp.confirmed_at.is_not(None))

@@ -134,6 +134,15 @@ def renew_recovery_codes(db: Session, act: Act) -> Done:
     return Done(_renewed(db, act), _new_codes(db, act.user_id))
 
 
+def note_refused(db: Session, user_id: UUID, answer: Answer, where: Where) -> None:
+    """Writes down that an answer in the name of a passkey of the person was not true."""
+    passkey = db.scalars(queries.passkey(user_id, answer.credential_id)).one_or_none()
+    user = db.scalars(people.user(user_id)).one_or_none()
+    if passkey is not None and user is not None:
+        organisations = enter_organisations(db, user_id)
+        note(db, user, "session.refused", where, organisations, Outcome.refused, method="hwk", passkey=passkey.name)
+
+
 def _use(db: Session, act: Act, offer: Offer) -> None:
     if not proofs.use(db, act.user_id, offer):
         raise Problem(Kind.bad_request, "bad_request", USED_OFFER, word="used_offer")

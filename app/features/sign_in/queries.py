@@ -23,7 +23,8 @@ def take(account_id: UUID, kind: str, device_id: UUID) -> Insert:
     return first.on_conflict_do_update(
         index_elements=[FailureCount.user_id, FailureCount.kind, FailureCount.device_id],
         set_={"failures": FailureCount.failures + 1, "failed_at": func.now()},
-        where=(FailureCount.failures < STOP) & (FailureCount.failed_at + pause <= func.now()),
+        # Of two at once the later one may have begun before the failure that the other one counted.
+        where=(FailureCount.failures < STOP) & (FailureCount.failed_at + pause <= func.clock_timestamp()),
     ).returning(FailureCount.failures)
 
 
