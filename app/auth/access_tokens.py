@@ -1,8 +1,9 @@
 """Finds the caller behind an OAuth access token: what it says is judged first, then whether that still holds."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any
 from uuid import UUID
@@ -58,25 +59,27 @@ class AccessTokens:
         the organisation asks for (`insufficient_user_authentication`), and Problem `forbidden`
         (`mfa_enrolment_required`) where the person has no second factor at all.
         """
-        token = await self._read(text)
+        claims = await self._claims(text)
+        with _judging():
+            token = claimed(claims, self._issuer)
         async with self._reads.connect() as connection:
             asked = {"organisation": token.organisation_id, "family": token.family_id, "token": token.id}
             row = (await connection.execute(_in_force(), asked)).one_or_none()
         if row is None or (row.client_id, row.user_id) != (token.client_id, token.user_id):
             raise invalid_token("It was revoked, or whom it stands for is gone: ask for another one")
+        # By one clock for all processes, whatever each of them believes.
+        with _judging():
+            require_now(claims, row.now)
         if row.mfa_required and token.user_id is not None:
             _require_two_factors(token, has_mfa=row.has_mfa)
         return _caller(token, row), token.expires_at
 
-    async def _read(self, text: str) -> AccessToken:
+    async def _claims(self, text: str) -> dict[str, Any]:
         keys = await self._keys.current()
-        now = utc_now()
         try:
-            return read(keys.verify(text, TYPES, now), self._issuer, now)
+            return keys.verify(text, TYPES, utc_now())
         except BadToken as error:
             raise invalid_token(str(error)) from None
-        except (KeyError, TypeError, ValueError, OverflowError):
-            raise invalid_token("its claims are not those of an access token") from None
 
 
 def read(claims: Mapping[str, Any], issuer: str, now: datetime) -> AccessToken:
@@ -84,15 +87,24 @@ def read(claims: Mapping[str, Any], issuer: str, now: datetime) -> AccessToken:
 
     KeyError, TypeError and ValueError are raised for one that lacks something.
     """
-    audiences = claims["aud"] if isinstance(claims["aud"], list) else [claims["aud"]]
-    if claims["iss"] != issuer or f"{issuer}/api/v1" not in audiences:
-        raise BadToken("it was made by another issuer, or for another audience")
-    moment = now.timestamp()
-    skew = SKEW.total_seconds()
+    require_now(claims, now)
+    return claimed(claims, issuer)
+
+
+def require_now(claims: Mapping[str, Any], now: datetime) -> None:
+    """Raises BadToken for a token whose time is over or has not come, give or take the skew of clocks; as `read`."""
+    moment, skew = now.timestamp(), SKEW.total_seconds()
     if _time(claims["exp"]) + skew <= moment:
         raise BadToken("it has expired")
     if _time(claims["iat"]) - skew > moment or _time(claims.get("nbf", 0)) - skew > moment:
         raise BadToken("it is not good yet")
+
+
+def claimed(claims: Mapping[str, Any], issuer: str) -> AccessToken:
+    """What the claims say, whenever that is; raises as `read`."""
+    audiences = claims["aud"] if isinstance(claims["aud"], list) else [claims["aud"]]
+    if claims["iss"] != issuer or f"{issuer}/api/v1" not in audiences:
+        raise BadToken("it was made by another issuer, or for another audience")
     client_id, user_id = _id("client", claims["client_id"]), decode("user", claims["sub"])
     if user_id is None and claims["sub"] != claims["client_id"]:
         raise BadToken("its subject is nobody")
@@ -104,7 +116,7 @@ def read(claims: Mapping[str, Any], issuer: str, now: datetime) -> AccessToken:
         user_id,
         tuple(_text(claims["scope"]).split()),
         "" if user_id is None else _text(claims["acr"]),
-        datetime.fromtimestamp(claims["exp"], now.tzinfo),
+        datetime.fromtimestamp(claims["exp"], UTC),
     )
 
 
@@ -117,6 +129,17 @@ def invalid_token(detail: str) -> Problem:
         word="invalid_token",
         challenge=CHALLENGE,
     )
+
+
+@contextmanager
+def _judging() -> Iterator[None]:
+    """Answers with Problem `invalid_token` to claims that cannot be read, or are not for here and now."""
+    try:
+        yield
+    except BadToken as error:
+        raise invalid_token(str(error)) from None
+    except (KeyError, TypeError, ValueError, OverflowError, OSError):
+        raise invalid_token("its claims are not those of an access token") from None
 
 
 def _require_two_factors(token: AccessToken, *, has_mfa: bool) -> None:
@@ -184,4 +207,4 @@ FOUND = (
 def _in_force() -> Select[*tuple[Any, ...]]:
     asked = bindparam("organisation", type_=Uuid()), bindparam("family", type_=Uuid()), bindparam("token", type_=Text())
     found = func.find_access_token(*asked).table_valued(*FOUND).alias("found")
-    return select(*found.c)
+    return select(*found.c, func.clock_timestamp().label("now"))
