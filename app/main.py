@@ -29,6 +29,7 @@ from app.console.account import router as account
 from app.console.account_email import router as account_email
 from app.console.account_password import router as account_password
 from app.console.again import router as again
+from app.console.applications import router as applications_of_people
 from app.console.arrivals import PAGE as INVITATION
 from app.console.arrivals import links as first_links
 from app.console.arrivals import router as invitation_pages
@@ -37,6 +38,9 @@ from app.console.logout import PAGE as LOGOUT
 from app.console.logout import router as logout
 from app.console.members import PAGE as ORGANISATION
 from app.console.members import router as organisation_pages
+from app.console.oauth import CONSENT
+from app.console.oauth import PAGE as AUTHORIZE
+from app.console.oauth import router as consent
 from app.console.pages import STATIC
 from app.console.passkey import router as passkey
 from app.console.password import PAGE as PASSWORD
@@ -134,6 +138,8 @@ CONSOLE = (
     providers,
     account,
     factors,
+    consent,
+    applications_of_people,
     organisation_pages,
     invitation_pages,
     first_links,
@@ -147,6 +153,8 @@ PAGES = (
     PAGE,
     SIGN_IN,
     ACCOUNT,
+    AUTHORIZE,
+    CONSENT,
     ORGANISATION,
     INVITATION,
     LOGOUT,

@@ -48,7 +48,12 @@ class System:
         self.environment["POSTRIDER_PUBLIC_URL"] = self.url
         self.start_part("worker", f"--processes={workers}")
         self.start_part("beat", f"--schedule={self._folder / 'beat'}")
-        self.start_part("api", f"--port={self._port}", f"--workers={api}", "--drain-seconds=5")
+        self.start_api(api)
+
+    def start_api(self, processes: int) -> None:
+        """Starts so many processes of the API; returns when it is healthy."""
+        self.environment["POSTRIDER_PUBLIC_URL"] = self.url
+        self.start_part("api", f"--port={self._port}", f"--workers={processes}", "--drain-seconds=5")
         self.wait_healthy()
 
     def start_part(self, part: str, *options: str) -> Child:

@@ -44,8 +44,13 @@ def is_registered(registered: Iterable[str], asked: str) -> bool:
 
 
 def with_parameters(uri: str, parameters: Sequence[tuple[str, str]]) -> str:
-    """The address with more parameters; what it had stays as it is."""
-    return f"{uri}{'&' if '?' in uri else '?'}{urlencode(parameters)}"
+    """The address with more parameters; what it had stays as it is. Bytes that are no text stand in for themselves."""
+    return f"{uri}{'&' if '?' in uri else '?'}{urlencode(parameters, errors='surrogateescape')}"
+
+
+def host_of(uri: str) -> str:
+    """The host, and the port where it is named, as people are told of it."""
+    return urlsplit(uri).netloc
 
 
 def policy_source(uri: str) -> str:

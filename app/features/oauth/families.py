@@ -37,9 +37,11 @@ class NewFamily:
     expires_at: datetime
     user_id: UUID | None = None
     session_id: UUID | None = None
+    began_in: UUID | None = None
     session_version: int | None = None
     methods: Sequence[str] = ()
     authenticated_at: datetime | None = None
+    claims: dict[str, Any] | None = field(default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,6 @@ class NewCode:
     redirect_uri: str
     challenge: str
     nonce: str | None = None
-    claims: dict[str, Any] | None = field(default=None)
 
 
 def begin(db: Session, client: OAuthClient, new: NewFamily) -> OAuthFamily:
@@ -60,10 +61,12 @@ def begin(db: Session, client: OAuthClient, new: NewFamily) -> OAuthFamily:
         client_id=client.id,
         user_id=new.user_id,
         session_id=new.session_id,
+        began_in=new.began_in,
         session_version=new.session_version,
         scopes=list(new.scopes),
         methods=list(new.methods),
         authenticated_at=new.authenticated_at,
+        claims=new.claims,
         expires_at=new.expires_at,
     )
     db.add(family)
@@ -87,7 +90,6 @@ def add_code(db: Session, family: OAuthFamily, new: NewCode) -> str:
             challenge=new.challenge,
             scopes=family.scopes,
             nonce=new.nonce,
-            claims=new.claims,
             expires_at=utc_now() + CODE_LIFETIME,
         )
     )

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from http import HTTPMethod
 
 from fastapi import APIRouter, Request, Response
+from fastapi.responses import JSONResponse
 from sqlalchemy.orm import Session
 from starlette.datastructures import FormData
 
@@ -13,14 +14,14 @@ from app.auth.phases import InPhases
 from app.features.oauth.endpoints import Introspection, Revocation
 from app.features.oauth.grants import GRANTS, OnlyS256
 from app.features.oauth.parameters import Asked
-from app.features.oauth.server import Answer, Server, Surroundings, failed
+from app.features.oauth.server import Server, Surroundings, failed
 from app.kit.errors import Kind, Problem
 
 FORM = "application/x-www-form-urlencoded"
 MAX_FIELDS, MAX_BYTES = 50, 64 * 1024
 PREFIX = "/oauth"
 router = APIRouter(prefix=PREFIX, include_in_schema=False)
-Work = Callable[[Server, Asked], Answer]
+Work = Callable[[Server, Asked], JSONResponse]
 
 
 @router.post("/token")
@@ -45,7 +46,7 @@ async def _answer(request: Request, phases: InPhases, work: Work) -> Response:
     asked = await read(request)
     surroundings = await surroundings_of(request)
 
-    def ask(db: Session) -> Answer:
+    def ask(db: Session) -> JSONResponse:
         server = Server(db, surroundings)
         for grant in GRANTS:
             server.register_grant(grant, [OnlyS256()] if grant is GRANTS[0] else [])

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import Delete, Insert, Select, Update, Uuid, delete, func, or_, select, update
+from sqlalchemy import Delete, Insert, Select, Update, Uuid, and_, delete, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.sql.dml import ReturningDelete
 from sqlalchemy.sql.expression import column
 
 from app.models import (
@@ -13,8 +14,10 @@ from app.models import (
     OAuthClient,
     OAuthClientSecret,
     OAuthCode,
+    OAuthConsent,
     OAuthFamily,
     OAuthRefreshToken,
+    Organisation,
     RevokedToken,
     UsedTicket,
 )
@@ -136,3 +139,60 @@ def use_ticket(owner_id: UUID, ticket_id: UUID, expires_at: datetime) -> Insert:
     """Uses something that is good once; no row comes back when it was used before."""
     values = {"owner_id": owner_id, "ticket_id": ticket_id, "expires_at": expires_at}
     return insert(UsedTicket).values(**values).on_conflict_do_nothing().returning(UsedTicket.ticket_id)
+
+
+def organisation_name(organisation_id: UUID) -> Select[str]:
+    """What the organisation is called."""
+    return select(Organisation.name).where(Organisation.id == organisation_id)
+
+
+def consented(organisation_id: UUID, user_id: UUID, client_id: UUID) -> Select[list[str]]:
+    """The scopes that a person allowed a client."""
+    return select(OAuthConsent.scopes).where(
+        OAuthConsent.organisation_id == organisation_id,
+        OAuthConsent.user_id == user_id,
+        OAuthConsent.client_id == client_id,
+    )
+
+
+def consent(organisation_id: UUID, user_id: UUID, client_id: UUID, scopes: Sequence[str]) -> Insert:
+    """Lets a client ask for these scopes."""
+    new = insert(OAuthConsent).values(
+        organisation_id=organisation_id, user_id=user_id, client_id=client_id, scopes=sorted(scopes)
+    )
+    return new.on_conflict_do_update(
+        index_elements=["organisation_id", "user_id", "client_id"],
+        set_={"scopes": new.excluded.scopes, "updated_at": func.now()},
+    )
+
+
+def consents(user_id: UUID) -> Select[OAuthConsent, OAuthClient, str]:
+    """What a person allowed clients, with these and the names of their organisations, the latest first."""
+    return (
+        select(OAuthConsent, OAuthClient, Organisation.name)
+        .join(
+            OAuthClient,
+            and_(
+                OAuthClient.organisation_id == OAuthConsent.organisation_id,
+                OAuthClient.id == OAuthConsent.client_id,
+                OAuthClient.deleted_at.is_(None),
+            ),
+        )
+        .join(Organisation, Organisation.id == OAuthConsent.organisation_id)
+        .where(OAuthConsent.user_id == user_id)
+        .order_by(OAuthConsent.updated_at.desc())
+    )
+
+
+def live_families(user_id: UUID, client_id: UUID | None = None) -> Select[OAuthFamily]:
+    """What a person, or its session, lets clients do now."""
+    statement = select(OAuthFamily).where(
+        OAuthFamily.user_id == user_id, OAuthFamily.revoked_at.is_(None), OAuthFamily.expires_at > func.now()
+    )
+    return statement if client_id is None else statement.where(OAuthFamily.client_id == client_id)
+
+
+def withdraw(user_id: UUID, client_id: UUID) -> ReturningDelete[UUID]:
+    """Forgets that a person allowed a client anything."""
+    mine = (OAuthConsent.user_id == user_id, OAuthConsent.client_id == client_id)
+    return delete(OAuthConsent).where(*mine).returning(OAuthConsent.client_id)

@@ -14,7 +14,6 @@ from authlib.oauth2.rfc6749.errors import (
     InvalidRequestError,
     OAuth2Error,
 )
-from authlib.oauth2.rfc9207 import IssuerParameter
 from sqlalchemy.orm import Session
 from starlette.responses import JSONResponse, Response
 
@@ -23,7 +22,7 @@ from app.domain.audit import Actor, Where
 from app.domain.ids import decode, encode
 from app.domain.permissions import Role, permissions_of
 from app.domain.scopes import WORDS, OpenIdScope, permissions_in, split
-from app.features.oauth import clients, families, queries
+from app.features.oauth import clients, families, openid, queries
 from app.features.oauth.assertions import SignedAssertion
 from app.features.oauth.clients import AuthMethod, GrantType
 from app.features.oauth.errors import CLIENT
@@ -32,7 +31,7 @@ from app.features.oauth.tokens import Grant, Minter
 from app.kit.db import enter_tenants
 from app.kit.encryption import KeyRing
 from app.kit.token_keys import Algorithm, KeySet
-from app.models import OAuthClient, OAuthClientSecret, OAuthFamily
+from app.models import OAuthClient, OAuthClientSecret, OAuthFamily, User
 
 LIVE = "live"
 METHODS = tuple(AuthMethod)
@@ -97,37 +96,6 @@ class Client:
         return grant_type in self.row.grant_types
 
 
-class Answer(JSONResponse):
-    """What Authlib answers; its extensions look at `location`."""
-
-    @property
-    def location(self) -> str | None:
-        """Where the answer leads."""
-        return self.headers.get("location")
-
-    @location.setter
-    def location(self, value: str) -> None:
-        self.headers["location"] = value
-
-
-class NamedIssuer(IssuerParameter):
-    """Says in each answer of the authorization endpoint who gives it (RFC 9207)."""
-
-    def __init__(self, server: "Server") -> None:
-        super().__init__()
-        self._issuer = server.surroundings.issuer
-        self(server)
-
-    def get_issuer(self) -> str:
-        """Who."""
-        return self._issuer
-
-    def add_issuer_parameter(self, _server: object, response: Answer) -> None:
-        """Adds it; what the client registered stays as it is, letter by letter."""
-        if response.location is not None:
-            response.location = redirects.with_parameters(response.location, [("iss", self._issuer)])
-
-
 @dataclass(frozen=True, slots=True)
 class Surroundings:
     """What the server needs of the process and of the request.
@@ -153,7 +121,6 @@ class Server(AuthorizationServer):
         self._clients: dict[str, Client | None] = {}
         self.register_client_auth_method(AuthMethod.basic, _by_basic)
         self.register_client_auth_method(AuthMethod.private_key_jwt, SignedAssertion(db, surroundings.issuer))
-        self.register_extension(NamedIssuer)
 
     def query_client(self, client_id: str) -> Client | None:
         """The client, whose organisation the transaction sees from now on; None when there is none in force."""
@@ -183,7 +150,7 @@ class Server(AuthorizationServer):
         """The request, which was read before."""
         return request
 
-    def token(self, asked: Asked) -> Answer:
+    def token(self, asked: Asked) -> JSONResponse:
         """The answer of the token endpoint."""
         try:
             require_once(asked)
@@ -195,7 +162,7 @@ class Server(AuthorizationServer):
         except OAuth2Error as error:
             return self._refuse(asked, error)
 
-    def endpoint(self, kind: type[TokenEndpoint], asked: Asked) -> Answer:
+    def endpoint(self, kind: type[TokenEndpoint], asked: Asked) -> JSONResponse:
         """The answer of another endpoint of clients."""
         try:
             return self.handle_response(*kind(self)(asked))
@@ -223,12 +190,13 @@ class Server(AuthorizationServer):
         if refresh:
             token["refresh_token"] = families.add_refresh_token(self.db, family, scopes, parent_id)
         if family.user_id is not None and OpenIdScope.openid in scopes:
-            token["id_token"] = minter.id_token(grant, nonce=nonce, access_token=access.text)
+            claims = self._asked_by_name(family)
+            token["id_token"] = minter.id_token(grant, nonce=nonce, access_token=access.text, claims=claims)
         return token | {"scope": " ".join(scopes)}
 
-    def handle_response(self, status: int, body: Any, headers: Sequence[tuple[str, str]]) -> Answer:  # noqa: ANN401 a JSON value
+    def handle_response(self, status: int, body: Any, headers: Sequence[tuple[str, str]]) -> JSONResponse:  # noqa: ANN401 a JSON value
         """Authlib's answer as Starlette's."""
-        answer = Answer(body or None, status)
+        answer = JSONResponse(body or None, status)
         for name, value in headers:
             answer.headers[name.lower()] = value
         answer.headers["cache-control"] = "no-store"
@@ -237,9 +205,17 @@ class Server(AuthorizationServer):
     def send_signal(self, name: str, *_args: object, **_more: object) -> None:
         """Nobody listens."""
 
-    def _refuse(self, asked: Asked, error: OAuth2Error) -> Answer:
-        answer: Answer = self.handle_error_response(asked, error)
+    def _refuse(self, asked: Asked, error: OAuth2Error) -> JSONResponse:
+        answer: JSONResponse = self.handle_error_response(asked, error)
         return answer
+
+    def _asked_by_name(self, family: OAuthFamily) -> dict[str, Any]:
+        """What the client wants the ID token itself to say of the person; the rest it asks userinfo for."""
+        requested = (family.claims or {}).get("id_token")
+        if not requested or family.user_id is None:
+            return {}
+        enter_tenants(self.db, [family.organisation_id, family.user_id])
+        return openid.about(self.db.get_one(User, family.user_id), (), requested)
 
     def _load(self, client_id: UUID) -> Client | None:
         organisation_id = self.db.scalar(queries.owner_of(client_id))
@@ -258,7 +234,7 @@ def granted(family: OAuthFamily, client: OAuthClient, scopes: Sequence[str]) -> 
         client_id=family.client_id,
         scopes=scopes,
         user_id=family.user_id,
-        session_id=family.session_id,
+        session_id=family.began_in,
         methods=family.methods,
         authenticated_at=family.authenticated_at,
         algorithm=Algorithm(client.id_token_algorithm),

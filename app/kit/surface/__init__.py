@@ -62,5 +62,5 @@ class Surface:
         app = Hosts(app, names=self.hosts, loopback=self.loopback, probes=self.probes)
         app = Refusals(Proxies(app, trusted=self.trusted, written=self.written))
         if self.origins:
-            app = Cors(app, origins=self.origins)
+            app = Cors(app, origins=self.origins, pages=self.pages)
         return Answers(app, public=self.public, policies=self.policies, refused=self.refused)

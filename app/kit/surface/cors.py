@@ -1,4 +1,4 @@
-"""Which other origins' pages may read answers: those that are listed, without cookies."""
+"""Which other origins' pages may read answers: those that are listed, without cookies, and never those of pages."""
 
 from collections.abc import Collection
 
@@ -33,15 +33,20 @@ EXPOSED = (
 class Cors(CORSMiddleware):
     """Starlette's, for listed origins; to others nothing is said of origins at all."""
 
-    def __init__(self, app: ASGIApp, *, origins: Collection[str]) -> None:
+    def __init__(self, app: ASGIApp, *, origins: Collection[str], pages: tuple[str, ...] = ()) -> None:
         super().__init__(
             app, allow_origins=origins, allow_methods=METHODS, allow_headers=ACCEPTED, expose_headers=EXPOSED
         )
+        self._pages = tuple(f"{page}/" for page in pages)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serves one request."""
-        listed = scope["type"] == "http" and _origin(scope) in self.allow_origins
+        listed = scope["type"] == "http" and _origin(scope) in self.allow_origins and not self._is_page(scope)
         await (super().__call__ if listed else self.app)(scope, receive, send)
+
+    def _is_page(self, scope: Scope) -> bool:
+        # Browsers are led there, and read nothing of it by themselves (RFC 9700, section 2.6).
+        return f"{scope['path']}/".startswith(self._pages)
 
     def preflight_response(self, request_headers: Headers) -> Response:
         """What is allowed, whatever was asked for: the browser compares, and a refusal would have to be JSON."""

@@ -3,7 +3,10 @@
 import pytest
 from sqlalchemy.orm import Session, sessionmaker
 
+from tests.api.conftest import api
 from tests.people.visitor import Known, new_person
+
+__all__ = ["api"]
 
 
 @pytest.fixture
