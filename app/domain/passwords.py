@@ -22,6 +22,7 @@ GUESSABLE = 1
 PRODUCT_WORDS = ("postrider", "webhook", "webhooks", "password", "passphrase")
 _SHORTEST_WORD, _LEAST_OWN, _LONGEST_TAIL = 4, 6, 4
 _WORD = re.compile(r"\w+")
+_LETTER = re.compile(r"[^\W\d_]")
 _NO_LETTERS = re.compile(r"[\W\d_]+")
 # zxcvbn keeps the words that one call gives it in a variable of its module.
 _one_at_a_time = threading.Lock()
@@ -78,10 +79,15 @@ def common() -> frozenset[str]:
 
 def _is_listed(text: str) -> bool:
     folded = _folded(text)
-    begun = _repeated(folded)
     core = _NO_LETTERS.sub("", folded)
     is_padded = len(folded) - len(core) <= _LONGEST_TAIL
-    return folded in common() or begun in common() or (is_padded and core in common())
+    return _repeated(folded) in common() or (is_padded and core in common()) or _is_lengthened(folded)
+
+
+def _is_lengthened(text: str) -> bool:
+    """Whether a listed one has a few digits or signs behind it, or nothing."""
+    cuts = range(len(text), max(0, len(text) - _LONGEST_TAIL - 1), -1)
+    return any(text[:cut] in common() and not _LETTER.search(text[cut:]) for cut in cuts)
 
 
 def _is_made_of(text: str, words: Iterable[str]) -> bool:
