@@ -1,7 +1,7 @@
 """The public keys by which a client that signs is known."""
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from joserfc.errors import JoseError, SecurityWarning
@@ -43,11 +43,11 @@ def algorithms(key: Key) -> tuple[str, ...]:
     return next((names for kind, names in ALGORITHMS if isinstance(key, kind)), ())
 
 
-def _imported(keys: Sequence[Mapping[str, Any]]) -> KeySet:
+def _imported(keys: list[dict[str, Any]]) -> KeySet:
     with warnings.catch_warnings():
         # What it only warns of is refused here.
         warnings.simplefilter("ignore", SecurityWarning)
-        return KeySet.import_key_set({"keys": list(keys)})
+        return KeySet.import_key_set({"keys": keys})
 
 
 def _check(key: Key) -> None:
