@@ -7,6 +7,7 @@ from app.cli.bench.command import bench
 from app.cli.clients import clients
 from app.cli.dev.command import dev
 from app.cli.keys import keys
+from app.cli.mail import mail
 from app.cli.orgs import orgs
 from app.cli.processes import api, beat, migrate, worker
 from app.cli.retention import retention
@@ -20,7 +21,23 @@ def main() -> None:
     """Webhooks as a service: an event in, signed webhooks out."""
 
 
-COMMANDS = (dev, api, worker, beat, migrate, orgs, users, keys, clients, bench, retention, secrets, signing_keys, audit)
+COMMANDS = (
+    dev,
+    api,
+    worker,
+    beat,
+    migrate,
+    orgs,
+    users,
+    keys,
+    mail,
+    clients,
+    bench,
+    retention,
+    secrets,
+    signing_keys,
+    audit,
+)
 for command in COMMANDS:
     main.add_command(command)
 

@@ -130,7 +130,7 @@ def compose(mail_id: UUID, sender: str, address: str, subject: str, body: str) -
     message["From"] = formataddr((name, own))
     message["To"] = address
     message["Subject"] = subject
-    message["Date"] = formatdate()
+    message["Date"] = formatdate(usegmt=True)
     message["Message-ID"] = f"<{mail_id.hex}@{own.rpartition('@')[2]}>"
     message["Auto-Submitted"] = "auto-generated"
     message.set_content(body)

@@ -106,6 +106,13 @@ def command(data: Path, *options: str) -> list[str]:
     return [sys.executable, "-m", "app.cli.main", "dev", f"--data={data}", *sizes, *options]
 
 
+def mails(data: Path) -> str:
+    """What `postrider mail list` says, once there is a mail."""
+    assert wait_until(lambda: list((data / "mail").glob("*.eml")) != [], START_SECONDS)
+    words = [sys.executable, "-m", "app.cli.main", "mail", "list", f"--folder={data / 'mail'}"]
+    return subprocess.run(words, cwd=ROOT, env=bare_environment(), capture_output=True, text=True, check=True).stdout
+
+
 def bare_environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith("POSTRIDER_")}
 
@@ -131,6 +138,11 @@ def test_an_event_is_delivered_while_parts_crash_until_a_signal_ends_it_all(data
         api = Caller(running.ready["POSTRIDER_URL"], running.ready["POSTRIDER_API_KEY"])
         assert api.call("PATCH", "/organisation", {"keyDays": 90}, headers={"if-match": "*"}).status == 200
 
+        # The first owner has no password yet, and signs in by a link.
+        assert f"Sign in   {running.ready['POSTRIDER_URL']}/sign-in/link?token=" in "\n".join(running.lines)
+        api.call("POST", "/organisation/invitation", {"email": "bob@example.test", "role": "viewer"})
+        assert "bob@example.test\tYou are invited to Development" in mails(data)
+
         status, line = refused(data)
         assert (status, line.count("\n")) == (1, 1)
         assert f"runs here already (pid {running.process.pid})" in line
@@ -153,7 +165,10 @@ def test_after_a_kill_the_next_start_cleans_up_and_finds_its_data(data: Path) ->
         before, message_id = first.ready, first.post_event()
         first.process.kill()
         first.process.wait()
+        assert any("/sign-in/link?token=" in line for line in first.lines)
     with started(data) as second:
+        (again,) = [line for line in second.lines if "/sign-in/link?token=" in line]
+        assert again not in first.lines
         assert second.ready["POSTRIDER_API_KEY"] == before["POSTRIDER_API_KEY"]
         request = Request(f"{second.ready['POSTRIDER_URL']}/api/v1/app/demo/msg/{message_id}")  # noqa: S310
         request.add_header("authorization", f"Bearer {before['POSTRIDER_API_KEY']}")

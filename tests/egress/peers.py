@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import cast
 
-from dnslib import AAAA, CNAME, QTYPE, RCODE, RR, A, DNSRecord
+from dnslib import AAAA, CNAME, QTYPE, RCODE, RR, TXT, A, DNSRecord
 
 from app.domain.addresses import parse_allow_list
 from app.kit.egress import Answer, Egress, Options, Outgoing, Policy
@@ -145,10 +145,11 @@ class _Udp(asyncio.DatagramProtocol):
 
 
 class NameServer:
-    """A name server whose answer for a name is addresses, an alias, a code, or silence."""
+    """A name server whose answer for a name is addresses, an alias, a code, or silence; TXT records are `texts`."""
 
     def __init__(self, answers: Answers) -> None:
         self.answers = answers
+        self.texts: dict[str, Sequence[str]] = {}
         self.asked: list[str] = []
         self.address = ""
 
@@ -156,10 +157,14 @@ class NameServer:
         request = DNSRecord.parse(data)
         name = str(request.q.qname).rstrip(".")
         self.asked.append(name)
+        reply = request.reply()
+        if request.q.qtype == QTYPE.TXT and name in self.texts:
+            for text in self.texts[name]:
+                reply.add_answer(RR(name, QTYPE.TXT, rdata=TXT(text), ttl=0))
+            return bytes(reply.pack())
         found = self.answers(name)
         if found is None:
             return None
-        reply = request.reply()
         if isinstance(found, int):
             reply.header.rcode = found
         else:

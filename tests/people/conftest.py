@@ -5,10 +5,10 @@ import pytest
 from sqlalchemy.orm import Session, sessionmaker
 
 from tests.api.client import Tenant
-from tests.api.conftest import base_url, http, sessions, settings, tenant
+from tests.api.conftest import base_url, http, sessions, settings, stranger, tenant
 from tests.people.visitor import Known, Visitor, new_person
 
-__all__ = ["base_url", "http", "sessions", "settings", "tenant"]
+__all__ = ["base_url", "http", "sessions", "settings", "stranger", "tenant"]
 
 
 @pytest.fixture

@@ -3,8 +3,10 @@
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from uuid import UUID
 
 import click
 from sqlalchemy.orm import Session
@@ -20,12 +22,15 @@ from app.cli.dev.process import end_leftovers
 from app.cli.dev.roles import DatabaseUrls
 from app.cli.dev.stack import Sizes, Stack
 from app.cli.dev.supervisor import Supervisor
+from app.features.members.arrivals import first_link
 from app.features.organisations import operations, queries
+from app.features.people.operations import create_owner
 from app.kit.db import make_engine, make_sessions
 
 _FIRST_PORT = 8000
 _FOLDER = click.Path(path_type=Path, readable=False)  # what is wrong with it is said in a line of our own
 _ORGANISATION = "Development"
+_OWNER = "owner@localhost"
 
 
 @click.command()
@@ -104,7 +109,7 @@ def _start(folder: Folder, supervisor: Supervisor, receiver: DemoReceiver, port:
     api = _sign_in(folder, state, urls, port)
     latency = deliver_first_event(api, receiver, supervisor.check)
     _say_part("demo", f"event delivered, signature verified, {latency:.0f} ms from POST to receipt")
-    _say_ready(folder, state, port)
+    _say_ready(folder, state, port, _owner_link(urls, f"http://localhost:{port}"))
 
 
 def _sign_in(folder: Folder, state: State, urls: DatabaseUrls, port: int) -> Api:
@@ -116,19 +121,30 @@ def _sign_in(folder: Folder, state: State, urls: DatabaseUrls, port: int) -> Api
 
 
 def _create_key(migrator_url: str) -> str:
-    engine = make_engine(migrator_url, pool_size=1, name="postrider-dev")
+    with _migrator(migrator_url) as db:
+        _, text = operations.create_key(db, _organisation(db), operations.NewKey("made by postrider dev", "live"))
+        return text
+
+
+def _owner_link(urls: DatabaseUrls, base_url: str) -> str | None:
+    """A link for the first owner, as long as it has no other way in."""
+    with _migrator(urls.migrator) as db:
+        return first_link(db, create_owner(db, _organisation(db), _OWNER), base_url)
+
+
+def _organisation(db: Session) -> UUID:
+    known = {name: organisation_id for organisation_id, name in db.execute(queries.organisations())}
+    return known.get(_ORGANISATION) or operations.create_organisation(db, _ORGANISATION)
+
+
+@contextmanager
+def _migrator(url: str) -> Iterator[Session]:
+    engine = make_engine(url, pool_size=1, name="postrider-dev")
     try:
         with make_sessions(engine).begin() as db:
-            return _create_key_in(db)
+            yield db
     finally:
         engine.dispose()
-
-
-def _create_key_in(db: Session) -> str:
-    known = {name: organisation_id for organisation_id, name in db.execute(queries.organisations())}
-    organisation_id = known.get(_ORGANISATION) or operations.create_organisation(db, _ORGANISATION)
-    _, text = operations.create_key(db, organisation_id, operations.NewKey("made by postrider dev", "live"))
-    return text
 
 
 def _choose_port(asked: int | None) -> int:
@@ -169,16 +185,17 @@ def _say_receipt(receipt: Receipt) -> None:
     click.echo(f"  demo receiver got {receipt.message_id or 'a request'}: {how}")
 
 
-def _say_ready(folder: Folder, state: State, port: int) -> None:
+def _say_ready(folder: Folder, state: State, port: int, link: str | None) -> None:
     url = f"http://localhost:{port}"
     write_private(folder.ready, f"POSTRIDER_URL={url}\nPOSTRIDER_API_KEY={state.api_key}\n")
     click.echo(f"""
 Base URL  {url}
 API key   {state.api_key}
+Sign in   {link or f"{url}/sign-in, as {_OWNER}"}
 Try       curl -X POST {url}/api/v1/app/{APPLICATION}/msg \\
             -H 'Authorization: Bearer {state.api_key}' -H 'Content-Type: application/json' \\
             -d '{{"eventType": "demo.hello", "payload": {{"hello": "world"}}}}'
-Both are in {_shown(folder.ready)} too. Ctrl-C stops everything.""")
+URL and key are in {_shown(folder.ready)} too. Ctrl-C stops everything.""")
 
 
 def _shown(path: Path) -> str:

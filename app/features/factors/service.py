@@ -163,6 +163,8 @@ def _added(db: Session, act: Act, method: str) -> Done:
 
 def _removed(db: Session, act: Act) -> Done:
     if not overview(db, act.user_id).some:
+        if db.scalar(people.is_asked_for_mfa(act.user_id)):
+            raise conflict("An organisation of yours demands a second factor: add another one, then remove this one")
         db.execute(queries.remove_recovery_codes(act.user_id))
     return Done(_renewed(db, act))
 

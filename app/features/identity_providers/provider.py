@@ -191,8 +191,16 @@ def _code(answer: Mapping[str, str], account: Account, metadata: Metadata) -> st
     return answer["code"]
 
 
+def _expect_success(answer: httpx2.Response) -> httpx2.Response:
+    """Tokens come with 200, and whatever does not says why. Raises Problem `bad_gateway`."""
+    if answer.status_code != OK and "error" not in read_object(answer.content, "token answer"):
+        raise unreachable(f"its tokens came with the status {answer.status_code}")
+    return answer
+
+
 async def _fetch_token(client: AsyncOAuth2Client, metadata: Metadata, code: str, flow: Flow) -> Mapping[str, Any]:
     """The token endpoint's answer. Raises Problem `unauthenticated`, `bad_gateway`."""
+    client.register_compliance_hook("access_token_response", _expect_success)
     try:
         given = await client.fetch_token(
             metadata.token_endpoint, grant_type="authorization_code", code=code, code_verifier=flow.verifier

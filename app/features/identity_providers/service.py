@@ -74,6 +74,7 @@ async def create(scope: Scope, new: IdentityProviderIn) -> IdentityProvider:
 
 async def change(scope: Scope, row: IdentityProvider, wanted: IdentityProviderPatch) -> None:
     """Changes what is given. Raises `invalid`, `forbidden`."""
+    _require_held(scope, Role(row.role))
     _change(scope, row, wanted.changes())
     await scope.db.flush()
     await scope.db.refresh(row)
@@ -86,7 +87,8 @@ async def delete(scope: Scope, row: IdentityProvider) -> None:
 
 
 async def add_domain(scope: Scope, row: IdentityProvider, name: str) -> ProviderDomain:
-    """Claims a domain, which is then to be proved. Raises `domain_exists`."""
+    """Claims a domain, which is then to be proved. Raises `domain_exists`, `forbidden`."""
+    _require_held(scope, Role(row.role))
     made = ProviderDomain(
         organisation_id=scope.organisation_id, provider_id=row.id, domain=name, challenge=new_challenge()
     )
@@ -155,7 +157,7 @@ def _require_issuer(rules: Destinations, issuer: str) -> None:
 
 
 def _require_held(scope: Scope, role: Role) -> None:
-    """Raises `forbidden` for a role that may what the caller may not: whoever comes would get it."""
+    """Raises `forbidden` for a role that may what the caller may not: whoever comes by the provider gets it."""
     reason = beyond(Reach(scope.caller.permissions), Reach(permissions_of(role, None, live=True)))
     if reason is not None:
         raise forbidden(reason.replace("It would hold", "Its people would hold"))

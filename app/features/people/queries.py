@@ -44,3 +44,8 @@ def membership(organisation_id: UUID, user_id: UUID) -> Select[Membership]:
 def demands_mfa(organisation_id: UUID) -> Select[bool]:
     """Whether the organisation asks its people for a second factor."""
     return select(Organisation.mfa_required).where(Organisation.id == organisation_id)
+
+
+def is_asked_for_mfa(user_id: UUID) -> Select[bool]:
+    """Whether an organisation of the person demands a second factor."""
+    return select(func.demands_mfa(user_id))

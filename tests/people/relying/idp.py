@@ -212,17 +212,17 @@ class Provider:
 
 
 @asynccontextmanager
-async def running(provider: Provider) -> AsyncIterator[Provider]:
-    """The provider on a free port."""
+async def running(provider: Provider, port: int = 0) -> AsyncIterator[Provider]:
+    """The provider on this port, or a free one."""
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", provider.handle)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
+    site = web.TCPSite(runner, "127.0.0.1", port)
     await site.start()
     assert site._server is not None
-    port = site._server.sockets[0].getsockname()[1]  # type: ignore[attr-defined]
-    provider.issuer = f"http://127.0.0.1:{port}"
+    listens = site._server.sockets[0].getsockname()[1]  # type: ignore[attr-defined]
+    provider.issuer = f"http://127.0.0.1:{listens}"
     try:
         yield provider
     finally:
