@@ -19,7 +19,7 @@ from app.kit.turns import Turns
 class Passwords:
     """Verifies passwords; one for each process.
 
-    One more may be looked up while as many are hashed as may be: a flood waits outside, where it costs next to nothing.
+    As many are looked up as may be hashed at once: a flood waits outside, where it costs next to nothing.
     """
 
     hasher: Hasher
@@ -28,7 +28,7 @@ class Passwords:
     turns: Turns = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "turns", Turns(self.hasher.threads + 1, QUEUE_SECONDS))
+        object.__setattr__(self, "turns", Turns(self.hasher.threads, QUEUE_SECONDS))
 
     async def prove(self, phases: Phases, address: str, password: str, circumstances: Circumstances) -> Proven:
         """The person of this address, whose password it is.
