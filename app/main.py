@@ -34,6 +34,7 @@ from app.console.arrivals import PAGE as INVITATION
 from app.console.arrivals import links as first_links
 from app.console.arrivals import router as invitation_pages
 from app.console.factors import router as factors
+from app.console.impersonation import router as impersonation
 from app.console.logout import PAGE as LOGOUT
 from app.console.logout import router as logout
 from app.console.members import PAGE as ORGANISATION
@@ -148,6 +149,7 @@ CONSOLE = (
     account_password,
     account_email,
     sessions,
+    impersonation,
 )
 PAGES = (
     PAGE,

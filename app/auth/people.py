@@ -217,7 +217,7 @@ async def enrolling(request: Request) -> Person:
 async def signed_in(request: Request, person: Annotated[Person, Depends(enrolling)]) -> Person:
     """The person who is signed in. Raises Problem `unauthenticated`, and `forbidden` (`mfa_enrolment_required`)."""
     people: People = request.app.state.people
-    if not person.has_mfa and await people.is_asked_for_mfa(person.user_id):
+    if person.impersonator is None and not person.has_mfa and await people.is_asked_for_mfa(person.user_id):
         raise forbidden(ENROL, "mfa_enrolment_required")
     return person
 
@@ -235,16 +235,26 @@ async def recently(person: Annotated[Person, Depends(signed_in)]) -> Person:
     return _recently(person)
 
 
-def _recently(person: Person) -> Person:
+async def in_person(person: Annotated[Person, Depends(signed_in)]) -> Person:
+    """A person who acts for itself. Raises Problem `forbidden` (`impersonated`)."""
+    return _in_person(person)
+
+
+def _in_person(person: Person) -> Person:
     if person.impersonator is not None:
         raise forbidden("Whoever acts for somebody else cannot change how they sign in", "impersonated")
-    if not person.is_recent:
+    return person
+
+
+def _recently(person: Person) -> Person:
+    if not _in_person(person).is_recent:
         raise forbidden("Show once more that it is you, then repeat this", "reauth_required")
     return person
 
 
 Visitor = Annotated[Person | None, Depends(look)]
 SignedIn = Annotated[Person, Depends(signed_in)]
+InPerson = Annotated[Person, Depends(in_person)]
 RecentlySignedIn = Annotated[Person, Depends(recently)]
 Enrolling = Annotated[Person, Depends(enrolling)]
 RecentlyEnrolling = Annotated[Person, Depends(enrolling_recently)]

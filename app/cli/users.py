@@ -6,7 +6,7 @@ from uuid import UUID
 import click
 from sqlalchemy.orm import Session
 
-from app.cli.audit import note
+from app.cli.audit import note, operator
 from app.cli.operator import TypeId, settings_or_exit, transaction
 from app.domain import email, ids
 from app.domain.audit import SYSTEM
@@ -15,6 +15,8 @@ from app.features.members.arrivals import first_link
 from app.features.organisations import queries as organisations
 from app.features.people import lifecycle, lifecycle_queries, operations, queries
 from app.features.people.lifecycle import LastOwnerError
+from app.features.sessions import impersonation
+from app.features.sessions import operations as sessions
 from app.models import User
 
 
@@ -80,6 +82,48 @@ def enable(person: str) -> None:
 def delete(person: str) -> None:
     """Forget a person with password, factors, sessions, tokens and memberships; that cannot be undone."""
     _act(person, _delete, "user.deleted")
+
+
+@users.command()
+@click.argument("person")
+@click.option("--reason", required=True, help="Why; the person's organisations read it.")
+@click.option("--minutes", type=click.IntRange(1, 60), default=15, show_default=True, help="For how long.")
+def impersonate(person: str, reason: str, minutes: int) -> None:
+    """Print a link, good once within ten minutes, that opens a session as PERSON.
+
+    Whoever uses it sees a banner, and cannot change how the person signs in. The link and its use are in the audit logs
+    of the person's organisations and of the operator.
+    """
+    if not reason.strip():
+        raise click.UsageError("--reason: say why")
+    url = settings_or_exit().public_url.rstrip("/")
+    with transaction() as db:
+        offered = impersonation.Offer(_find(db, person), operator().label, reason.strip(), minutes)
+        if offered.user.disabled_at is not None:
+            raise click.ClickException(f"{offered.user.email} is disabled")
+        link = f"{url}/sign-in/impersonation?token={impersonation.offer(db, offered)}"
+    click.echo(link)
+
+
+@users.command("end-sessions")
+@click.argument("person", required=False)
+@click.option("--all", "everybody", is_flag=True, help="Of all people, your own included.")
+def end_sessions(person: str | None, *, everybody: bool) -> None:
+    """End every session of PERSON, or of everybody. Prints how many."""
+    if (person is None) != everybody:
+        raise click.UsageError("give either a person or --all")
+    with transaction() as db:
+        found = db.scalars(lifecycle_queries.people(None)).all() if person is None else [_find(db, person)]
+        click.echo(sum(_end_sessions(db, one) for one in found))
+
+
+def _end_sessions(db: Session, user: User) -> int:
+    belongs = [row.organisation_id for row in db.execute(lifecycle_queries.roles(user.id))]
+    ended = sessions.end_all(db, user.id, "ended by the operator")
+    if ended:
+        for one in belongs or [SYSTEM]:
+            note(db, one, "session.all_ended", user_target(user), count=ended)
+    return ended
 
 
 def _delete(db: Session, user: User) -> bool:

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from fastapi import Depends, Response
 
-from app.auth.people import SignedIn, drop_cookie
+from app.auth.people import InPerson, SignedIn, drop_cookie
 from app.auth.phases import InPhases
 from app.console.visits import Pages, Posted, Visiting
 from app.domain.ids import decode, encode
@@ -47,7 +47,7 @@ async def show(visiting: Visiting, person: SignedIn, phases: InPhases) -> Respon
 
 
 @router.post("/others")
-async def end_others(visiting: Visiting, person: SignedIn, _fields: Posted, phases: InPhases) -> Response:
+async def end_others(visiting: Visiting, person: InPerson, _fields: Posted, phases: InPhases) -> Response:
     """Ends all but this one."""
     async with phases.begin(person.user_id) as db:
         await db.run_sync(partial(service.end_all, but=person.session_id), person.user_id, visiting.where())
@@ -55,7 +55,7 @@ async def end_others(visiting: Visiting, person: SignedIn, _fields: Posted, phas
 
 
 @router.post("/all")
-async def end_all(visiting: Visiting, person: SignedIn, _fields: Posted, phases: InPhases) -> Response:
+async def end_all(visiting: Visiting, person: InPerson, _fields: Posted, phases: InPhases) -> Response:
     """Ends all, this one too."""
     async with phases.begin(person.user_id) as db:
         await db.run_sync(service.end_all, person.user_id, visiting.where())
@@ -64,7 +64,7 @@ async def end_all(visiting: Visiting, person: SignedIn, _fields: Posted, phases:
 
 @router.post("/{session}/end")
 async def end_one(
-    visiting: Visiting, person: SignedIn, session_id: SessionId, _fields: Posted, phases: InPhases
+    visiting: Visiting, person: InPerson, session_id: SessionId, _fields: Posted, phases: InPhases
 ) -> Response:
     """Ends one, which may be this one."""
     async with phases.begin(person.user_id) as db:
@@ -74,7 +74,7 @@ async def end_one(
 
 @router.post("/devices/{device}/forget")
 async def forget_device(
-    visiting: Visiting, person: SignedIn, device_id: DeviceId, _fields: Posted, phases: InPhases
+    visiting: Visiting, person: InPerson, device_id: DeviceId, _fields: Posted, phases: InPhases
 ) -> Response:
     """Forgets a device, which is noticed as a new one the next time."""
     async with phases.begin(person.user_id) as db:

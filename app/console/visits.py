@@ -3,6 +3,7 @@
 import math
 import secrets
 from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import replace
 from typing import Annotated, Any
 from urllib.parse import quote, urlsplit
 
@@ -102,8 +103,9 @@ class Visit:
         return self.request.cookies.get(VISIT) or self._fresh()
 
     def where(self) -> Where:
-        """Where the request came from."""
-        return where_of(self.request)
+        """Where the request came from, and who acts in the person's place."""
+        by = None if self.person is None else self.person.impersonator
+        return replace(where_of(self.request), impersonator=by or "")
 
     def _binding(self) -> bytes:
         if self.person is not None:

@@ -80,11 +80,12 @@ class Target(_Plain):
 
 @dataclass(frozen=True)
 class Where(_Plain):
-    """Where it came from. What is no IP address is none."""
+    """Where it came from, and who acted in the actor's place. What is no IP address is none."""
 
     ip: str | None = None
     user_agent: str = field(default="", metadata={"most": MAX_USER_AGENT})
     request_id: str = ""
+    impersonator: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "ip", address(self.ip))
@@ -111,7 +112,8 @@ class Event(_Plain):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        object.__setattr__(self, "details", plain_details(self.details))
+        by = {"impersonator": self.where.impersonator} if self.where.impersonator else {}
+        object.__setattr__(self, "details", plain_details({**self.details, **by}))
 
 
 def plain_details(details: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Clients that ask for tokens."""
 
+import asyncio
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -140,3 +141,10 @@ async def redeem(app: App, code: str, **changes: str) -> Reply:
 async def refresh(app: App, token: str, **more: str) -> Reply:
     """The next tokens."""
     return await app.token(grant_type="refresh_token", refresh_token=token, **more)
+
+
+async def dead_within_a_second(app: App, *tokens: str) -> None:
+    """Access tokens that processes may remember for a moment are refused after a second."""
+    await asyncio.sleep(1)
+    for one in tokens:
+        assert (await app.api(one).get("/app/none/msg")).status == 401
