@@ -84,7 +84,9 @@ lock:
 	cd tests/architecture && for one in bandit-1.9.4 semgrep-1.182.0; do \
 		echo "$${one%-*}==$${one##*-}" | $(COMPILE) --no-annotate - -o "$$one.txt" || exit 1; \
 	done
-	cd tests/sdk/js && npm install --package-lock-only --omit-lockfile-registry-resolved --no-audit --no-fund
+	for one in tests/sdk/js tests/people/relying/js; do \
+		(cd $$one && npm install --package-lock-only --omit-lockfile-registry-resolved --no-audit --no-fund) || exit 1; \
+	done
 
 clean:
 	@if [ -d .postrider ] && [ -x $(BIN)/python ]; then $(BIN)/python -m app.cli.main dev --forget; fi

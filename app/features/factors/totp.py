@@ -18,12 +18,12 @@ COLUMN = b"totp_secrets.sealed"
 
 def seal(ring: KeyRing, user_id: UUID, secret_id: UUID, secret: bytes) -> bytes:
     """A secret as it is stored, bound to its row."""
-    return ring.encrypt(secret, _binding(user_id, secret_id))
+    return ring.encrypt(secret, binding(user_id, secret_id))
 
 
 def unseal(ring: KeyRing, user_id: UUID, secret_id: UUID, blob: bytes) -> bytes:
     """What `seal` was given. Raises Undecryptable."""
-    return ring.decrypt(blob, _binding(user_id, secret_id))
+    return ring.decrypt(blob, binding(user_id, secret_id))
 
 
 def timecode(secret: bytes, code: str) -> int | None:
@@ -55,5 +55,6 @@ def _text(secret: bytes) -> str:
     return base64.b32encode(secret).decode()
 
 
-def _binding(user_id: UUID, secret_id: UUID) -> bytes:
+def binding(user_id: UUID, secret_id: UUID) -> bytes:
+    """What the ciphertext of this row is authenticated with."""
     return COLUMN + b":" + user_id.bytes + secret_id.bytes
