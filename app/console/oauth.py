@@ -106,7 +106,7 @@ def _ask(visiting: Visit, step: Ask, query: str) -> Response:
         client=wish.client.row,
         organisation=step.organisation,
         host=redirects.host_of(wish.redirect_uri),
-        allowed=[(one, WORDS[one]) for one in wish.scopes],
+        allowed=[(one, WORDS[one]) for one in wish.to_allow],
         days=FAMILY_LIFETIME.days if is_offline else None,
         minutes=int(ACCESS_LIFETIME.total_seconds() // 60),
         renews=wish.client.check_grant_type("refresh_token"),

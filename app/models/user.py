@@ -131,6 +131,7 @@ class Invitation(Base):
             unique=True,
             postgresql_where="accepted_at IS NULL AND revoked_at IS NULL",
         ),
+        Index(None, "expires_at"),
     )
 
     organisation_id: Mapped[OrganisationId]

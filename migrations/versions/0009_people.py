@@ -180,6 +180,7 @@ def _make_tables() -> None:
         sa.PrimaryKeyConstraint("owner_id", "id", name=op.f("pk_mails")),
     )
     op.create_index("ix_mails_due", "mails", ["due_at"], unique=False, postgresql_where="due_at IS NOT NULL")
+    op.create_index(op.f("ix_mails_created_at"), "mails", ["created_at"], unique=False)
     op.create_table(
         "signing_keys",
         sa.Column("organisation_id", sa.Uuid(), nullable=False),
@@ -285,6 +286,7 @@ def _make_tables() -> None:
         unique=True,
         postgresql_where="accepted_at IS NULL AND revoked_at IS NULL",
     )
+    op.create_index(op.f("ix_invitations_expires_at"), "invitations", ["expires_at"], unique=False)
     op.create_table(
         "logout_notices",
         sa.Column("organisation_id", sa.Uuid(), nullable=False),
@@ -306,6 +308,7 @@ def _make_tables() -> None:
     op.create_index(
         "ix_logout_notices_due", "logout_notices", ["due_at"], unique=False, postgresql_where="due_at IS NOT NULL"
     )
+    op.create_index(op.f("ix_logout_notices_created_at"), "logout_notices", ["created_at"], unique=False)
     op.create_table(
         "memberships",
         sa.Column("organisation_id", sa.Uuid(), nullable=False),

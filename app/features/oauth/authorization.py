@@ -13,12 +13,13 @@ from sqlalchemy.orm import Session
 
 from app.auth.people import Person
 from app.domain import redirects
+from app.domain.assurance import TWO_FACTORS, assurance
 from app.domain.audit import Actor, Event
 from app.domain.ids import encode
 from app.domain.json_text import BadJson, read_object
 from app.domain.scopes import OpenIdScope, split
 from app.features.audit.operations import record
-from app.features.oauth import families, queries
+from app.features.oauth import families, openid, queries
 from app.features.oauth.clients import GrantType, client_target
 from app.features.oauth.families import CODE_LIFETIME, NewCode, NewFamily
 from app.features.oauth.grants import ByCode, OnlyS256
@@ -46,6 +47,18 @@ class Said(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class Assurance:
+    """How sure the client wants it to be who somebody is: any of these levels will do, none is any."""
+
+    levels: frozenset[str] = frozenset()
+    is_essential: bool = False
+
+    def is_met(self, person: Person) -> bool:
+        """Whether the person has signed in so."""
+        return not self.levels or assurance(person.methods) in self.levels
+
+
+@dataclass(frozen=True, slots=True)
 class Wish:
     """What a client asks for, with nothing wrong in it."""
 
@@ -59,6 +72,12 @@ class Wish:
     max_age: int | None
     hint: str | None
     claims: dict[str, Any] | None
+    assurance: Assurance
+
+    @property
+    def to_allow(self) -> list[str]:
+        """What the person has to allow: the scopes, and those of which claims are asked for by name."""
+        return list(dict.fromkeys([*self.scopes, *openid.scopes_of(self.claims)]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +176,8 @@ def _read(server: Server, asked: Asked, client: Client, uri: str) -> Wish:
         prompts=_prompts(sent),
         max_age=_max_age(sent),
         hint=sent.get("id_token_hint"),
-        claims=_claims(sent),
+        claims=(claims := openid.within(_claims(sent), client.row.scopes)),
+        assurance=_assurance(sent, claims),
     )
 
 
@@ -205,6 +225,16 @@ def _claims(sent: Mapping[str, str]) -> dict[str, Any] | None:
     return known
 
 
+def _assurance(sent: Mapping[str, str], claims: Mapping[str, Any] | None) -> Assurance:
+    """What `acr_values` asks for if that can be, or the claim `acr` at any rate (OpenID Connect Core 1.0, 5.5.1.1)."""
+    named = ((claims or {}).get("id_token") or {}).get("acr")
+    if isinstance(named, dict) and named.get("essential") is True:
+        values = named.get("values", [named.get("value")])
+        levels = frozenset(one for one in values if isinstance(one, str)) if isinstance(values, list) else frozenset()
+        return Assurance(levels, is_essential=True)
+    return Assurance(frozenset(split(sent.get("acr_values"))))
+
+
 def _step(server: Server, wish: Wish, visitor: Visitor) -> Step:
     person = visitor.person
     is_silent = "none" in wish.prompts
@@ -212,6 +242,8 @@ def _step(server: Server, wish: Wish, visitor: Visitor) -> Step:
         if is_silent:
             raise _Refused("login_required")
         return SignIn(again=person is not None)
+    if wish.assurance.is_essential and not wish.assurance.is_met(person):
+        raise _Refused("unmet_authentication_requirements")
     if person.impersonator is not None or not _belongs(server, wish, person):
         raise AccessDeniedError("Whoever is signed in may not allow this")
     if visitor.said is Said.deny:
@@ -231,7 +263,8 @@ def _has_to_show(server: Server, wish: Wish, person: Person, asked_before: float
     if asked_before is not None and shown > asked_before:
         return False
     age = (utc_now() - person.reauthenticated_at).total_seconds()
-    return "login" in wish.prompts or (wish.max_age is not None and age > wish.max_age)
+    is_too_weak = person.has_mfa and TWO_FACTORS in wish.assurance.levels and not wish.assurance.is_met(person)
+    return "login" in wish.prompts or is_too_weak or (wish.max_age is not None and age > wish.max_age)
 
 
 def _hinted(server: Server, hint: str) -> str | None:
@@ -256,7 +289,7 @@ def _name_of(server: Server, wish: Wish) -> str:
 def _has_to_be_asked(server: Server, wish: Wish, person: Person) -> bool:
     if "consent" in wish.prompts:
         return True
-    return not wish.client.row.first_party and not set(wish.scopes) <= _allowed(server, wish, person)
+    return not wish.client.row.first_party and not set(wish.to_allow) <= _allowed(server, wish, person)
 
 
 def _allowed(server: Server, wish: Wish, person: Person) -> set[str]:
@@ -270,7 +303,7 @@ def _allow(server: Server, wish: Wish, person: Person, said: Said) -> GoTo:
     db, row = server.db, wish.client.row
     is_offline = OpenIdScope.offline_access in wish.scopes
     if said is Said.allow:
-        scopes = sorted(_allowed(server, wish, person).union(wish.scopes))
+        scopes = sorted(_allowed(server, wish, person).union(wish.to_allow))
         db.execute(queries.consent(row.organisation_id, person.user_id, row.id, scopes))
     new = NewFamily(
         wish.scopes,

@@ -70,6 +70,20 @@ def about(user: User, scopes: Sequence[str], requested: Mapping[str, Any] | None
     return {name: value for name, value in known.items() if name in wanted}
 
 
+def scopes_of(requested: Mapping[str, Any] | None) -> list[str]:
+    """The scopes of which claims are asked for by name."""
+    names = {name for part in (requested or {}).values() for name in part}
+    return [scope for scope, claims in CLAIMS.items() if names.intersection(claims)]
+
+
+def within(requested: Mapping[str, Any] | None, scopes: Sequence[str]) -> dict[str, Any] | None:
+    """What is asked for by name, without the claims of scopes that the client may not ask for."""
+    if requested is None:
+        return None
+    barred = {name for scope, names in CLAIMS.items() if scope not in scopes for name in names}
+    return {part: {name: how for name, how in asked.items() if name not in barred} for part, asked in requested.items()}
+
+
 def requested_claims(organisation_id: UUID, family_id: UUID) -> Select[dict[str, Any] | None]:
     """The claims that were asked for by name when something was allowed."""
     return select(OAuthFamily.claims).where(OAuthFamily.organisation_id == organisation_id, OAuthFamily.id == family_id)

@@ -1,5 +1,6 @@
 """Grants and tokens made beside the API, as its own parts make them: for what tokens open, not for how they are got."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
@@ -49,7 +50,12 @@ class Granter:
         return client
 
     def grant(
-        self, client: OAuthClient, person: Known | None = None, *scopes: str, session: UUID | None = None
+        self,
+        client: OAuthClient,
+        person: Known | None = None,
+        *scopes: str,
+        session: UUID | None = None,
+        methods: Sequence[str] = ("pwd",),
     ) -> Grant:
         """A grant of the client, by a person or in its own name, that lasts for a day."""
         wanted = list(scopes or client.scopes)
@@ -64,7 +70,7 @@ class Granter:
                 began_in=session,
                 session_version=None if user is None else user.session_version,
                 scopes=wanted,
-                methods=["pwd"],
+                methods=list(methods),
                 authenticated_at=utc_now(),
                 expires_at=utc_now() + timedelta(days=1),
             )
@@ -76,7 +82,7 @@ class Granter:
             wanted,
             user_id=family.user_id,
             session_id=session,
-            methods=("pwd",),
+            methods=tuple(methods),
             authenticated_at=family.authenticated_at,
         )
 
