@@ -32,6 +32,7 @@ from app.models import OAuthClient
 
 _ORGANISATION = click.argument("organisation", type=TypeId("org"))
 _CLIENT = click.argument("client", type=TypeId(CLIENT))
+_SCOPE = click.Choice(sorted(map(str, WORDS)))
 UNKNOWN = "there is no such client, or it was deleted before"
 
 
@@ -73,9 +74,7 @@ def _keys(_context: click.Context, _option: click.Parameter, value: Path | None)
     show_default=True,
     help="For what it is given tokens; repeatable.",
 )
-@click.option(
-    "--scope", "scopes", multiple=True, required=True, type=click.Choice(sorted(map(str, WORDS))), help="Repeatable."
-)
+@click.option("--scope", "scopes", multiple=True, required=True, type=_SCOPE, help="Repeatable.")
 @click.option("--redirect-uri", "redirect_uris", multiple=True, callback=_uris, help="Repeatable.")
 @click.option("--post-logout-redirect-uri", "post_logout_redirect_uris", multiple=True, callback=_uris)
 @click.option("--backchannel-logout-uri", help="Where it hears of logouts.")

@@ -35,8 +35,8 @@ class AuthMethod(StrEnum):
     """How a client proves who it is."""
 
     none = "none"
-    client_secret_basic = "client_secret_basic"
-    client_secret_post = "client_secret_post"
+    client_secret_basic = "client_secret_basic"  # noqa: S105 a name of OAuth's
+    client_secret_post = "client_secret_post"  # noqa: S105 as above
     private_key_jwt = "private_key_jwt"
 
 
