@@ -35,7 +35,9 @@ def list_() -> None:
 
 
 @signing_keys.command()
-@click.option("--algorithm", type=click.Choice(Algorithm), default=Algorithm.rs256, show_default=True)
+@click.option(
+    "--algorithm", type=click.Choice(Algorithm, case_sensitive=False), default=Algorithm.rs256, show_default=True
+)
 @click.option(
     "--ahead-seconds",
     type=click.IntRange(min=0),
