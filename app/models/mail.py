@@ -16,7 +16,10 @@ class Mail(Base):
     """
 
     __tablename__ = "mails"
-    __table_args__ = (Index("ix_mails_due", "due_at", postgresql_where="due_at IS NOT NULL"),)
+    __table_args__ = (
+        Index("ix_mails_due", "due_at", postgresql_where="due_at IS NOT NULL"),
+        Index(None, "created_at"),
+    )
 
     owner_id: Mapped[UUID] = mapped_column(primary_key=True)
     id: Mapped[Id]

@@ -178,7 +178,10 @@ class LogoutNotice(Base):
     """
 
     __tablename__ = "logout_notices"
-    __table_args__ = (Index("ix_logout_notices_due", "due_at", postgresql_where="due_at IS NOT NULL"),)
+    __table_args__ = (
+        Index("ix_logout_notices_due", "due_at", postgresql_where="due_at IS NOT NULL"),
+        Index(None, "created_at"),
+    )
 
     organisation_id: Mapped[OrganisationId]
     id: Mapped[Id]

@@ -68,6 +68,7 @@ class FailureCount(Base):
     """
 
     __tablename__ = "failure_counts"
+    __table_args__ = (Index(None, "failed_at"),)
 
     user_id: Mapped[Id]
     kind: Mapped[str] = mapped_column(primary_key=True)
@@ -131,6 +132,7 @@ class Invitation(Base):
             unique=True,
             postgresql_where="accepted_at IS NULL AND revoked_at IS NULL",
         ),
+        Index(None, "expires_at"),
     )
 
     organisation_id: Mapped[OrganisationId]

@@ -180,6 +180,7 @@ def _make_tables() -> None:
         sa.PrimaryKeyConstraint("owner_id", "id", name=op.f("pk_mails")),
     )
     op.create_index("ix_mails_due", "mails", ["due_at"], unique=False, postgresql_where="due_at IS NOT NULL")
+    op.create_index(op.f("ix_mails_created_at"), "mails", ["created_at"], unique=False)
     op.create_table(
         "signing_keys",
         sa.Column("organisation_id", sa.Uuid(), nullable=False),
@@ -238,6 +239,7 @@ def _make_tables() -> None:
         sa.Column("failed_at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("user_id", "kind", "device_id", name=op.f("pk_failure_counts")),
     )
+    op.create_index(op.f("ix_failure_counts_failed_at"), "failure_counts", ["failed_at"], unique=False)
     op.create_table(
         "identity_providers",
         sa.Column("organisation_id", sa.Uuid(), nullable=False),
@@ -285,6 +287,7 @@ def _make_tables() -> None:
         unique=True,
         postgresql_where="accepted_at IS NULL AND revoked_at IS NULL",
     )
+    op.create_index(op.f("ix_invitations_expires_at"), "invitations", ["expires_at"], unique=False)
     op.create_table(
         "logout_notices",
         sa.Column("organisation_id", sa.Uuid(), nullable=False),
@@ -306,6 +309,7 @@ def _make_tables() -> None:
     op.create_index(
         "ix_logout_notices_due", "logout_notices", ["due_at"], unique=False, postgresql_where="due_at IS NOT NULL"
     )
+    op.create_index(op.f("ix_logout_notices_created_at"), "logout_notices", ["created_at"], unique=False)
     op.create_table(
         "memberships",
         sa.Column("organisation_id", sa.Uuid(), nullable=False),

@@ -1,9 +1,10 @@
 """The public keys by which a client that signs is known."""
 
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
-from joserfc.errors import JoseError
+from joserfc.errors import JoseError, SecurityWarning
 from joserfc.jwk import ECKey, Key, KeySet, OKPKey, RSAKey
 
 MAX_KEYS = 10
@@ -22,7 +23,7 @@ def key_set(document: Mapping[str, Any]) -> KeySet:
     """The keys of a JWK set. ValueError says what is wrong with it."""
     try:
         keys = [one for one in document["keys"] if one["kty"] in KINDS]
-        found = KeySet.import_key_set({"keys": keys})
+        found = _imported(keys)
     except REFUSED:
         raise ValueError("is no JWK set (RFC 7517)") from None
     if len(keys) < len(document["keys"]):
@@ -40,6 +41,13 @@ def key_set(document: Mapping[str, Any]) -> KeySet:
 def algorithms(key: Key) -> tuple[str, ...]:
     """The algorithms that a key may be used with."""
     return next((names for kind, names in ALGORITHMS if isinstance(key, kind)), ())
+
+
+def _imported(keys: list[dict[str, Any]]) -> KeySet:
+    with warnings.catch_warnings():
+        # What it only warns of is refused here.
+        warnings.simplefilter("ignore", SecurityWarning)
+        return KeySet.import_key_set({"keys": keys})
 
 
 def _check(key: Key) -> None:

@@ -7,21 +7,28 @@ from typing import Any, ClassVar
 
 from authlib.oauth2.rfc6749 import grants
 from authlib.oauth2.rfc6749.errors import (
+    InvalidGrantError,
     InvalidRequestError,
     InvalidScopeError,
 )
 from authlib.oauth2.rfc7636 import CodeChallenge
 
-from app.domain.audit import Outcome
+from app.auth.people import has_mfa
+from app.domain.audit import Actor, Event, Outcome
+from app.domain.ids import encode
 from app.domain.owned_tokens import Token
 from app.domain.scopes import split
+from app.features.audit.operations import record
 from app.features.oauth import families, queries
+from app.features.oauth.clients import GrantType, client_target
 from app.features.oauth.families import FAMILY_LIFETIME, REPLAYED_CODE, REUSED_TOKEN, NewFamily
 from app.features.oauth.parameters import Asked
 from app.features.oauth.server import METHODS, Client, Server
 from app.features.oauth.tokens import ACCESS_LIFETIME
+from app.features.people import queries as people
 from app.kit.clock import utc_now
-from app.models import OAuthCode, OAuthFamily, OAuthRefreshToken
+from app.kit.db import enter_tenants
+from app.models import OAuthCode, OAuthFamily, OAuthRefreshToken, User
 
 CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}")
 """What S256 makes of any verifier."""
@@ -198,12 +205,57 @@ class InOwnName(_Grant, grants.ClientCredentialsGrant):
         return self.server.issue(family, client, scopes, refresh=False)
 
 
+class ByPassword(_Grant, grants.ResourceOwnerPasswordCredentialsGrant):
+    """Tokens for a person's password, which RFC 9700 forbids: for clients of the first party that were given it.
+
+    That the password is right was found out before, with no transaction open.
+    """
+
+    def validate_token_request(self) -> None:
+        """Raises InvalidGrantError for a person who is unknown to the organisation, or has a second factor."""
+        client = self.authenticate_token_endpoint_client()
+        scope = client.get_allowed_scope(self.request.payload.scope)
+        if scope is None:
+            raise InvalidScopeError
+        user = self._user(client)
+        if user is None:
+            raise InvalidGrantError("Invalid 'username' or 'password' in request.")
+        self.request.client, self.request.user, self.request.scope = client, user, scope
+
+    def generate_token(self, user: User, **_more: object) -> dict[str, Any]:
+        """A family's first tokens; it hangs on no session."""
+        db, client, server = self.server.db, self._client, self.server
+        renews = client.check_grant_type(GrantType.refresh_token)
+        new = NewFamily(
+            split(self.request.scope),
+            utc_now() + (FAMILY_LIFETIME if renews else ACCESS_LIFETIME),
+            user_id=user.id,
+            session_version=user.session_version,
+            methods=("pwd",),
+            authenticated_at=utc_now(),
+        )
+        family = families.begin(db, client.row, new)
+        actor = Actor("user", encode("user", user.id), user.email)
+        details = {"scopes": family.scopes, "family": family.id.hex}
+        target, where = client_target(client.row), server.surroundings.where
+        record(db, Event(family.organisation_id, "oauth.password_granted", actor, target, where, details=details))
+        return server.issue(family, client.row, family.scopes, refresh=renews)
+
+    def _user(self, client: Client) -> User | None:
+        db, user_id, organisation_id = self.server.db, self.server.proven_id, client.row.organisation_id
+        if user_id is None:
+            return None
+        enter_tenants(db, [organisation_id, user_id])
+        user = db.scalars(people.user(user_id)).one_or_none()
+        belongs = db.scalars(people.membership(organisation_id, user_id)).first() is not None
+        if user is None or user.disabled_at is not None or not belongs or db.scalar(has_mfa(user_id)):
+            return None
+        return user
+
+
 def end_reused(server: Server, family: OAuthFamily, client: Client, reason: str) -> None:
     """Ends a family of which something was used twice, and tells the person: one of the two users is a thief."""
     where = server.surroundings.where
     ended = families.revoke(server.db, family, reason, actor=client.actor, where=where, outcome=Outcome.refused)
     if ended:
         families.tell(server.db, server.surroundings.ring, family, client.row)
-
-
-GRANTS = (ByCode, ByRefreshToken, InOwnName)

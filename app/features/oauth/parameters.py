@@ -5,15 +5,18 @@ import binascii
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from typing import Any
 from urllib.parse import unquote_plus
 
 from authlib.oauth2.rfc6749 import OAuth2Payload, OAuth2Request
+from authlib.oauth2.rfc6749.errors import InsecureTransportError
+
+from app.kit.errors import Kind, Problem
 
 Pairs = Sequence[tuple[str, str]]
 # What may stand in an error's description (RFC 6749, 5.2); Authlib repeats these two parameters there.
 _SAYABLE = re.compile(r"[\x20\x21\x23-\x5b\x5d-\x7e]*")
 UNSAYABLE = "unreadable"
+NEEDS_TLS = "OAuth needs HTTPS: POSTRIDER_PUBLIC_URL begins with http://, and is not this machine"
 
 
 class Parameters(OAuth2Payload):
@@ -52,15 +55,17 @@ class Parameters(OAuth2Payload):
 
 
 class Asked(OAuth2Request):
-    """A request to one of the endpoints. Raises InsecureTransportError where the issuer is reached without TLS."""
+    """A request to one of the endpoints. Raises Problem `insecure_transport` where the issuer is without TLS."""
 
     payload: Parameters
 
     def __init__(self, method: str, uri: str, pairs: Pairs, headers: Mapping[str, str]) -> None:
-        super().__init__(method, uri, headers=headers)
+        try:
+            super().__init__(method, uri, headers=headers)
+        except InsecureTransportError:
+            raise Problem(Kind.bad_request, "insecure_transport", NEEDS_TLS) from None
         self.payload = Parameters(pairs)
         self.basic = basic_credentials(headers.get("authorization", ""))
-        self.family: Any = None
 
     @property
     def form(self) -> dict[str, str]:

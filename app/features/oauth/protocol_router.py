@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from http import HTTPMethod
+from uuid import UUID
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
@@ -10,11 +11,14 @@ from starlette.datastructures import FormData
 
 from app.auth.audit import where_of
 from app.auth.limits import Limits
-from app.auth.phases import InPhases
+from app.auth.phases import InPhases, Phases
+from app.features.oauth.clients import GrantType
 from app.features.oauth.endpoints import Introspection, Revocation
-from app.features.oauth.grants import GRANTS, OnlyS256
+from app.features.oauth.grants import ByCode, ByPassword, ByRefreshToken, InOwnName, OnlyS256
 from app.features.oauth.parameters import Asked
 from app.features.oauth.server import Server, Surroundings, failed
+from app.features.sign_in.passwords import Passwords
+from app.features.sign_in.service import Circumstances
 from app.kit.errors import Kind, Problem
 
 FORM = "application/x-www-form-urlencoded"
@@ -27,36 +31,71 @@ Work = Callable[[Server, Asked], JSONResponse]
 @router.post("/token")
 async def token(request: Request, phases: InPhases) -> Response:
     """Tokens for a grant (RFC 6749, section 3.2)."""
-    return await _answer(request, phases, Server.token)
+    asked = await read(request)
+    if asked.payload.grant_type == GrantType.password:
+        return await _by_password(request, phases, asked)
+    return await _answer(request, phases, asked, Server.token)
 
 
 @router.post("/revoke")
 async def revoke(request: Request, phases: InPhases) -> Response:
     """Ends a token of the client (RFC 7009)."""
-    return await _answer(request, phases, lambda server, asked: server.endpoint(Revocation, asked))
+    asked = await read(request)
+    return await _answer(request, phases, asked, lambda server, asked: server.endpoint(Revocation, asked))
 
 
 @router.post("/introspect")
 async def introspect(request: Request, phases: InPhases) -> Response:
     """What a token of the client is good for (RFC 7662)."""
-    return await _answer(request, phases, lambda server, asked: server.endpoint(Introspection, asked))
+    return await _answer(
+        request, phases, await read(request), lambda server, asked: server.endpoint(Introspection, asked)
+    )
 
 
-async def _answer(request: Request, phases: InPhases, work: Work) -> Response:
-    asked = await read(request)
+async def _answer(request: Request, phases: Phases, asked: Asked, work: Work) -> Response:
     surroundings = await surroundings_of(request)
 
     def ask(db: Session) -> JSONResponse:
         server = Server(db, surroundings)
-        for grant in GRANTS:
-            server.register_grant(grant, [OnlyS256()] if grant is GRANTS[0] else [])
+        server.register_grant(ByCode, [OnlyS256()])
+        server.register_grant(ByRefreshToken)
+        server.register_grant(InOwnName)
         return work(server, asked)
 
     async with phases.begin() as db:
         answer = await db.run_sync(ask)
-    if failed(answer):
-        await _count_failure(request)
-    return answer
+    return await _counted(request, answer)
+
+
+async def _by_password(request: Request, phases: Phases, asked: Asked) -> Response:
+    """Tokens for a person's password, which is verified as it is at sign-in, between two transactions."""
+    surroundings = await surroundings_of(request)
+    async with phases.begin() as db:
+        client = await db.run_sync(lambda db: Server(db, surroundings).identify(asked))
+    if isinstance(client, JSONResponse):
+        return await _counted(request, client)
+    proven_id = await _prove(request, phases, asked)
+
+    def ask(db: Session) -> JSONResponse:
+        server = Server(db, surroundings, client, proven_id)
+        server.register_grant(ByPassword)
+        return server.token(asked)
+
+    async with phases.begin(client.row.organisation_id) as db:
+        return await db.run_sync(ask)
+
+
+async def _prove(request: Request, phases: Phases, asked: Asked) -> UUID | None:
+    """Whose password it is; None for a wrong one. Raises Problem `too_many`, `unavailable`."""
+    passwords: Passwords = request.app.state.passwords
+    given = asked.form
+    try:
+        proven = await passwords.prove(phases, given["username"], given["password"], Circumstances(where_of(request)))
+    except Problem as problem:
+        if problem.kind is Kind.unauthenticated:
+            return None
+        raise
+    return proven.user_id
 
 
 async def read(request: Request) -> Asked:
@@ -83,9 +122,10 @@ async def surroundings_of(request: Request) -> Surroundings:
     )
 
 
-async def _count_failure(request: Request) -> None:
-    """Raises Problem `limit_reached` for one failure too many of the client's address."""
+async def _counted(request: Request, answer: JSONResponse) -> JSONResponse:
+    """The answer. Raises Problem `limit_reached` for one client too many that could not show who it is."""
     limits: Limits = request.app.state.limits
-    spent = await limits.failed(request.scope)
+    spent = await limits.failed(request.scope) if failed(answer) else None
     if spent is not None:
         raise spent
+    return answer

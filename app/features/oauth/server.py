@@ -13,6 +13,7 @@ from authlib.oauth2.rfc6749.errors import (
     InvalidClientError,
     InvalidRequestError,
     OAuth2Error,
+    UnsupportedGrantTypeError,
 )
 from sqlalchemy.orm import Session
 from starlette.responses import JSONResponse, Response
@@ -113,8 +114,12 @@ class Surroundings:
 class Server(AuthorizationServer):
     """The authorization server of one request; its transaction sees nobody at first, then the client's organisation."""
 
-    def __init__(self, db: Session, surroundings: Surroundings, known: Client | None = None) -> None:
+    def __init__(
+        self, db: Session, surroundings: Surroundings, known: Client | None = None, proven_id: UUID | None = None
+    ) -> None:
+        """`known` is a client that showed who it is in a transaction before, `proven_id` whose password it has."""
         super().__init__(scopes_supported=None)
+        self.proven_id = proven_id
         self.db = db
         self.surroundings = surroundings
         self._known = known
@@ -168,6 +173,19 @@ class Server(AuthorizationServer):
             return self.handle_response(*kind(self)(asked))
         except OAuth2Error as error:
             return self._refuse(asked, error)
+
+    def identify(self, asked: Asked) -> Client | JSONResponse:
+        """The client that has a person's password, and may ask for tokens by it; the answer to any other."""
+        try:
+            require_once(asked)
+            client = self.authenticate_client(asked, METHODS)
+            if not (client.row.first_party and client.check_grant_type(GrantType.password)):
+                raise UnsupportedGrantTypeError(GrantType.password)
+            if not {"username", "password"} <= asked.form.keys():
+                raise InvalidRequestError("Missing 'username' or 'password' in request.")
+        except OAuth2Error as error:
+            return self._refuse(asked, error)
+        return client
 
     def save_token(self, token: Mapping[str, Any], request: Asked) -> None:
         """Nothing more to save: of what is kept of a token, `issue` has written the digest."""

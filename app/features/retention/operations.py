@@ -13,7 +13,7 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session, sessionmaker
 
 from app.domain.ids import timestamp
-from app.features.retention import queries
+from app.features.retention import people_queries, queries
 from app.features.retention.purge import purge
 
 KEPT = timedelta(days=90)
@@ -132,6 +132,7 @@ def _purge(sessions: Sessions, report: Report, kept: timedelta) -> None:
         "signature_nonces": queries.purge_nonces(BATCH),
         "used_links": queries.purge_used_links(BATCH),
         "endpoint_secrets": queries.purge_secrets(BATCH),
+        **people_queries.purges(kept, BATCH),
     }
     for table, statement in purges.items():
         report.deleted[table] = _until_nothing(sessions, partial(_delete, statement=statement))

@@ -110,7 +110,7 @@ def move_on(day: date, later: date, most: int) -> Select[int]:
 
 def purge_idempotency_keys(most: int) -> Delete:
     """Forgets keys of more than a day ago."""
-    return _purge(
+    return purge(
         IdempotencyKey,
         [IdempotencyKey.environment_id, IdempotencyKey.key],
         IdempotencyKey.created_at < func.now() - KEYS_KEPT,
@@ -120,7 +120,7 @@ def purge_idempotency_keys(most: int) -> Delete:
 
 def purge_event_ids(kept: timedelta, most: int) -> Delete:
     """Forgets event ids with the messages that bore them."""
-    return _purge(
+    return purge(
         MessageEventId,
         [MessageEventId.environment_id, MessageEventId.application_id, MessageEventId.event_id],
         MessageEventId.created_at < func.now() - kept,
@@ -130,7 +130,7 @@ def purge_event_ids(kept: timedelta, most: int) -> Delete:
 
 def purge_actions(kept: timedelta, most: int) -> Delete:
     """Forgets acts on deliveries with their messages."""
-    return _purge(
+    return purge(
         DeliveryAction,
         [DeliveryAction.environment_id, DeliveryAction.id],
         DeliveryAction.created_at < func.now() - kept,
@@ -140,7 +140,7 @@ def purge_actions(kept: timedelta, most: int) -> Delete:
 
 def purge_background_tasks(kept: timedelta, most: int) -> Delete:
     """Forgets tasks that ended."""
-    return _purge(
+    return purge(
         BackgroundTask,
         [BackgroundTask.environment_id, BackgroundTask.id],
         BackgroundTask.finished_at < func.now() - kept,
@@ -150,7 +150,7 @@ def purge_background_tasks(kept: timedelta, most: int) -> Delete:
 
 def purge_portal_tokens(most: int) -> Delete:
     """Forgets revoked tokens that have expired anyway."""
-    return _purge(
+    return purge(
         RevokedPortalToken,
         [RevokedPortalToken.environment_id, RevokedPortalToken.token_id],
         RevokedPortalToken.expires_at < func.now(),
@@ -160,7 +160,7 @@ def purge_portal_tokens(most: int) -> Delete:
 
 def purge_portal_expiries(most: int) -> Delete:
     """Forgets ends of portal tokens that have all expired by themselves."""
-    return _purge(
+    return purge(
         PortalExpiry,
         [PortalExpiry.environment_id, PortalExpiry.application_id, PortalExpiry.id],
         PortalExpiry.made_before < func.now() - PORTAL_TOKENS_LIVE,
@@ -170,7 +170,7 @@ def purge_portal_expiries(most: int) -> Delete:
 
 def purge_nonces(most: int) -> Delete:
     """Forgets nonces whose signatures are stale by now."""
-    return _purge(
+    return purge(
         SignatureNonce,
         [SignatureNonce.organisation_id, SignatureNonce.key_id, SignatureNonce.nonce],
         SignatureNonce.expires_at < func.now(),
@@ -180,12 +180,12 @@ def purge_nonces(most: int) -> Delete:
 
 def purge_used_links(most: int) -> Delete:
     """Forgets one-time links that have expired anyway."""
-    return _purge(UsedLink, [UsedLink.organisation_id, UsedLink.link_id], UsedLink.expires_at < func.now(), most)
+    return purge(UsedLink, [UsedLink.organisation_id, UsedLink.link_id], UsedLink.expires_at < func.now(), most)
 
 
 def purge_secrets(most: int) -> Delete:
     """Deletes signing secrets whose grace period is over."""
-    return _purge(
+    return purge(
         EndpointSecret,
         [EndpointSecret.environment_id, EndpointSecret.endpoint_id, EndpointSecret.id],
         EndpointSecret.expires_at < func.now(),
@@ -193,6 +193,7 @@ def purge_secrets(most: int) -> Delete:
     )
 
 
-def _purge(model: type[DeclarativeBase], key: list[InstrumentedAttribute[Any]], old: Any, most: int) -> Delete:  # noqa: ANN401 a condition
+def purge(model: type[DeclarativeBase], key: list[InstrumentedAttribute[Any]], old: Any, most: int) -> Delete:  # noqa: ANN401 a condition
+    """Deletes at most so many rows that are old, but for those that somebody holds just now."""
     some = select(*key).where(old).limit(most).with_for_update(skip_locked=True)
     return delete(model).where(tuple_(*key).in_(some))
