@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 from unittest import mock
+from uuid import UUID
 
 import aiohttp
 import jwt
@@ -25,7 +26,7 @@ from app.features.oauth.tokens import ACCESS_LIFETIME, Minter
 from app.kit.clock import new_id, utc_now
 from app.kit.db import make_async_engine, make_async_sessions
 from app.kit.encryption import BadKeyRing
-from app.kit.token_keys import Algorithm, WeakKey, private_half, public_half, sealed_for
+from app.kit.token_keys import Algorithm, WeakKey, make, private_half, public_half, sealed_for
 from app.main import create_app
 from app.models import AuditEvent, SigningKey
 from app.settings import Settings, read_settings
@@ -39,11 +40,12 @@ SOON = 1.2
 
 
 @pytest.fixture(autouse=True)
-def as_before(sessions: sessionmaker[Session], settings: Settings) -> None:
-    """Each test begins with fresh keys."""
+async def as_before(sessions: sessionmaker[Session], settings: Settings) -> None:
+    """Each test begins with fresh keys, of which every process knows."""
     with sessions.begin() as db:
         db.execute(delete(SigningKey))
-        keys.make_missing(db, settings.secrets.ring())
+        keys.make_missing(db, settings.secrets.ring(), keys.fresh(Algorithm))
+    await asyncio.sleep(SOON)
 
 
 async def published(http: aiohttp.ClientSession, base_url: str) -> list[dict[str, Any]]:
@@ -67,7 +69,6 @@ def command(environment: Mapping[str, str], *arguments: str) -> str:
 
 @pytest.mark.acceptance("T08")
 async def test_public_halves_are_published_and_nothing_else(http: aiohttp.ClientSession, base_url: str) -> None:
-    await asyncio.sleep(SOON)
     async with http.get(f"{base_url}/oauth/jwks") as response:
         assert response.headers["cache-control"] == "public, max-age=300"
         assert response.content_type == "application/jwk-set+json"
@@ -90,9 +91,10 @@ async def test_a_key_is_published_before_it_signs_and_the_old_one_verifies_for_a
     sessions: sessionmaker[Session],
 ) -> None:
     grant, ring = granter.grant(granter.client(tenant)), granter.settings.secrets.ring()
-    old = granter.access(grant).text
+    old, key = granter.access(grant).text, make(Algorithm.rs256)
     with sessions.begin() as db:
-        new = keys.rotate(db, ring, Algorithm.rs256, ahead=timedelta(seconds=3), kept=timedelta(seconds=3)).id.hex
+        later = timedelta(seconds=3)
+        new = keys.rotate(db, ring, Algorithm.rs256, key, ahead=later, kept=later).id.hex
     begun = time.monotonic()
     await asyncio.sleep(SOON)
     assert new in {one["kid"] for one in await published(http, base_url)}
@@ -150,20 +152,20 @@ async def test_the_operator_turns_keys(environment: dict[str, str]) -> None:
 async def test_keys_are_turned_each_month_and_forgotten_when_they_are_over(
     sessions: sessionmaker[Session], settings: Settings
 ) -> None:
-    ring, worker = settings.secrets.ring(), Actor("worker")
+    ring, worker, made = settings.secrets.ring(), Actor("worker"), keys.fresh(Algorithm)
     with sessions.begin() as db:
-        assert keys.turn(db, ring, worker) == []
+        assert keys.turn(db, ring, made, worker) == []
         db.execute(update(SigningKey).values(signs_from=utc_now() - keys.TURNED_AFTER))
     with sessions.begin() as db:
-        assert sorted(one.algorithm for one in keys.turn(db, ring, worker)) == ["ES256", "RS256"]
+        assert sorted(one.algorithm for one in keys.turn(db, ring, made, worker)) == ["ES256", "RS256"]
     with sessions.begin() as db:
-        assert keys.turn(db, ring, worker) == []
+        assert keys.turn(db, ring, made, worker) == []
         old = db.scalars(select(SigningKey).where(SigningKey.verifies_until.is_not(None))).all()
         assert len(old) == len(Algorithm)
         db.execute(update(SigningKey).where(SigningKey.verifies_until.is_not(None)).values(verifies_until=utc_now()))
     with sessions.begin() as db:
         # Those that were published are not in time: somebody has to sign meanwhile.
-        keys.turn(db, ring, worker)
+        keys.turn(db, ring, made, worker)
         assert not set(db.scalars(select(SigningKey.id))) & {one.id for one in old}
 
 
@@ -174,11 +176,12 @@ async def test_two_that_make_the_first_keys_at_once_make_them_once(
     with sessions.begin() as db:
         db.execute(delete(SigningKey))
 
-    def make() -> None:
+    def make_first() -> None:
+        made = keys.fresh(Algorithm)
         with sessions.begin() as db:
-            keys.make_missing(db, ring)
+            keys.make_missing(db, ring, made)
 
-    await asyncio.gather(*(asyncio.to_thread(make) for _ in range(4)))
+    await asyncio.gather(*(asyncio.to_thread(make_first) for _ in range(4)))
     with sessions.begin() as db:
         assert len(db.scalars(select(SigningKey)).all()) == len(Algorithm)
 
@@ -195,8 +198,10 @@ async def test_no_good_token_is_refused_while_keys_are_turned(
         verifying = AccessTokens(engine, SigningKeys(make_async_sessions(engine), ring), settings.issuer)
         count, kids = 0, set()
         for turn in range(20):
+            algorithm = list(Algorithm)[turn % 2]
+            key = await asyncio.to_thread(make, algorithm)
             with sessions.begin() as db:
-                keys.rotate(db, ring, list(Algorithm)[turn % 2], ahead=timedelta(seconds=1.5))
+                keys.rotate(db, ring, algorithm, key, ahead=timedelta(seconds=1.5))
             end = time.monotonic() + 0.6
             while count < 500 * (turn + 1) or time.monotonic() < end:
                 minter = Minter(settings.issuer, await signing.current())
@@ -215,6 +220,20 @@ def _weak(ring: Any, bits: int) -> SigningKey:  # noqa: ANN401 a key ring
     sealed = ring.encrypt(private_half(key), sealed_for(key_id))
     row = {"organisation_id": SYSTEM, "id": key_id, "algorithm": "RS256", "signs_from": utc_now()}
     return SigningKey(**row, public_jwk=public_half(key), sealed=sealed)
+
+
+@pytest.mark.acceptance("T10")
+async def test_a_key_that_signs_at_once_is_known_at_once(
+    http: aiohttp.ClientSession, base_url: str, granter: Granter, tenant: Tenant, sessions: sessionmaker[Session]
+) -> None:
+    grant, made = granter.grant(granter.client(tenant)), keys.fresh(Algorithm)
+    before = granter.access(grant).text
+    assert (await Api(http, base_url, before).get("/organisation")).status == 200
+    await asyncio.sleep(0.2)
+    with sessions.begin() as db:
+        kid = UUID(jwt.get_unverified_header(before)["kid"])
+        assert keys.revoke(db, granter.settings.secrets.ring(), kid, made)
+    assert (await Api(http, base_url, granter.access(grant).text).get("/organisation")).status == 200
 
 
 @pytest.mark.acceptance("T07")
