@@ -238,6 +238,7 @@ def _make_tables() -> None:
         sa.Column("failed_at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("user_id", "kind", "device_id", name=op.f("pk_failure_counts")),
     )
+    op.create_index(op.f("ix_failure_counts_failed_at"), "failure_counts", ["failed_at"], unique=False)
     op.create_table(
         "identity_providers",
         sa.Column("organisation_id", sa.Uuid(), nullable=False),
