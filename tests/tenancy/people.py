@@ -31,13 +31,17 @@ from app.models import (
 )
 
 LATER = utc_now() + timedelta(days=1)
-DOMAIN = "shared.example.test"
+
+
+def domain_of(organisation_id: UUID) -> str:
+    """The domain that its identity provider is to vouch for, which no other organisation has."""
+    return f"{organisation_id.hex}.test"
 
 
 def settle_person(sessions: sessionmaker[Session], organisation_id: UUID, client_id: UUID) -> tuple[UUID, UUID]:
     """Adds the person, who is an owner, and an identity provider of the organisation; both ids come back."""
     with sessions.begin() as db:
-        user = operations.create_user(db, f"owner@{organisation_id.hex}.test", "shared", verified=True)
+        user = operations.create_user(db, f"owner@{domain_of(organisation_id)}", "shared", verified=True)
         db.flush()
         operations.join(db, organisation_id, user.id, Role.owner)
         provider_id = new_id()
@@ -93,7 +97,7 @@ def _of_provider(organisation_id: UUID, provider_id: UUID, user_id: UUID) -> lis
             scopes=["openid"],
             role="viewer",
         ),
-        ProviderDomain(**here, provider_id=provider_id, domain=DOMAIN, challenge="shared"),
+        ProviderDomain(**here, provider_id=provider_id, domain=domain_of(organisation_id), challenge="shared"),
         FederatedIdentity(**here, provider_id=provider_id, subject="shared", user_id=user_id, email="shared"),
     ]
 

@@ -11,7 +11,7 @@ from app.domain.ids import decode, encode
 from tests.api.client import Tenant
 from tests.e2e.customer import Caller, Customer, eventually
 from tests.receiver import Answer, Receiver
-from tests.tenancy.people import DOMAIN, settle_person
+from tests.tenancy.people import domain_of, settle_person
 from tests.tenancy.rows import filled_tables, tenant_tables
 
 HELD, SLOWEST = 40, 1
@@ -88,7 +88,7 @@ def settle(base: str, tenant: Tenant, receiver: Receiver, sessions: sessionmaker
             "member_id": encode("user", person_id),
             "invitation_id": invitation,
             "provider_id": encode("idp", provider_id),
-            "domain": DOMAIN,
+            "domain": domain_of(tenant.organisation_id),
         },
     )
 
