@@ -81,7 +81,7 @@ def _is_listed(text: str) -> bool:
     folded = _folded(text)
     core = _NO_LETTERS.sub("", folded)
     is_padded = len(folded) - len(core) <= _LONGEST_TAIL
-    return _repeated(folded) in common() or (is_padded and core in common()) or _is_lengthened(folded)
+    return (is_padded and core in common()) or _is_lengthened(folded) or _is_repeated(folded)
 
 
 def _is_lengthened(text: str) -> bool:
@@ -97,10 +97,10 @@ def _is_made_of(text: str, words: Iterable[str]) -> bool:
     return left != whole and len(left) < _LEAST_OWN
 
 
-def _repeated(text: str) -> str:
-    """What a text repeats from its beginning to its end; the text where it repeats nothing."""
-    period = (text + text).find(text, 1)
-    return text[:period] if period > 0 else text
+def _is_repeated(text: str) -> bool:
+    """Whether it is a listed one, over and over."""
+    lengths = (length for length in range(1, len(text)) if len(text) % length == 0)
+    return any(text[:length] in common() and text == text[:length] * (len(text) // length) for length in lengths)
 
 
 def _score(text: str, words: list[str]) -> int:

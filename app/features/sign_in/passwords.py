@@ -1,6 +1,6 @@
 """Who somebody is, by a password: proven at sign-in, and shown once more before dangerous acts."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from uuid import UUID
 
 from app.auth.phases import Phases
@@ -11,16 +11,24 @@ from app.features.sign_in.service import WRONG, Circumstances, Proven
 from app.features.sign_in.throttle import PASSWORD, Account, Throttle, Try, account_of
 from app.kit.encryption import KeyRing
 from app.kit.errors import unauthenticated
-from app.kit.hashing import Hasher
+from app.kit.hashing import QUEUE_SECONDS, Hasher
+from app.kit.turns import Turns
 
 
 @dataclass(frozen=True, slots=True)
 class Passwords:
-    """Verifies passwords; one for each process."""
+    """Verifies passwords; one for each process.
+
+    As many are looked up as may be hashed at once: a flood waits outside, where it costs next to nothing.
+    """
 
     hasher: Hasher
     throttle: Throttle
     ring: KeyRing
+    turns: Turns = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "turns", Turns(self.hasher.threads, QUEUE_SECONDS))
 
     async def prove(self, phases: Phases, address: str, password: str, circumstances: Circumstances) -> Proven:
         """The person of this address, whose password it is.
@@ -38,7 +46,8 @@ class Passwords:
 
     async def confirm(self, phases: Phases, user_id: UUID, password: str, circumstances: Circumstances) -> bool:
         """Whether it is the person's password. Raises Problem `too_many`, `unavailable`."""
-        return await self._try(phases, Try(Account(user_id), PASSWORD, circumstances), password)
+        async with self.turns.one():
+            return await self._try(phases, Try(Account(user_id), PASSWORD, circumstances), password)
 
     async def _try(self, phases: Phases, tried: Try, password: str) -> bool:
         async with phases.begin(tried.account.id) as db:

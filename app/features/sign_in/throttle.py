@@ -156,6 +156,15 @@ class Throttle:
         self._require(await self._exact.take(LETTERS_ASKED, asker), where)
         return (await self._exact.take(LETTERS_SENT, Identity("account", str(account.id)))).allowed
 
+    async def require_room_at(self, circumstances: Circumstances) -> None:
+        """Refuses a stranger whose address has spent its tries before anything is looked up.
+
+        Raises Problem `too_many`. Who shows a device is judged by `guard`, which knows whether it is the person's.
+        """
+        if circumstances.device_id is None and self._per_address is not None:
+            address = Identity("ip", network_of(circumstances.where.ip or ""))
+            self._require(await self._exact.look(self._per_address, address), circumstances.where)
+
     async def failures_at(self, address: str | None) -> int:
         """How often strangers failed lately at this address, over all accounts."""
         if self._per_address is None:
