@@ -34,6 +34,7 @@ from app.console.arrivals import PAGE as INVITATION
 from app.console.arrivals import links as first_links
 from app.console.arrivals import router as invitation_pages
 from app.console.factors import router as factors
+from app.console.identity_providers import router as identity_provider_pages
 from app.console.impersonation import router as impersonation
 from app.console.logout import PAGE as LOGOUT
 from app.console.logout import router as logout
@@ -142,6 +143,7 @@ CONSOLE = (
     consent,
     applications_of_people,
     organisation_pages,
+    identity_provider_pages,
     invitation_pages,
     first_links,
     logout,

@@ -68,6 +68,7 @@ class FailureCount(Base):
     """
 
     __tablename__ = "failure_counts"
+    __table_args__ = (Index(None, "failed_at"),)
 
     user_id: Mapped[Id]
     kind: Mapped[str] = mapped_column(primary_key=True)

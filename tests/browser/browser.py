@@ -1,6 +1,7 @@
 """A person's browser: fields are found by their labels and buttons by their text, as people find them."""
 
-from collections.abc import Iterator
+from base64 import b64decode
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,9 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 from tests.people.visitor import PASSWORD
 
-WAIT_SECONDS = 10
+WAIT_SECONDS = 30
+WIDTH, HEIGHT = 1280, 900
+MOST_TABS = 30
 # What is wrong with the page that is shown, in the words of WCAG's rules; nothing for a good one.
 FAULTS = (Path(__file__).parent / "faults.js").read_text()
 
@@ -66,7 +69,11 @@ class Browser:
 
     def wait_for(self, text: str) -> None:
         """Returns when this can be read."""
-        WebDriverWait(self.driver, WAIT_SECONDS).until(lambda _: text in self.text)
+        self.wait_until(lambda: text in self.text)
+
+    def wait_until(self, true: Callable[[], bool]) -> None:
+        """Returns when it is true."""
+        WebDriverWait(self.driver, WAIT_SECONDS).until(lambda _: true())
 
     @contextmanager
     def next_page(self) -> Iterator[None]:
@@ -89,13 +96,30 @@ class Browser:
         """Presses keys, wherever the focus is."""
         webdriver.ActionChains(self.driver).send_keys(*keys).perform()
 
-    def tab_to(self, element_id: str, most: int = 20) -> None:
-        """Presses Tab until this element has the focus."""
-        for _ in range(most):
+    @property
+    def focused_text(self) -> str:
+        """What is read on the element that has the focus."""
+        return self.driver.switch_to.active_element.text
+
+    def tab_to(self, element_id: str) -> None:
+        """Presses Tab until the element of this id has the focus."""
+        self._tab_until(lambda: self.driver.switch_to.active_element.get_attribute("id") == element_id)
+
+    def tab_to_text(self, text: str) -> None:
+        """Presses Tab until the element with this text has the focus."""
+        self._tab_until(lambda: self.focused_text == text)
+
+    def _tab_until(self, reached: Callable[[], bool]) -> None:
+        for _ in range(MOST_TABS):
             self.type_keys(Keys.TAB)
-            if self.driver.switch_to.active_element.get_attribute("id") == element_id:
+            if reached():
                 return
-        raise AssertionError(f"{element_id} is not reached by Tab")
+        raise AssertionError("the keyboard does not reach it")
+
+    def resize(self, width: int) -> None:
+        """Makes the window so wide, as a device's screen is."""
+        screen = {"width": width, "height": HEIGHT, "deviceScaleFactor": 1, "mobile": width < 600}
+        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
 
     def add_authenticator(self, *, verifies: bool = True) -> None:
         """Plugs in an authenticator of Chromium's own, which says yes to everything."""
@@ -130,11 +154,9 @@ class Browser:
         if self._shots is not None:
             self._shots.mkdir(parents=True, exist_ok=True)
             (self._shots / f"{name}.png").write_bytes(self._whole_page())
-        assert self.faults() == [], name
+        faults = self.faults()
+        assert not faults, f"{name}: {faults}"
 
     def _whole_page(self) -> bytes:
-        height: int = self.driver.execute_script("return document.documentElement.scrollHeight")
-        self.driver.set_window_size(1280, max(900, height + 150))
-        shot = self.driver.get_screenshot_as_png()
-        self.driver.set_window_size(1280, 900)
-        return shot
+        shot = self.driver.execute_cdp_cmd("Page.captureScreenshot", {"captureBeyondViewport": True})
+        return b64decode(shot["data"])

@@ -20,7 +20,7 @@ from app.main import create_app
 from app.settings import Settings, read_settings
 from tests.api.client import Tenant, served
 from tests.api.conftest import sessions, tenant
-from tests.browser.browser import Browser
+from tests.browser.browser import WIDTH, Browser
 from tests.people.visitor import Known, new_person
 
 __all__ = ["sessions", "tenant"]
@@ -63,6 +63,8 @@ def browser(driver: webdriver.Chrome, installation: str, pytestconfig: pytest.Co
     fresh = Browser(driver, installation, shots)
     driver.get("about:blank")
     driver.execute_cdp_cmd("Network.clearBrowserCookies", {})
+    driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+    fresh.resize(WIDTH)
     driver.get_log("browser")  # type: ignore[no-untyped-call]  # selenium's
     yield fresh
     fresh.remove_authenticator()

@@ -20,7 +20,7 @@ for (const heading of all("h1, h2, h3, h4")) {
 const ids = all("[id]").map((one) => one.id);
 check(new Set(ids).size === ids.length, "an id stands twice");
 
-for (const field of all("input:not([type=hidden]), select, textarea")) {
+for (const field of all("input:not([type=hidden], [hidden]), select, textarea")) {
   check(field.labels.length === 1 && text(field.labels[0]), `the field ${field.name} has no label`);
 }
 for (const one of all("button, a[href]")) {

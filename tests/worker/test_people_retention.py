@@ -9,11 +9,13 @@ import pytest
 from sqlalchemy import delete, func, select, text
 from sqlalchemy.orm import Session, sessionmaker
 
+from app.domain.failures import STOP
 from app.features.retention import people_queries
 from app.features.retention.operations import KEPT, retain
 from app.kit.clock import new_id
 from app.kit.db import Base, table_of
 from app.models import (
+    FailureCount,
     Invitation,
     LogoutNotice,
     Mail,
@@ -37,6 +39,7 @@ STAYS: dict[type[Base], tuple[str, timedelta]] = {
     RevokedToken: ("expires_at", timedelta()),
     OAuthCode: ("expires_at", DAY),
     OAuthFamily: ("expires_at", timedelta()),
+    FailureCount: ("failed_at", 30 * DAY),
     PersonSession: ("expires_at", KEPT),
     Invitation: ("expires_at", KEPT),
     Mail: ("created_at", 30 * DAY),
@@ -88,6 +91,7 @@ def rows(organisation_id: Any, user_id: Any, over_for: timedelta) -> list[Base]:
             **at(OAuthCode),
         ),
         OAuthRefreshToken(**org, family_id=family, id=new_id(), digest=b"", scopes=[]),
+        FailureCount(user_id=new_id(), kind="password", device_id=new_id(), failures=3, **at(FailureCount)),
         PersonSession(**user, id=new_id(), digest=b"", **session, **at(PersonSession)),
         Invitation(
             **org,
@@ -123,6 +127,17 @@ def test_what_is_over_goes_and_what_is_not_stays(sessions: sessionmaker[Session]
         people_queries.purges(KEPT, 1), 2
     )
     assert retain(sessions).deleted["sessions"] == 0
+
+
+def test_a_stop_stays_until_a_mail_ends_it(sessions: sessionmaker[Session], somebody: tuple[Any, Any]) -> None:
+    long_ago = datetime.now(UTC) - 400 * DAY
+    with sessions.begin() as db:
+        for failures in (STOP - 1, STOP):
+            key = {"user_id": new_id(), "kind": "password", "device_id": new_id()}
+            db.add(FailureCount(**key, failures=failures, failed_at=long_ago))
+    retain(sessions)
+    with sessions() as db:
+        assert db.scalars(select(FailureCount.failures)).all() == [STOP]
 
 
 def test_each_step_finds_what_is_over_by_an_index(sessions: sessionmaker[Session], somebody: tuple[Any, Any]) -> None:

@@ -4,6 +4,9 @@ import hmac
 import secrets
 from collections.abc import Iterable
 
+from app.features.identity_providers.errors import names_unavailable
+from app.kit.egress import Egress, NameLookupError
+
 CHALLENGE_BYTES = 24
 
 
@@ -26,3 +29,11 @@ def is_proved(challenge: str, texts: Iterable[str]) -> bool:
     """Whether one of the records says it."""
     wanted = challenge_text(challenge).encode()
     return any(hmac.compare_digest(one.strip().encode(), wanted) for one in texts)
+
+
+async def texts_of(egress: Egress, domain: str) -> tuple[str, ...]:
+    """The records at a domain's challenge, as its name servers have them now. Raises Problem `bad_gateway`."""
+    try:
+        return await egress.texts(challenge_name(domain))
+    except NameLookupError as error:
+        raise names_unavailable(str(error)) from None

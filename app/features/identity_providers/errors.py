@@ -1,8 +1,16 @@
 """What can be wrong with an identity provider, and with what it says of people."""
 
+from app.domain.audit import Target
+from app.domain.ids import encode
 from app.kit.errors import Kind, Problem, conflict, forbidden, unauthenticated
+from app.models import IdentityProvider
 
 PROVIDER = "idp"
+
+
+def provider_target(row: IdentityProvider) -> Target:
+    """An identity provider, as the audit log names it."""
+    return Target("identity_provider", encode(PROVIDER, row.id), row.name)
 
 
 def refused(word: str, detail: str) -> Problem:

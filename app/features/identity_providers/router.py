@@ -1,10 +1,12 @@
 """The organisation's identity providers, over HTTP."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import Depends, Path, Request, Response, status
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.auth.audit import Trail, Trailing, where_of
+from app.auth.caller import Caller
 from app.auth.dependencies import (
     AnyCaller,
     CanReadProviders,
@@ -14,12 +16,11 @@ from app.auth.dependencies import (
 )
 from app.auth.idempotency import Answer, OnceOnly
 from app.auth.phases import InPhases
-from app.domain.audit import Target
-from app.domain.ids import decode, encode
+from app.domain.ids import decode
 from app.domain.permissions import Permission
 from app.features.identity_providers import service
-from app.features.identity_providers.domains import challenge_name
-from app.features.identity_providers.errors import PROVIDER, names_unavailable
+from app.features.identity_providers.domains import texts_of
+from app.features.identity_providers.errors import PROVIDER, provider_target
 from app.features.identity_providers.schemas import (
     IdentityProviderIn,
     IdentityProviderOut,
@@ -29,7 +30,6 @@ from app.features.identity_providers.schemas import (
 )
 from app.features.identity_providers.service import Scope
 from app.kit.conditional import IfMatch, IfMatchRequired, etag
-from app.kit.egress import Egress, NameLookupError
 from app.kit.errors import not_found
 from app.kit.openapi import problems
 from app.kit.paging import Listing, Order, PageQuery, Seal, paginate
@@ -44,7 +44,7 @@ DomainName = Annotated[Reference, Path(description="The domain")]
 
 def scope(request: Request, db: Db, caller: AnyCaller) -> Scope:
     """What the service needs to know of a request."""
-    return Scope(db, request.app.state.keyring, request.app.state.provider_rules, caller)
+    return _scope(request, db, caller)
 
 
 Asked = Annotated[Scope, Depends(scope)]
@@ -56,9 +56,9 @@ class ProviderFor:
     def __init__(self, permission: Permission) -> None:
         self.permission = permission
 
-    async def __call__(self, provider_id: ProviderId, asked: Asked) -> IdentityProvider:
+    async def __call__(self, provider_id: ProviderId, asked: Asked, caller: AnyCaller) -> IdentityProvider:
         """The provider. Raises Problem `not_found` or `forbidden`."""
-        require(asked.caller, self.permission)
+        require(caller, self.permission)
         found = decode(PROVIDER, provider_id)
         if found is None:
             raise not_found("Identity provider")
@@ -79,7 +79,7 @@ async def list_(
         service.every(asked),
         IdentityProvider.id,
         page,
-        seal=Seal("identity-providers", asked.caller.tenants),
+        seal=Seal("identity-providers", (asked.organisation_id,)),
         shape=lambda row: row,
         order=Order.descending,
     )
@@ -98,7 +98,7 @@ async def create(
 
     async def work() -> Answer:
         row = await service.create(asked, new)
-        trail.record("provider.created", provider_target(row), **_told(new))
+        trail.record("provider.created", provider_target(row), **new.told())
         body = IdentityProviderOut.of(row, [], request.app.state.settings.public_url)
         return Answer(status.HTTP_201_CREATED, body, etag(row.version))
 
@@ -121,10 +121,10 @@ async def patch(
     response: Response,
     trail: Trailing,
 ) -> IdentityProviderOut:
-    """Changes what is given; null clears. Of a disabled one nobody is signed in any more."""
+    """Changes what is given; null clears. Whoever came by one that is disabled is signed out."""
     if_match.check(found.version)
     await service.change(asked, found, wanted)
-    trail.record("provider.changed", provider_target(found), **_told(wanted))
+    trail.record("provider.changed", provider_target(found), **wanted.told())
     return await _shown(asked, found, request, response)
 
 
@@ -163,14 +163,12 @@ async def verify_domain(
     wanted = decode(PROVIDER, provider_id)
     if wanted is None:
         raise not_found("Identity provider")
-    state = request.app.state
     async with phases.begin(*caller.tenants) as db:
-        await service.find_domain(Scope(db, state.keyring, state.provider_rules, caller), wanted, domain)
-    at = challenge_name(domain)
-    texts = await _texts(state.egress, at)
+        await service.find_domain(_scope(request, db, caller), wanted, domain)
+    texts = await texts_of(request.app.state.egress, domain)
     async with phases.begin(*caller.tenants) as db:
-        asked = Scope(db, state.keyring, state.provider_rules, caller)
-        row = await service.verify_domain(asked, wanted, domain, texts, at)
+        asked = _scope(request, db, caller)
+        row = await service.verify_domain(asked, wanted, domain, texts)
         target = provider_target(await service.find(asked, wanted))
         Trail(db, caller, where_of(request)).record("provider.domain_verified", target, domain=domain)
         return ProviderDomainOut.of(row)
@@ -183,25 +181,12 @@ async def remove_domain(asked: Asked, found: WritableProvider, domain: DomainNam
     trail.record("provider.domain_removed", provider_target(found), domain=domain)
 
 
-def provider_target(row: IdentityProvider) -> Target:
-    """An identity provider, as the audit log names it."""
-    return Target("identity_provider", encode(PROVIDER, row.id), row.name)
-
-
-async def _texts(egress: Egress, name: str) -> tuple[str, ...]:
-    try:
-        return await egress.texts(name)
-    except NameLookupError as error:
-        raise names_unavailable(str(error)) from None
+def _scope(request: Request, db: AsyncSession, caller: Caller) -> Scope:
+    state = request.app.state
+    return Scope(db, state.keyring, state.provider_rules, caller.organisation_id, caller.permissions, where_of(request))
 
 
 async def _shown(asked: Scope, found: IdentityProvider, request: Request, response: Response) -> IdentityProviderOut:
     response.headers["etag"] = etag(found.version)
     domains = await service.domains(asked, [found])
     return IdentityProviderOut.of(found, domains[found.id], request.app.state.settings.public_url)
-
-
-def _told(wanted: IdentityProviderPatch) -> dict[str, Any]:
-    """What the audit log is told of a change; of a secret only that there is another one."""
-    changes = wanted.changes()
-    return {name: "changed" if name == "client_secret" else value for name, value in changes.items()}

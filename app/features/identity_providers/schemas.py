@@ -72,6 +72,10 @@ class IdentityProviderPatch(OwnIn):
         """The fields that are given."""
         return self.model_dump(include=self.model_fields_set)
 
+    def told(self) -> dict[str, Any]:
+        """What the audit log is told of them; of a secret only that there is another one."""
+        return {name: "changed" if name == "client_secret" else value for name, value in self.changes().items()}
+
 
 class IdentityProviderIn(IdentityProviderPatch):
     """A new identity provider."""

@@ -9,13 +9,13 @@ from sqlalchemy import Select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.auth.caller import Caller
 from app.domain.addresses import BadUrl
+from app.domain.audit import Where
 from app.domain.delegation import Reach, beyond
 from app.domain.destinations import Destinations
-from app.domain.permissions import Role, permissions_of
-from app.features.identity_providers import queries
-from app.features.identity_providers.domains import is_proved, new_challenge
+from app.domain.permissions import Permission, Role, permissions_of
+from app.features.identity_providers import operations, queries
+from app.features.identity_providers.domains import challenge_name, is_proved, new_challenge
 from app.features.identity_providers.errors import domain_exists, domain_taken, not_verified
 from app.features.identity_providers.schemas import AuthMethod, IdentityProviderIn, IdentityProviderPatch
 from app.features.identity_providers.sealing import seal_secret
@@ -27,17 +27,14 @@ from app.models import IdentityProvider, ProviderDomain
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Who asks, and which addresses a provider may have."""
+    """Whose providers it is about, what whoever asks may there, and which addresses a provider may have."""
 
     db: AsyncSession
     ring: KeyRing
     rules: Destinations
-    caller: Caller
-
-    @property
-    def organisation_id(self) -> UUID:
-        """Whose providers it is about."""
-        return self.caller.organisation_id
+    organisation_id: UUID
+    permissions: frozenset[Permission]
+    where: Where
 
 
 def every(scope: Scope) -> Select[IdentityProvider]:
@@ -73,15 +70,18 @@ async def create(scope: Scope, new: IdentityProviderIn) -> IdentityProvider:
 
 
 async def change(scope: Scope, row: IdentityProvider, wanted: IdentityProviderPatch) -> None:
-    """Changes what is given. Raises `invalid`, `forbidden`."""
+    """Changes what is given; whoever came by one that is disabled is signed out. Raises `invalid`, `forbidden`."""
     _require_held(scope, Role(row.role))
     _change(scope, row, wanted.changes())
     await scope.db.flush()
+    if row.disabled_at is not None:
+        await _end_sessions(scope, row)
     await scope.db.refresh(row)
 
 
 async def delete(scope: Scope, row: IdentityProvider) -> None:
-    """Removes a provider with its domains; whom it vouched for is known by it no more."""
+    """Removes a provider with its domains; whom it vouched for is signed out, and known by it no more."""
+    await _end_sessions(scope, row)
     await scope.db.delete(row)
     await scope.db.flush()
 
@@ -115,11 +115,11 @@ async def remove_domain(scope: Scope, row: ProviderDomain) -> None:
     await scope.db.flush()
 
 
-async def verify_domain(scope: Scope, provider_id: UUID, name: str, texts: Sequence[str], at: str) -> ProviderDomain:
+async def verify_domain(scope: Scope, provider_id: UUID, name: str, texts: Sequence[str]) -> ProviderDomain:
     """Notes that a domain is proved, by the texts of its TXT records. Raises `domain_not_verified`, `domain_taken`."""
     row = await find_domain(scope, provider_id, name)
     if not is_proved(row.challenge, texts):
-        raise not_verified(at)
+        raise not_verified(challenge_name(name))
     try:
         async with scope.db.begin_nested():
             row.verified_at = utc_now()
@@ -127,6 +127,11 @@ async def verify_domain(scope: Scope, provider_id: UUID, name: str, texts: Seque
         raise domain_taken() from None
     await scope.db.refresh(row)
     return row
+
+
+async def _end_sessions(scope: Scope, row: IdentityProvider) -> None:
+    ending = (scope.organisation_id, row.id, scope.where, operations.SHUT)
+    await scope.db.run_sync(operations.end_sessions, *ending)
 
 
 def _change(scope: Scope, row: IdentityProvider, values: dict[str, Any]) -> None:
@@ -158,7 +163,7 @@ def _require_issuer(rules: Destinations, issuer: str) -> None:
 
 def _require_held(scope: Scope, role: Role) -> None:
     """Raises `forbidden` for a role that may what the caller may not: whoever comes by the provider gets it."""
-    reason = beyond(Reach(scope.caller.permissions), Reach(permissions_of(role, None, live=True)))
+    reason = beyond(Reach(scope.permissions), Reach(permissions_of(role, None, live=True)))
     if reason is not None:
         raise forbidden(reason.replace("It would hold", "Its people would hold"))
 

@@ -5,8 +5,10 @@ from datetime import timedelta
 
 from sqlalchemy import Delete, func
 
+from app.domain.failures import STOP
 from app.features.retention.queries import purge
 from app.models import (
+    FailureCount,
     Invitation,
     LogoutNotice,
     Mail,
@@ -45,6 +47,13 @@ def purges(kept: timedelta, most: int) -> Mapping[str, Delete]:
         ),
         "oauth_families": purge(
             OAuthFamily, [OAuthFamily.organisation_id, OAuthFamily.id], OAuthFamily.expires_at < now, most
+        ),
+        # Both those of people and those of addresses that nobody has, else what is forgotten would tell them apart.
+        "failure_counts": purge(
+            FailureCount,
+            [FailureCount.user_id, FailureCount.kind, FailureCount.device_id],
+            (FailureCount.failed_at < old) & (FailureCount.failures < STOP),
+            most,
         ),
         "sessions": purge(
             PersonSession, [PersonSession.user_id, PersonSession.id], PersonSession.expires_at < now - kept, most

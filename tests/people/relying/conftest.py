@@ -13,11 +13,11 @@ import pytest_asyncio
 from sqlalchemy.orm import Session, sessionmaker
 
 from app.settings import Settings, read_settings
-from tests.api.client import Api, Tenant
+from tests.api.client import Api, Tenant, new_tenant
 from tests.egress.peers import NXDOMAIN, NameServer, Reader, Writer, closed_port, name_server
 from tests.people.relying.idp import Person, Provider, running
 from tests.people.relying.world import Relying
-from tests.people.visitor import Visitor
+from tests.people.visitor import Known, Visitor, new_person
 
 
 @pytest_asyncio.fixture(scope="module")
@@ -90,3 +90,9 @@ async def relying(
     world = Relying(Api(http, base_url, tenant.key), sessions, tenant, provider, visitor, settings.public_url)
     await world.set_up()
     return world
+
+
+@pytest.fixture
+def stranger_person(sessions: sessionmaker[Session]) -> Known:
+    """An owner of another organisation."""
+    return new_person(sessions, new_tenant(sessions).organisation_id)
