@@ -126,6 +126,8 @@ def _step(db: Session, visiting: Visit, ticket: Ticket, methods: tuple[str, ...]
     _require_open(db, ticket)
     if db.scalar(queries.use_ticket(ticket.user_id, ticket.id, ticket.expires_at)) is None:
         raise unauthenticated(OVER)
+    if "rec" in methods:
+        service.tell_of_recovery_code(db, ring(visiting), ticket.user_id)
     return conclude(db, Proven.further(ticket, *methods), circumstances(visiting), terms(visiting), ticket.next)
 
 
