@@ -32,6 +32,7 @@ from app.models import OAuthClient
 
 _ORGANISATION = click.argument("organisation", type=TypeId("org"))
 _CLIENT = click.argument("client", type=TypeId(CLIENT))
+_SCOPE = click.Choice(sorted(map(str, WORDS)))
 UNKNOWN = "there is no such client, or it was deleted before"
 
 
@@ -63,7 +64,7 @@ def _keys(_context: click.Context, _option: click.Parameter, value: Path | None)
 @_ORGANISATION
 @click.option("--name", required=True, help="What people see when they are asked.")
 @click.option("--environment", type=click.Choice(ENVIRONMENTS), help="live in production unless said, test elsewhere.")
-@click.option("--auth-method", type=click.Choice(AuthMethod), default=AuthMethod.basic, show_default=True)
+@click.option("--auth-method", type=click.Choice(AuthMethod), default=AuthMethod.client_secret_basic, show_default=True)
 @click.option(
     "--grant",
     "grant_types",
@@ -73,7 +74,7 @@ def _keys(_context: click.Context, _option: click.Parameter, value: Path | None)
     show_default=True,
     help="For what it is given tokens; repeatable.",
 )
-@click.option("--scope", "scopes", multiple=True, required=True, type=click.Choice(sorted(WORDS)), help="Repeatable.")
+@click.option("--scope", "scopes", multiple=True, required=True, type=_SCOPE, help="Repeatable.")
 @click.option("--redirect-uri", "redirect_uris", multiple=True, callback=_uris, help="Repeatable.")
 @click.option("--post-logout-redirect-uri", "post_logout_redirect_uris", multiple=True, callback=_uris)
 @click.option("--backchannel-logout-uri", help="Where it hears of logouts.")

@@ -35,8 +35,8 @@ class AuthMethod(StrEnum):
     """How a client proves who it is."""
 
     none = "none"
-    basic = "client_secret_basic"
-    post = "client_secret_post"
+    client_secret_basic = "client_secret_basic"  # noqa: S105 a name of OAuth's
+    client_secret_post = "client_secret_post"  # noqa: S105 as above
     private_key_jwt = "private_key_jwt"
 
 
@@ -52,7 +52,7 @@ class GrantType(StrEnum):
 FOR_CONFIDENTIAL = frozenset({GrantType.client_credentials, GrantType.password})
 CONFIDENTIAL = "client_credentials and password are for clients that can prove who they are"
 FIRST_PARTY = "password is for clients of the first party, which the operator makes"
-WITH_SECRET = frozenset({AuthMethod.basic, AuthMethod.post})
+WITH_SECRET = frozenset({AuthMethod.client_secret_basic, AuthMethod.client_secret_post})
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,7 +79,7 @@ class OAuthClientIn(OAuthClientPatch):
     name: Title
     scopes: Scopes
     grant_types: Grants = Field(default_factory=lambda: [GrantType.client_credentials])
-    auth_method: Method = Field(AuthMethod.basic, description="How it proves who it is; none is a public client")
+    auth_method: Method = Field(AuthMethod.client_secret_basic, description="How it shows who it is; none is public")
     environment: Kind | None = Field(None, description="Where it acts; by default in the caller's own environment")
 
 

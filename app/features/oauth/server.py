@@ -124,7 +124,7 @@ class Server(AuthorizationServer):
         self.surroundings = surroundings
         self._known = known
         self._clients: dict[str, Client | None] = {}
-        self.register_client_auth_method(AuthMethod.basic, _by_basic)
+        self.register_client_auth_method(AuthMethod.client_secret_basic, _by_basic)
         self.register_client_auth_method(AuthMethod.private_key_jwt, SignedAssertion(db, surroundings.issuer))
 
     def query_client(self, client_id: str) -> Client | None:
@@ -276,8 +276,8 @@ def _shown(asked: Asked) -> str:
     shown = [
         method
         for method, is_there in (
-            (AuthMethod.basic, "authorization" in asked.headers),
-            (AuthMethod.post, "client_secret" in form),
+            (AuthMethod.client_secret_basic, "authorization" in asked.headers),
+            (AuthMethod.client_secret_post, "client_secret" in form),
             (AuthMethod.private_key_jwt, "client_assertion" in form or "client_assertion_type" in form),
         )
         if is_there

@@ -2,7 +2,9 @@
 
 import pytest
 
-from tests.api.client import Api
+from app.main import create_app
+from app.settings import AddressLimits, Settings
+from tests.api.client import Api, served
 from tests.people.oauth.world import CLIENTS, App, basic, new_app
 
 OWN_NAME = {"grantTypes": ["client_credentials"], "scopes": ["openid", "message:read", "message:send"]}
@@ -122,3 +124,15 @@ async def test_a_repeated_parameter_is_refused(app: App) -> None:
 async def test_an_unknown_grant_is_refused(app: App, grant_type: str, error: str) -> None:
     reply = await app.token(grant_type=grant_type)
     assert (reply.status, reply.body["error"]) == (400, error)
+
+
+@pytest.mark.acceptance("O11")
+async def test_whoever_guesses_secrets_is_told_to_wait(settings: Settings, app: App) -> None:
+    limits = settings.limits.model_copy(update={"sign_in": AddressLimits(ip="5/minute")})
+    async with served(create_app(settings.model_copy(update={"limits": limits}))) as url:
+        guesser = App(app.http, url, app.id, "whcs_wrong")
+        replies = [await guesser.token(grant_type="client_credentials") for _ in range(7)]
+        assert [one.status for one in replies] == [401] * 5 + [429] * 2
+        assert int(replies[-1].headers["retry-after"]) > 0
+        good = App(app.http, url, app.id, app.secret)
+        assert (await good.token(grant_type="client_credentials")).status == 200
