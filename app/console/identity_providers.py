@@ -57,8 +57,9 @@ class Desk:
     def __init__(self, visiting: Visit, db: AsyncSession, seat: Seat) -> None:
         state = visiting.request.app.state
         self.seat = seat
-        self.scope = Scope(db, state.keyring, state.provider_rules, seat.organisation_id, seat.permissions)
         self._where = visiting.where()
+        rules = state.provider_rules
+        self.scope = Scope(db, state.keyring, rules, seat.organisation_id, seat.permissions, self._where)
 
     async def note(self, action: str, row: IdentityProvider, **details: object) -> None:
         """Writes down what was done."""

@@ -31,6 +31,8 @@ def install() -> None:
     """Sends what the process logs to its standard error, unless somebody else has seen to it."""
     # At DEBUG it writes down whole tokens.
     logging.getLogger("authlib").setLevel(logging.INFO)
+    # It writes down each request that it makes.
+    logging.getLogger("httpx2").setLevel(logging.WARNING)
     root = logging.getLogger()
     if root.handlers:
         return

@@ -71,7 +71,7 @@ FUNCTIONS = {
             JOIN {schema}.organisations o ON o.id = p.organisation_id
             WHERE p.id = wanted AND p.disabled_at IS NULL AND o.deleted_at IS NULL AND o.suspended_at IS NULL
         $$""",
-    # Whom a provider calls by its own names; either may be left out.
+    # Who is signed in by a provider; of its own names for person and session either may be left out, or both.
     "find_provider_sessions(provider uuid, wanted_subject text, wanted_session text)": """
         CREATE FUNCTION {signature} RETURNS TABLE (user_id uuid, session_id uuid)
         LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -79,7 +79,6 @@ FUNCTIONS = {
             WHERE s.provider_id = provider AND s.ended_at IS NULL AND s.expires_at > now()
               AND (wanted_subject IS NULL OR s.provider_subject = wanted_subject)
               AND (wanted_session IS NULL OR s.provider_session = wanted_session)
-              AND (wanted_subject IS NOT NULL OR wanted_session IS NOT NULL)
         $$""",
     "demands_mfa(person uuid)": """
         CREATE FUNCTION {signature} RETURNS boolean LANGUAGE sql STABLE SECURITY DEFINER

@@ -18,10 +18,13 @@ from tests.api.world import World
 NUMBERS = count()
 # What a body needs at least, by the names of its fields.
 REQUIRED: Mapping[str, object] = {
+    "clientId": "some-client",
     "description": "",
+    "domain": "example.test",
     "email": "somebody@example.test",
     "eventType": "svix.ping",
     "headers": {},
+    "issuer": "https://idp.example.test",
     "name": "some.name",
     "payload": {},
     "role": "viewer",
@@ -122,6 +125,8 @@ class Places:
             "secret_id": "sec_" + "0" * 26,
             "member_id": "user_" + "0" * 26,
             "invitation_id": "inv_" + "0" * 26,
+            "provider_id": "idp_" + "0" * 26,
+            "domain": "nobody.example.test",
         }
         if operation.path.endswith("}/restore"):
             (last,) = re.findall(r"{(\w+)}/restore", operation.path)

@@ -28,6 +28,7 @@ from app.kit.errors import conflict, not_found
 from app.models import FederatedIdentity, IdentityProvider, User
 
 LOGGED_OUT = "signed out at the identity provider"
+SHUT = "the identity provider was disabled or removed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,13 +113,32 @@ def log_out(db: Session, account: Account, claims: Mapping[str, Any], where: Whe
     used = queries.use_once(account.organisation_id, uuid5(account.id, claims["jti"]), utc_now() + 2 * LIFETIME)
     if db.scalar(used) is None:
         raise refused("token_used", "its token was used before")
-    named = (account.id, claims.get("sub"), claims.get("sid"))
-    found = db.execute(queries.find_sessions(*named)).all()
-    enter_tenants(db, [account.organisation_id, *{one.user_id for one in found}])
+    # Whoever names neither was refused before: it would be everybody.
+    named = (claims.get("sub"), claims.get("sid"))
+    assert named != (None, None)
+    return end_sessions(db, account.organisation_id, account.id, where, LOGGED_OUT, *named)
+
+
+def end_sessions(
+    db: Session,
+    organisation_id: UUID,
+    provider_id: UUID,
+    where: Where,
+    reason: str,
+    subject: str | None = None,
+    session: str | None = None,
+) -> int:
+    """Ends the sessions that a provider began, of one subject or session of it if they are named; says how many.
+
+    From then on the transaction sees the organisation and these people alone.
+    """
+    found = db.execute(queries.find_sessions(provider_id, subject, session)).all()
+    enter_tenants(db, [organisation_id, *{one.user_id for one in found}])
     for user_id, session_id in found:
-        sessions.end(db, user_id, session_id, LOGGED_OUT)
+        sessions.end(db, user_id, session_id, reason)
         user = db.scalars(people_queries.user(user_id)).one()
-        _note(db, account.organisation_id, account.id, "session.ended", user, where, reason=LOGGED_OUT)
+        ended = encode("session", session_id)
+        _note(db, organisation_id, provider_id, "session.ended", user, where, session=ended, reason=reason)
     return len(found)
 
 

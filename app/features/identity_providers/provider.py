@@ -5,7 +5,6 @@ and that all of it speaks of one person.
 """
 
 import asyncio
-import logging
 from collections import OrderedDict, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -27,16 +26,21 @@ from app.features.identity_providers.tokens import Claims, Expected, Header, Key
 from app.kit.clock import utc_now
 from app.kit.egress import Egress, Outgoing
 from app.kit.egress.transport import EgressRefused, EgressTransport
+from app.kit.errors import Problem
 
 BODY_BYTES = 256 * 1024
 OLDEST_SECONDS = 600.0
 FORCED_AT_MOST, FORCED_WITHIN_SECONDS = 5, 60.0
+FAILED_SECONDS = 1.0
+SIGN_IN, LOGOUT = "id_token", "logout_token"
 MOST_PROVIDERS = 1000
 OK = 200
 JSON = {"accept": "application/json"}
 MALFORMED = (ValueError, TypeError, AttributeError, KeyError, OverflowError, RecursionError)
 
-logger = logging.getLogger(__name__)
+
+def _times() -> deque[float]:
+    return deque(maxlen=FORCED_AT_MOST)
 
 
 @dataclass(slots=True)
@@ -47,14 +51,18 @@ class _Known:
     metadata_at: float = 0.0
     keys: Keys | None = None
     keys_at: float = 0.0
-    forced: deque[float] = field(default_factory=lambda: deque(maxlen=FORCED_AT_MOST))
+    failure: Problem | None = None
+    failed_at: float = 0.0
+    forced: dict[str, deque[float]] = field(default_factory=lambda: {SIGN_IN: _times(), LOGOUT: _times()})
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
 class Providers:
     """Asks providers; one for each process. What a provider says of itself is remembered for ten minutes.
 
-    A key that is not known makes its keys be read anew before that, but not more often than five times a minute.
+    A key that is not known makes its keys be read anew before that, but not more often than five times a minute; logout
+    tokens, which anybody may send, are counted apart from sign-ins. Who waits for a provider that then fails does not
+    ask it once more.
     """
 
     def __init__(self, egress: Egress, rules: Destinations) -> None:
@@ -90,24 +98,24 @@ class Providers:
 
     async def logged_out(self, account: Account, token: str) -> Claims:
         """What a logout token says that the provider has signed for us. Raises Problem as `redeem` does."""
-        header = tokens.header_of(token, "logout_token")
-        claims = tokens.claims_of(token, await self._key(account, header), header)
+        header = tokens.header_of(token, LOGOUT)
+        claims = tokens.claims_of(token, await self._key(account, header, LOGOUT), header)
         tokens.check_logout_token(claims, _expected(account))
         return claims
 
     async def _id_token(self, account: Account, given: Mapping[str, Any], flow: Flow) -> Claims:
         token = given["id_token"]
-        header = tokens.header_of(token, "id_token")
-        claims = tokens.claims_of(token, await self._key(account, header), header)
+        header = tokens.header_of(token, SIGN_IN)
+        claims = tokens.claims_of(token, await self._key(account, header, SIGN_IN), header)
         tokens.check_id_token(claims, _expected(account), flow.nonce, given["access_token"], header)
         return claims
 
-    async def _key(self, account: Account, header: Header) -> Key:
+    async def _key(self, account: Account, header: Header, use: str) -> Key:
         """The key that signed. Raises Problem `unauthenticated`, `bad_gateway`."""
         metadata = await self._metadata(account)
         key = (await self._keys(account, metadata)).choose(header)
         if key is None:
-            key = (await self._keys(account, metadata, anew=True)).choose(header)
+            key = (await self._keys(account, metadata, anew=use)).choose(header)
         if key is None:
             raise refused("key_unknown", "its token is signed by a key that it does not publish")
         return key
@@ -116,16 +124,27 @@ class Providers:
         known = self._of(account)
         async with known.lock:
             if known.metadata is None or monotonic() - known.metadata_at > OLDEST_SECONDS:
-                document = await self._read(account, discovery_url(account.issuer), "metadata")
-                known.metadata = read_metadata(document, account.issuer, self._rules)
+                known.metadata = await self._discovered(account, known)
                 known.metadata_at = monotonic()
             return known.metadata
 
-    async def _keys(self, account: Account, metadata: Metadata, *, anew: bool = False) -> Keys:
+    async def _discovered(self, account: Account, known: _Known) -> Metadata:
+        """The metadata as it is now, or the failure of a moment ago."""
+        if known.failure is not None and monotonic() - known.failed_at < FAILED_SECONDS:
+            raise known.failure.with_traceback(None)
+        try:
+            document = await self._read(account, discovery_url(account.issuer), "metadata")
+            return read_metadata(document, account.issuer, self._rules)
+        except Problem as problem:
+            known.failure, known.failed_at = problem, monotonic()
+            raise
+
+    async def _keys(self, account: Account, metadata: Metadata, *, anew: str | None = None) -> Keys:
         known, now = self._of(account), monotonic()
         async with known.lock:
             fresh = known.keys is not None and now - known.keys_at <= OLDEST_SECONDS
-            if known.keys is None or not fresh or (anew and known.keys_at < now and _may_force(known, now)):
+            forced = anew is not None and known.keys_at < now and _may_force(known.forced[anew], now)
+            if known.keys is None or not fresh or forced:
                 known.keys = Keys(await self._read(account, metadata.jwks_uri, "key set"))
                 known.keys_at = monotonic()
             return known.keys
@@ -165,11 +184,11 @@ class Providers:
         )
 
 
-def _may_force(known: _Known, now: float) -> bool:
+def _may_force(forced: deque[float], now: float) -> bool:
     """Whether keys may be read before their time; counts it."""
-    if len(known.forced) == FORCED_AT_MOST and now - known.forced[0] < FORCED_WITHIN_SECONDS:
+    if len(forced) == FORCED_AT_MOST and now - forced[0] < FORCED_WITHIN_SECONDS:
         return False
-    known.forced.append(now)
+    forced.append(now)
     return True
 
 

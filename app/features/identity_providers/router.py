@@ -121,7 +121,7 @@ async def patch(
     response: Response,
     trail: Trailing,
 ) -> IdentityProviderOut:
-    """Changes what is given; null clears. Of a disabled one nobody is signed in any more."""
+    """Changes what is given; null clears. Whoever came by one that is disabled is signed out."""
     if_match.check(found.version)
     await service.change(asked, found, wanted)
     trail.record("provider.changed", provider_target(found), **wanted.told())
@@ -183,7 +183,7 @@ async def remove_domain(asked: Asked, found: WritableProvider, domain: DomainNam
 
 def _scope(request: Request, db: AsyncSession, caller: Caller) -> Scope:
     state = request.app.state
-    return Scope(db, state.keyring, state.provider_rules, caller.organisation_id, caller.permissions)
+    return Scope(db, state.keyring, state.provider_rules, caller.organisation_id, caller.permissions, where_of(request))
 
 
 async def _shown(asked: Scope, found: IdentityProvider, request: Request, response: Response) -> IdentityProviderOut:

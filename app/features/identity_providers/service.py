@@ -10,10 +10,11 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.domain.addresses import BadUrl
+from app.domain.audit import Where
 from app.domain.delegation import Reach, beyond
 from app.domain.destinations import Destinations
 from app.domain.permissions import Permission, Role, permissions_of
-from app.features.identity_providers import queries
+from app.features.identity_providers import operations, queries
 from app.features.identity_providers.domains import challenge_name, is_proved, new_challenge
 from app.features.identity_providers.errors import domain_exists, domain_taken, not_verified
 from app.features.identity_providers.schemas import AuthMethod, IdentityProviderIn, IdentityProviderPatch
@@ -33,6 +34,7 @@ class Scope:
     rules: Destinations
     organisation_id: UUID
     permissions: frozenset[Permission]
+    where: Where
 
 
 def every(scope: Scope) -> Select[IdentityProvider]:
@@ -68,15 +70,18 @@ async def create(scope: Scope, new: IdentityProviderIn) -> IdentityProvider:
 
 
 async def change(scope: Scope, row: IdentityProvider, wanted: IdentityProviderPatch) -> None:
-    """Changes what is given. Raises `invalid`, `forbidden`."""
+    """Changes what is given; whoever came by one that is disabled is signed out. Raises `invalid`, `forbidden`."""
     _require_held(scope, Role(row.role))
     _change(scope, row, wanted.changes())
     await scope.db.flush()
+    if row.disabled_at is not None:
+        await _end_sessions(scope, row)
     await scope.db.refresh(row)
 
 
 async def delete(scope: Scope, row: IdentityProvider) -> None:
-    """Removes a provider with its domains; whom it vouched for is known by it no more."""
+    """Removes a provider with its domains; whom it vouched for is signed out, and known by it no more."""
+    await _end_sessions(scope, row)
     await scope.db.delete(row)
     await scope.db.flush()
 
@@ -122,6 +127,11 @@ async def verify_domain(scope: Scope, provider_id: UUID, name: str, texts: Seque
         raise domain_taken() from None
     await scope.db.refresh(row)
     return row
+
+
+async def _end_sessions(scope: Scope, row: IdentityProvider) -> None:
+    ending = (scope.organisation_id, row.id, scope.where, operations.SHUT)
+    await scope.db.run_sync(operations.end_sessions, *ending)
 
 
 def _change(scope: Scope, row: IdentityProvider, values: dict[str, Any]) -> None:

@@ -1,9 +1,11 @@
 """What a provider may not do: speak for others, mix up whose answer it is, or be somebody else's."""
 
+import asyncio
 import secrets
 import time
 
 import pytest
+from aiohttp import web
 from joserfc.jwk import OctKey
 from sqlalchemy import delete
 
@@ -271,6 +273,46 @@ async def test_a_provider_that_is_disabled_is_not_there(relying: Relying) -> Non
     assert (await relying.visitor.get(f"/sign-in/provider/start?provider={relying.id}")).status == 404
     assert (await relying.come_back(url)).status == 404
     assert not relying.is_signed_in()
+
+
+@pytest.mark.parametrize("how", ["disabled", "deleted"])
+async def test_whoever_came_by_a_provider_goes_with_it(relying: Relying, how: str) -> None:
+    await relying.sign_in()
+    assert len(relying.live()) == 1
+    if how == "deleted":
+        assert (await relying.api.delete(relying.path)).status == 204
+    else:
+        headers = {"if-match": "*"}
+        assert (await relying.api.call("PATCH", relying.path, {"enabled": False}, headers=headers)).status == 200
+    assert relying.live() == []
+    assert (await relying.visitor.get("/account")).status == 303
+    assert len(relying.events("session.ended")) == 1
+
+
+@pytest.mark.acceptance("I08")
+async def test_logout_tokens_that_anybody_may_send_do_not_use_up_what_sign_ins_need(relying: Relying) -> None:
+    await relying.sign_in()
+    path = f"/sign-in/provider/{relying.id}/logout"
+    for _ in range(8):
+        token = sign({}, new_key())
+        assert (await relying.visitor.post(path, {"logout_token": token})).status == 400
+    assert relying.provider.count("/jwks") == 6
+    relying.provider.key = new_key()
+    somebody = relying.visitor.another()
+    await relying.sign_in(somebody)
+    assert relying.is_signed_in(somebody)
+
+
+async def test_whoever_waits_for_a_provider_that_fails_does_not_ask_again(relying: Relying) -> None:
+    async def failing(_: web.Request) -> web.StreamResponse:
+        await asyncio.sleep(0.2)
+        return web.Response(status=500)
+
+    relying.provider.instead["/.well-known/openid-configuration"] = failing
+    start = f"/sign-in/provider/start?provider={relying.id}"
+    replies = await asyncio.gather(*(relying.visitor.another().get(start) for _ in range(5)))
+    assert [one.status for one in replies] == [502] * 5
+    assert relying.provider.count("/.well-known/openid-configuration") == 1
 
 
 async def test_whoever_was_removed_does_not_come_back_by_the_provider(relying: Relying) -> None:
