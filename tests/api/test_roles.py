@@ -56,6 +56,7 @@ async def furnished(http: aiohttp.ClientSession, base_url: str, sessions: sessio
         "invitation_id": f"inv_{message.removeprefix('msg_')}",
         "provider_id": f"idp_{message.removeprefix('msg_')}",
         "domain": "nobody.example.test",
+        "client_id": f"client_{message.removeprefix('msg_')}",
     }
     return Place(api, tenant, ids)
 
