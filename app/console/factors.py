@@ -1,8 +1,6 @@
 """A person's second factors: authenticator app, passkeys, recovery codes."""
 
-from collections.abc import Sequence
 from functools import partial
-from typing import Any
 from uuid import UUID
 
 from fastapi import Response
@@ -19,7 +17,6 @@ from app.features.factors.passkeys import CHALLENGE_BYTES, Answer
 from app.features.factors.service import Act, Done
 from app.features.people import queries as people
 from app.kit.errors import Kind, Problem, unauthenticated
-from app.kit.errors_http import STATUS
 
 PAGE = "/account/factors"
 ENROL_APP, ENROL_PASSKEY = "enrol-app", "enrol-passkey"
@@ -141,24 +138,19 @@ def _act(visiting: Visit, person: Person) -> Act:
 
 
 def _done(visiting: Visit, done: Done) -> Response:
-    answer = _codes_page(visiting, done.codes) if done.codes else visiting.go(PAGE)
+    answer = visiting.page("people/recovery_codes.html", codes=done.codes) if done.codes else visiting.go(PAGE)
     set_cookie(answer, done.cookie)
     return answer
 
 
-def _codes_page(visiting: Visit, codes: Sequence[str]) -> Response:
-    return visiting.page("people/recovery_codes.html", headers={"Cache-Control": "no-store"}, codes=codes)
-
-
 def _app_page(visiting: Visit, person: Person, offer: Offer, problem: Problem | None = None) -> Response:
-    values: dict[str, Any] = {
-        "offer": offer.seal(ring(visiting), ENROL_APP, person.session_id.bytes),
-        "picture": totp.picture(offer.secret, person.email),
-        "secret": totp.typed(offer.secret),
-        "problem": problem,
-    }
-    status = 200 if problem is None else STATUS[problem.kind]
-    return visiting.page("people/factor_app.html", status, headers={"Cache-Control": "no-store"}, **values)
+    return visiting.answer(
+        "people/factor_app.html",
+        problem,
+        offer=offer.seal(ring(visiting), ENROL_APP, person.session_id.bytes),
+        picture=totp.picture(offer.secret, person.email),
+        secret=totp.typed(offer.secret),
+    )
 
 
 def _offered(visiting: Visit, person: Person, purpose: str, text: str) -> Offer:

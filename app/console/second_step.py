@@ -29,7 +29,11 @@ router = Pages(PAGE)
 async def show(visiting: Visiting, phases: InPhases) -> Response:
     """What the person may show."""
     ticket = _ticket(visiting)
-    return visiting.go("/sign-in") if ticket is None else await _page(visiting, phases, ticket)
+    if ticket is not None:
+        return await _page(visiting, phases, ticket)
+    answer = visiting.go("/sign-in")
+    answer.delete_cookie(TICKET, path="/", secure=True, httponly=True, samesite="lax")
+    return answer
 
 
 @router.post("")
