@@ -57,7 +57,6 @@ async def furnished(http: aiohttp.ClientSession, base_url: str, sessions: sessio
         "provider_id": f"idp_{message.removeprefix('msg_')}",
         "client_id": f"client_{message.removeprefix('msg_')}",
         "domain": "nobody.example.test",
-        "client_id": f"client_{message.removeprefix('msg_')}",
     }
     return Place(api, tenant, ids)
 
