@@ -18,10 +18,13 @@ from tests.api.world import World
 NUMBERS = count()
 # What a body needs at least, by the names of its fields.
 REQUIRED: Mapping[str, object] = {
+    "clientId": "postrider",
     "description": "",
+    "domain": "example.test",
     "email": "somebody@example.test",
     "eventType": "svix.ping",
     "headers": {},
+    "issuer": "http://127.0.0.1:9",
     "name": "some.name",
     "payload": {},
     "role": "viewer",
@@ -87,6 +90,7 @@ class Places:
     message: str
     key: str
     client: str
+    provider: str
 
     @classmethod
     async def of(cls, world: World) -> "Places":
@@ -97,11 +101,14 @@ class Places:
         client = (await world.api.post("/organisation/oauth-client", {"name": "c", "scopes": ["message:read"]})).body[
             "id"
         ]
+        provider = {"name": "p", "issuer": REQUIRED["issuer"], "clientId": "c"}
+        provider_id = (await world.api.post("/organisation/identity-provider", provider)).body["id"]
+        await world.api.post(f"/organisation/identity-provider/{provider_id}/domain", {"domain": "claimed.test"})
         deleted = {
             "app_id": await _deleted(world.api, "/app"),
             "endpoint_id": await _deleted(world.api, f"{world.path}/endpoint"),
         }
-        return cls(world, made.body["id"], deleted, await world.message(), key, client)
+        return cls(world, made.body["id"], deleted, await world.message(), key, client, provider_id)
 
     @property
     def api(self) -> Api:
@@ -119,6 +126,8 @@ class Places:
             "event_type_name": "some.type",
             "key_id": self.key,
             "client_id": self.client,
+            "provider_id": self.provider,
+            "domain": "claimed.test",
             "secret_id": "sec_" + "0" * 26,
             "member_id": "user_" + "0" * 26,
             "invitation_id": "inv_" + "0" * 26,
