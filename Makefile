@@ -84,7 +84,7 @@ lock:
 	cd tests/architecture && for one in bandit-1.9.4 semgrep-1.182.0; do \
 		echo "$${one%-*}==$${one##*-}" | $(COMPILE) --no-annotate - -o "$$one.txt" || exit 1; \
 	done
-	for one in tests/sdk/js tests/people/relying/js; do \
+	for one in tests/sdk/js tests/people/oidc/js tests/people/relying/js; do \
 		(cd $$one && npm install --package-lock-only --omit-lockfile-registry-resolved --no-audit --no-fund) || exit 1; \
 	done
 

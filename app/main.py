@@ -242,6 +242,7 @@ def _surface(settings: Settings, state: State) -> Surface:
         pages=(*PAGES, STATIC_PATH, *DOCS),
         probes=PROBES,
         public=f"{STATIC_PATH}/",
+        unread=(AUTHORIZE, CONSENT),
         policies=dict.fromkeys(DOCS[:2], DOCS_POLICY),
         origins=http.cors_origins,
         trusted=http.proxies(),

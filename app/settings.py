@@ -176,28 +176,36 @@ def _rate(text: str) -> str:
 RateText = Annotated[str, AfterValidator(_rate)]
 
 
-class ClassLimits(BaseModel):
-    """What is allowed to one key, one organisation and one address: `6000/minute`; 0 or nothing is no limit."""
-
-    key: RateText = ""
-    organisation: RateText = ""
-    ip: RateText = ""
+class _Limits(BaseModel):
+    """What is allowed to one identity of each kind that is named here: `6000/minute`; 0 or nothing is no limit."""
 
     def rates(self) -> dict[IdentityKind, Rate]:
         """The limits that there are."""
-        found = {kind: parse_rate(getattr(self, kind)) for kind in IdentityKind}
+        found = {kind: parse_rate(getattr(self, kind, "")) for kind in IdentityKind}
         return {kind: rate for kind, rate in found.items() if rate is not None}
 
 
-class AddressLimits(BaseModel):
+class ClassLimits(_Limits):
+    """What is allowed to one credential, one organisation, one person by its access tokens, and one address."""
+
+    key: RateText = ""
+    organisation: RateText = ""
+    user: RateText = ""
+    ip: RateText = ""
+
+
+class PageLimits(_Limits):
+    """What is allowed to one person, one browser that is known, and one address on the pages for people."""
+
+    user: RateText = ""
+    device: RateText = ""
+    ip: RateText = ""
+
+
+class AddressLimits(_Limits):
     """What is allowed to one address, whose owner is not known yet."""
 
     ip: RateText = ""
-
-    def rates(self) -> dict[IdentityKind, Rate]:
-        """The limit, if there is one."""
-        rate = parse_rate(self.ip)
-        return {} if rate is None else {IdentityKind.ip: rate}
 
 
 class RateLimits(BaseModel):
@@ -207,6 +215,7 @@ class RateLimits(BaseModel):
     read: ClassLimits = ClassLimits(key="60000/minute", organisation="60000/minute")
     write: ClassLimits = ClassLimits(key="30000/minute", organisation="30000/minute")
     administration: ClassLimits = ClassLimits(key="1200/minute", organisation="1200/minute")
+    page: PageLimits = PageLimits(user="600/minute", device="600/minute")
     sign_in: AddressLimits = AddressLimits(ip="100/15 minutes")
     patience_seconds: PositiveFloat = 0.2
 

@@ -15,6 +15,9 @@ logger = logging.getLogger(__name__)
 def turn_keys(sessions: sessionmaker[Session], ring: KeyRing) -> None:
     """Makes keys that are missing, turns those that are old, forgets those that are over."""
     with sessions.begin() as db:
-        made = keys.turn(db, ring, WORKER)
-    if made:
-        logger.info("signing keys: made %s", ", ".join(one.id.hex for one in made))
+        wanted = {*keys.missing(db), *keys.due(db)}
+    made = keys.fresh(wanted)
+    with sessions.begin() as db:
+        taken = keys.turn(db, ring, made, WORKER)
+    if taken:
+        logger.info("signing keys: made %s", ", ".join(one.id.hex for one in taken))

@@ -75,7 +75,7 @@ class AccessTokens:
         return _caller(token, row), token.expires_at
 
     async def _claims(self, text: str) -> dict[str, Any]:
-        keys = await self._keys.current()
+        keys = await self._keys.naming(text)
         try:
             return keys.verify(text, TYPES, utc_now())
         except BadToken as error:

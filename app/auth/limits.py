@@ -2,7 +2,8 @@
 
 import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from uuid import UUID
 
 from starlette.types import Scope
 
@@ -28,8 +29,8 @@ INGEST = RouteClass.ingest
 class Limits:
     """The limits of one process. `prefix` is where the API's paths begin; a class without rates is not limited.
 
-    Administration and failed sign-ins are counted exactly, the rest in blocks. An organisation's own rates would be
-    chosen where its meter is made.
+    Administration, pages and failed sign-ins are counted exactly, the rest in blocks. An organisation's own rates would
+    be chosen where its meter is made.
     """
 
     def __init__(self, store: Store, rates: Rates, *, prefix: str) -> None:
@@ -38,6 +39,7 @@ class Limits:
         self._administration_path = re.compile(re.escape(prefix) + "/(auth|organisation|audit)(/.*)?")
         self.exact = Exact(store)
         self._administration = policies[RouteClass.administration]
+        self._page = policies[RouteClass.page]
         self._sign_in = policies[RouteClass.sign_in]
         spent_in_blocks = (RouteClass.ingest, RouteClass.read, RouteClass.write)
         self._blocks = {one: Blocks(store, policies[one]) for one in spent_in_blocks if policies[one]}
@@ -60,9 +62,16 @@ class Limits:
             return
         route_class = self._class_of(scope)
         if route_class is RouteClass.administration:
-            await self._admit_exactly(caller, scope)
+            await self._admit_exactly(self._administration, identities(caller, scope), scope)
         elif (blocks := self._blocks.get(route_class)) is not None:
             await self._admit_by_block(blocks, caller, scope)
+
+    async def admit_visitor(self, user_id: UUID | None, device_id: UUID | None, scope: Scope) -> None:
+        """Spends one for a page, of the person and the browser as far as they are known. Problem `limit_reached`."""
+        if self._page:
+            who = {IdentityKind.user: user_id, IdentityKind.device: device_id}
+            known = [Identity(kind, str(one)) for kind, one in who.items() if one is not None]
+            await self._admit_exactly(self._page, [*known, _address(scope)], scope)
 
     async def failed(self, scope: Scope) -> Problem | None:
         """Counts a failed authentication of the client's address; the Problem to answer with when those are spent.
@@ -92,23 +101,26 @@ class Limits:
         if refused is not None:
             raise _refusal(refused)
 
-    async def _admit_exactly(self, caller: Caller, scope: Scope) -> None:
-        texts = dict(identities(caller, scope))
+    async def _admit_exactly(self, policies: Policies, spenders: Iterable[Identity], scope: Scope) -> None:
+        texts = dict(spenders)
+        counted = [(kind, policy) for kind, policy in policies if kind in texts]
         standings: list[Standing] = []
-        for kind, policy in self._administration:
+        for kind, policy in counted:
             standings.append(await self.exact.take(policy, Identity(kind, texts[kind])))
             if not standings[-1].allowed:
                 break
-        scope[ANSWER_HEADERS] = _fields(self._administration, standings)
+        scope[ANSWER_HEADERS] = _fields(counted, standings)
         if standings and not standings[-1].allowed:
             raise _refusal(standings[-1])
 
 
 def identities(caller: Caller, scope: Scope) -> list[Identity]:
     """By whom the request is counted."""
+    person = [] if caller.user_id is None else [Identity(IdentityKind.user, str(caller.user_id))]
     return [
         Identity(IdentityKind.key, caller.subject),
         Identity(IdentityKind.organisation, str(caller.organisation_id)),
+        *person,
         _address(scope),
     ]
 

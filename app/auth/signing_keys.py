@@ -13,6 +13,7 @@ from app.kit.token_keys import KeySet
 from app.models import SigningKey
 
 REMEMBERED_SECONDS = 0.5
+AGAIN_SECONDS = 0.1
 
 
 class SigningKeys:
@@ -36,6 +37,14 @@ class SigningKeys:
                     await self._read()
         assert self._known is not None
         return self._known
+
+    async def naming(self, token: str) -> KeySet:
+        """The keys in force; a token of a key that nobody knew makes look again, a few times a second at most."""
+        known = await self.current()
+        if known.names_key_of(token) or time.monotonic() < self._until - REMEMBERED_SECONDS + AGAIN_SECONDS:
+            return known
+        self._until = 0.0
+        return await self.current()
 
     async def _read(self) -> None:
         asked_at = time.monotonic()

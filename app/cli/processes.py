@@ -10,7 +10,7 @@ import click
 
 from app.cli.audit import operator
 from app.cli.operator import in_one_line, settings_or_exit, transaction
-from app.features.oauth.keys import make_missing
+from app.features.oauth import keys
 
 # Longer than proxies keep an idle connection: whoever sends into one that is just being closed gets no answer.
 _KEEP_ALIVE_SECONDS = 75
@@ -61,8 +61,17 @@ def migrate(revision: str) -> None:
         settings_or_exit().database.migrator()
         command.upgrade(config, revision)
     if revision == "head":
+        _make_keys()
+
+
+def _make_keys() -> None:
+    """Makes the first keys that tokens are signed with; those that are there stay."""
+    with transaction() as db:
+        missing = keys.missing(db)
+    made = keys.fresh(missing)
+    if made:
         with transaction() as db:
-            make_missing(db, settings_or_exit().secrets.ring(), operator())
+            keys.make_missing(db, settings_or_exit().secrets.ring(), made, operator())
 
 
 def _folder_of(package: str) -> Path:

@@ -10,7 +10,7 @@ from app.cli.audit import operator
 from app.cli.operator import settings_or_exit, transaction
 from app.features.oauth import keys
 from app.kit.clock import utc_now
-from app.kit.token_keys import Algorithm
+from app.kit.token_keys import Algorithm, make
 from app.models import SigningKey
 
 AHEAD = int(keys.PUBLISHED_AHEAD.total_seconds())
@@ -35,7 +35,9 @@ def list_() -> None:
 
 
 @signing_keys.command()
-@click.option("--algorithm", type=click.Choice(Algorithm), default=Algorithm.rs256, show_default=True)
+@click.option(
+    "--algorithm", type=click.Choice(Algorithm, case_sensitive=False), default=Algorithm.rs256, show_default=True
+)
 @click.option(
     "--ahead-seconds",
     type=click.IntRange(min=0),
@@ -57,8 +59,9 @@ def rotate(algorithm: Algorithm, ahead_seconds: int, kept_seconds: int) -> None:
         timedelta(seconds=ahead_seconds),
         timedelta(seconds=kept_seconds),
     )
+    key = make(algorithm)
     with transaction() as db:
-        made = keys.rotate(db, ring, algorithm, operator(), ahead=ahead, kept=kept)
+        made = keys.rotate(db, ring, algorithm, key, operator(), ahead=ahead, kept=kept)
     click.echo(made.id.hex)
 
 
@@ -66,8 +69,9 @@ def rotate(algorithm: Algorithm, ahead_seconds: int, kept_seconds: int) -> None:
 @click.argument("kid", type=click.UUID)
 def revoke(kid: UUID) -> None:
     """End a key at once: within a second nothing that it signed is taken any more, and another one signs."""
+    made = keys.fresh(Algorithm)
     with transaction() as db:
-        revoked = keys.revoke(db, settings_or_exit().secrets.ring(), kid, operator())
+        revoked = keys.revoke(db, settings_or_exit().secrets.ring(), kid, made, operator())
     if not revoked:
         raise click.ClickException("there is no such key, or it is over")
 

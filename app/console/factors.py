@@ -1,7 +1,6 @@
 """A person's second factors: authenticator app, passkeys, recovery codes."""
 
-from collections.abc import Sequence
-from typing import Any
+from functools import partial
 from uuid import UUID
 
 from fastapi import Response
@@ -9,13 +8,15 @@ from fastapi import Response
 from app.auth.people import Enrolling, Person, RecentlyEnrolling, set_cookie
 from app.auth.phases import InPhases
 from app.console.proving import MAX_ANSWER, party, ring
+from app.console.sign_in import circumstances, passwords
 from app.console.visits import Pages, Posted, Visit, Visiting, field
+from app.domain.passwords import normalised, shortest
 from app.features.factors import service, totp
 from app.features.factors.offers import Offer
 from app.features.factors.passkeys import CHALLENGE_BYTES, Answer
 from app.features.factors.service import Act, Done
-from app.kit.errors import Kind, Problem
-from app.kit.errors_http import STATUS
+from app.features.people import queries as people
+from app.kit.errors import Kind, Problem, unauthenticated
 
 PAGE = "/account/factors"
 ENROL_APP, ENROL_PASSKEY = "enrol-app", "enrol-passkey"
@@ -53,10 +54,11 @@ async def add_app(visiting: Visiting, person: RecentlyEnrolling, fields: Posted,
 
 
 @router.post("/app/remove")
-async def remove_app(visiting: Visiting, person: RecentlyEnrolling, _fields: Posted, phases: InPhases) -> Response:
+async def remove_app(visiting: Visiting, person: RecentlyEnrolling, fields: Posted, phases: InPhases) -> Response:
     """Forgets the authenticator app."""
+    safe = await _is_safe_without(visiting, person, phases, field(fields, "password"))
     async with phases.begin(person.user_id) as db:
-        done = await db.run_sync(service.remove_app, _act(visiting, person))
+        done = await db.run_sync(partial(service.remove_app, safe_without=safe), _act(visiting, person))
     return _done(visiting, done)
 
 
@@ -88,8 +90,10 @@ async def add_passkey(visiting: Visiting, person: RecentlyEnrolling, fields: Pos
 async def remove_passkey(visiting: Visiting, person: RecentlyEnrolling, fields: Posted, phases: InPhases) -> Response:
     """Forgets a passkey."""
     passkey_id = _id(field(fields, "passkey"))
+    safe = await _is_safe_without(visiting, person, phases, field(fields, "password"))
     async with phases.begin(person.user_id) as db:
-        done = await db.run_sync(service.remove_passkey, _act(visiting, person), passkey_id)
+        remove = partial(service.remove_passkey, safe_without=safe)
+        done = await db.run_sync(remove, _act(visiting, person), passkey_id)
     return _done(visiting, done)
 
 
@@ -103,29 +107,50 @@ async def renew_recovery_codes(
     return _done(visiting, done)
 
 
+@router.get("/last")
+async def show_last(visiting: Visiting, person: RecentlyEnrolling, phases: InPhases) -> Response:
+    """The question before the last factor is removed."""
+    async with phases.begin(person.user_id) as db:
+        factors = await db.run_sync(service.overview, person.user_id)
+        has_password = await db.scalar(people.password(person.user_id)) is not None
+    if not factors.one:
+        return visiting.go(PAGE)
+    return visiting.page("people/factor_last.html", factors=factors, has_password=has_password)
+
+
+async def _is_safe_without(visiting: Visit, person: Person, phases: InPhases, password: str) -> bool:
+    """Whether the person may do without the last factor: whoever has a password shows that it is long enough alone.
+
+    Raises Problem `unauthenticated` (`wrong_password`), `too_many`.
+    """
+    async with phases.begin(person.user_id) as db:
+        factors = await db.run_sync(service.overview, person.user_id)
+        has_password = await db.scalar(people.password(person.user_id)) is not None
+    if not (factors.one and has_password):
+        return not has_password
+    if not await passwords(visiting).confirm(phases, person.user_id, password, circumstances(visiting)):
+        raise unauthenticated("This is your last factor: give your password, too", "wrong_password")
+    return len(normalised(password)) >= shortest(has_mfa=False)
+
+
 def _act(visiting: Visit, person: Person) -> Act:
     return Act(ring(visiting), person.user_id, person.session_id, visiting.where())
 
 
 def _done(visiting: Visit, done: Done) -> Response:
-    answer = _codes_page(visiting, done.codes) if done.codes else visiting.go(PAGE)
+    answer = visiting.page("people/recovery_codes.html", codes=done.codes) if done.codes else visiting.go(PAGE)
     set_cookie(answer, done.cookie)
     return answer
 
 
-def _codes_page(visiting: Visit, codes: Sequence[str]) -> Response:
-    return visiting.page("people/recovery_codes.html", headers={"Cache-Control": "no-store"}, codes=codes)
-
-
 def _app_page(visiting: Visit, person: Person, offer: Offer, problem: Problem | None = None) -> Response:
-    values: dict[str, Any] = {
-        "offer": offer.seal(ring(visiting), ENROL_APP, person.session_id.bytes),
-        "picture": totp.picture(offer.secret, person.email),
-        "secret": totp.typed(offer.secret),
-        "problem": problem,
-    }
-    status = 200 if problem is None else STATUS[problem.kind]
-    return visiting.page("people/factor_app.html", status, headers={"Cache-Control": "no-store"}, **values)
+    return visiting.answer(
+        "people/factor_app.html",
+        problem,
+        offer=offer.seal(ring(visiting), ENROL_APP, person.session_id.bytes),
+        picture=totp.picture(offer.secret, person.email),
+        secret=totp.typed(offer.secret),
+    )
 
 
 def _offered(visiting: Visit, person: Person, purpose: str, text: str) -> Offer:

@@ -9,21 +9,21 @@ from fastapi import Request, Response
 from fastapi.responses import RedirectResponse
 from sqlalchemy.orm import Session
 
-from app.auth.people import SignedIn
+from app.auth.people import ENROL, People, SignedIn
 from app.auth.phases import InPhases
 from app.auth.signing_keys import SigningKeys
 from app.console.visits import FORM, Pages, Posted, Visit, Visiting, field
 from app.domain import redirects
 from app.domain.scopes import WORDS, OpenIdScope
 from app.features.oauth import authorization
-from app.features.oauth.authorization import Ask, GoTo, Said, SignIn, Step, Visitor
+from app.features.oauth.authorization import Ask, Enrol, GoTo, Said, SignIn, Step, Visitor
 from app.features.oauth.families import FAMILY_LIFETIME
 from app.features.oauth.parameters import Asked, Pairs
 from app.features.oauth.server import Surroundings
 from app.features.oauth.tokens import ACCESS_LIFETIME
 from app.kit.clock import utc_now
 from app.kit.encryption import Forged
-from app.kit.errors import Kind, Problem
+from app.kit.errors import Kind, Problem, forbidden
 
 PAGE, CONSENT = "/oauth/authorize", "/oauth/consent"
 ASKED = "asked"
@@ -64,7 +64,8 @@ async def _proceed(visiting: Visit, phases: InPhases, query: str, said: Said) ->
     pairs = [one for one in sent if one[0] != ASKED]
     asked = Asked("GET", visiting.settings.issuer + PAGE, pairs, {})
     surroundings = await _surroundings(visiting)
-    visitor = Visitor(visiting.person, said, _asked_before(surroundings, sent, pairs))
+    asked_before = _asked_before(surroundings, sent, pairs)
+    visitor = Visitor(visiting.person, said, asked_before, lacks_factor=await _lacks_factor(visiting))
 
     def step(db: Session) -> Step:
         return authorization.proceed(db, surroundings, asked, visitor)
@@ -73,7 +74,18 @@ async def _proceed(visiting: Visit, phases: InPhases, query: str, said: Said) ->
         found = await db.run_sync(step)
     if isinstance(found, SignIn):
         return _sign_in(visiting, surroundings, pairs, found)
+    if isinstance(found, Enrol):
+        raise forbidden(ENROL, "mfa_enrolment_required")
     return _ask(visiting, found, query) if isinstance(found, Ask) else _leave(visiting, found)
+
+
+async def _lacks_factor(visiting: Visit) -> bool:
+    """Whether an organisation demands a second factor of the person, who has none."""
+    person = visiting.person
+    people: People = visiting.request.app.state.people
+    if person is None or person.has_mfa or person.impersonator is not None:
+        return False
+    return await people.is_asked_for_mfa(person.user_id)
 
 
 def _sign_in(visiting: Visit, surroundings: Surroundings, pairs: Pairs, step: SignIn) -> Response:

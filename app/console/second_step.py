@@ -29,7 +29,11 @@ router = Pages(PAGE)
 async def show(visiting: Visiting, phases: InPhases) -> Response:
     """What the person may show."""
     ticket = _ticket(visiting)
-    return visiting.go("/sign-in") if ticket is None else await _page(visiting, phases, ticket)
+    if ticket is not None:
+        return await _page(visiting, phases, ticket)
+    answer = visiting.go("/sign-in")
+    answer.delete_cookie(TICKET, path="/", secure=True, httponly=True, samesite="lax")
+    return answer
 
 
 @router.post("")
@@ -126,6 +130,8 @@ def _step(db: Session, visiting: Visit, ticket: Ticket, methods: tuple[str, ...]
     _require_open(db, ticket)
     if db.scalar(queries.use_ticket(ticket.user_id, ticket.id, ticket.expires_at)) is None:
         raise unauthenticated(OVER)
+    if "rec" in methods:
+        service.tell_of_recovery_code(db, ring(visiting), ticket.user_id)
     return conclude(db, Proven.further(ticket, *methods), circumstances(visiting), terms(visiting), ticket.next)
 
 

@@ -13,6 +13,8 @@ from fastapi.routing import APIRoute
 from starlette.datastructures import FormData
 
 from app.auth.audit import where_of
+from app.auth.devices import device_of
+from app.auth.limits import Limits
 from app.auth.people import Person, csrf_token, look
 from app.console.pages import render
 from app.domain.audit import Where
@@ -185,11 +187,19 @@ class PageRoute(APIRoute):
 
         async def shown(request: Request) -> Response:
             try:
+                await admit(request)
                 return await handle(request)
             except Problem as problem:
                 return await refusal(request, problem)
 
         return shown
+
+
+async def admit(request: Request) -> None:
+    """Counts a request of the person and the browser. Raises Problem `too_many`."""
+    limits: Limits = request.app.state.limits
+    person = await look(request)
+    await limits.admit_visitor(None if person is None else person.user_id, device_of(request), request.scope)
 
 
 async def refusal(request: Request, problem: Problem) -> Response:

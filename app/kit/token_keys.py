@@ -157,6 +157,13 @@ class KeySet:
         header = {"alg": key.algorithm.value, "kid": key.id, "typ": typ}
         return jwt.encode(header, dict(claims), key.private, [key.algorithm.value])
 
+    def names_key_of(self, text: str) -> bool:
+        """Whether the key is among them that a token names, before anything of it is believed."""
+        try:
+            return jws.extract_compact(text.encode("ascii")).headers()["kid"] in self.keys
+        except REFUSED:
+            return False
+
     def verify(self, text: str, types: Collection[str], now: datetime) -> dict[str, Any]:
         """What a token claims that one of these keys signed, of one of these types. Raises BadToken.
 

@@ -102,14 +102,18 @@ class Api:
         return self.with_credential(reply.body["token"])
 
 
+NOBODY = UUID(int=0)
+
+
 @dataclass(frozen=True)
 class Tenant:
-    """An environment, of a fresh organisation unless it is said otherwise, with a key."""
+    """An environment, of a fresh organisation unless it is said otherwise, with a key, and perhaps with a person."""
 
     id: UUID
     organisation_id: UUID
     key_id: UUID
     key: str
+    person_id: UUID = NOBODY
 
 
 def new_tenant(

@@ -18,13 +18,13 @@ from tests.api.world import World
 NUMBERS = count()
 # What a body needs at least, by the names of its fields.
 REQUIRED: Mapping[str, object] = {
-    "clientId": "postrider",
+    "clientId": "some-client",
     "description": "",
     "domain": "example.test",
     "email": "somebody@example.test",
     "eventType": "svix.ping",
     "headers": {},
-    "issuer": "http://127.0.0.1:9",
+    "issuer": "https://idp.example.test",
     "name": "some.name",
     "payload": {},
     "role": "viewer",
@@ -101,9 +101,10 @@ class Places:
         client = (await world.api.post("/organisation/oauth-client", {"name": "c", "scopes": ["message:read"]})).body[
             "id"
         ]
-        provider = {"name": "p", "issuer": REQUIRED["issuer"], "clientId": "c"}
+        provider = {name: REQUIRED[name] for name in ("name", "issuer", "clientId")}
         provider_id = (await world.api.post("/organisation/identity-provider", provider)).body["id"]
-        await world.api.post(f"/organisation/identity-provider/{provider_id}/domain", {"domain": "claimed.test"})
+        claimed = {"domain": "claimed.example.test"}
+        await world.api.post(f"/organisation/identity-provider/{provider_id}/domain", claimed)
         deleted = {
             "app_id": await _deleted(world.api, "/app"),
             "endpoint_id": await _deleted(world.api, f"{world.path}/endpoint"),
@@ -126,11 +127,11 @@ class Places:
             "event_type_name": "some.type",
             "key_id": self.key,
             "client_id": self.client,
-            "provider_id": self.provider,
-            "domain": "claimed.test",
             "secret_id": "sec_" + "0" * 26,
             "member_id": "user_" + "0" * 26,
             "invitation_id": "inv_" + "0" * 26,
+            "provider_id": self.provider,
+            "domain": "claimed.example.test",
         }
         if operation.path.endswith("}/restore"):
             (last,) = re.findall(r"{(\w+)}/restore", operation.path)

@@ -23,7 +23,9 @@ from tests.api.world import World
 
 # A message is no act of administration, and there are as many as the organisation has events.
 HOT = {"POST /app/{app_id}/msg", "POST /app/{app_id}/message"}
-WRITES = [one for one in OPERATIONS if one.method not in {"GET", "HEAD"} and str(one) not in HOT]
+# A domain is proved by a name server; tests/people/relying has one, and looks at the event.
+PROVED = {"POST /organisation/identity-provider/{provider_id}/domain/{domain}/verify"}
+WRITES = [one for one in OPERATIONS if one.method not in {"GET", "HEAD"} and str(one) not in HOT | PROVED]
 LOGOUT = "/auth/logout"
 ACTIONS = {
     "DELETE /app/{app_id}": "application.deleted",
@@ -37,6 +39,8 @@ ACTIONS = {
     "DELETE /organisation": "organisation.deleted",
     "DELETE /organisation/api-key/{key_id}": "key.revoked",
     "DELETE /organisation/api-key/{key_id}/secret/{secret_id}": "key.secret_ended",
+    "DELETE /organisation/identity-provider/{provider_id}": "provider.deleted",
+    "DELETE /organisation/identity-provider/{provider_id}/domain/{domain}": "provider.domain_removed",
     "PATCH /app/{app_id}": "application.changed",
     "PATCH /app/{app_id}/endpoint/{endpoint_id}": "endpoint.changed",
     "PATCH /app/{app_id}/endpoint/{endpoint_id}/headers": "endpoint.headers_changed",
@@ -44,6 +48,7 @@ ACTIONS = {
     "PATCH /operational-webhook/endpoint/{endpoint_id}": "operational_endpoint.changed",
     "PATCH /organisation": "organisation.changed",
     "PATCH /organisation/api-key/{key_id}": "key.changed",
+    "PATCH /organisation/identity-provider/{provider_id}": "provider.changed",
     "POST /app": "application.created",
     "POST /app/{app_id}/endpoint": "endpoint.created",
     "POST /app/{app_id}/endpoint/{endpoint_id}/bulk-replay": "endpoint.bulk_replay_started",
@@ -62,6 +67,8 @@ ACTIONS = {
     "POST /operational-webhook/endpoint/{endpoint_id}/secret/rotate": "operational_endpoint.secret_rotated",
     "POST /organisation/api-key": "key.created",
     "POST /organisation/api-key/{key_id}/rotate": "key.rotated",
+    "POST /organisation/identity-provider": "provider.created",
+    "POST /organisation/identity-provider/{provider_id}/domain": "provider.domain_added",
     "PUT /app/{app_id}": "application.changed",
     "PUT /app/{app_id}/endpoint/{endpoint_id}": "endpoint.changed",
     "PUT /app/{app_id}/endpoint/{endpoint_id}/headers": "endpoint.headers_changed",

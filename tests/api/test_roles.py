@@ -54,6 +54,8 @@ async def furnished(http: aiohttp.ClientSession, base_url: str, sessions: sessio
         "secret_id": f"sec_{message.removeprefix('msg_')}",
         "member_id": f"user_{message.removeprefix('msg_')}",
         "invitation_id": f"inv_{message.removeprefix('msg_')}",
+        "provider_id": f"idp_{message.removeprefix('msg_')}",
+        "domain": "nobody.example.test",
     }
     return Place(api, tenant, ids)
 

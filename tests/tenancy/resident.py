@@ -1,14 +1,17 @@
-"""Two organisations with something in every table, put there by the API and the workers."""
+"""Two organisations with something in every table, put there by the API and the workers, or as a browser would."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
 from sqlalchemy.orm import Session, sessionmaker
 
+from app.domain.ids import decode, encode
 from tests.api.client import Tenant
 from tests.e2e.customer import Caller, Customer, eventually
 from tests.receiver import Answer, Receiver
+from tests.tenancy.people import domain_of, settle_person
 from tests.tenancy.rows import filled_tables, tenant_tables
 
 HELD, SLOWEST = 40, 1
@@ -17,6 +20,7 @@ NOT_FILLED: Mapping[str, str] = {
     "audit_unsealed": "the workers empty it within seconds",
     "used_links": "only a link that works once leaves a row",
     "signature_nonces": "only a request that is signed has one",
+    "signing_keys": "they are the installation's, and no organisation's",
 }
 
 
@@ -27,6 +31,11 @@ class Resident:
     tenant: Tenant
     api: Caller
     places: Mapping[str, str]
+
+    @property
+    def tenants(self) -> tuple[UUID, UUID, UUID]:
+        """Whose rows are its own: its environment's, the organisation's and its person's."""
+        return self.tenant.id, self.tenant.organisation_id, self.tenant.person_id
 
 
 def settle(base: str, tenant: Tenant, receiver: Receiver, sessions: sessionmaker[Session]) -> Resident:
@@ -51,6 +60,13 @@ def settle(base: str, tenant: Tenant, receiver: Receiver, sessions: sessionmaker
     assert api.call("POST", "/auth/app/shared/expire-all", {}).status == 204
     key = api.post("/organisation/api-key", {"name": "shared", "role": "viewer"})["id"]
     secrets = api.post(f"/organisation/api-key/{key}/rotate", {}, 200)["secrets"]
+    client = api.post("/organisation/oauth-client", {"name": "shared", "scopes": ["message:read"]})["id"]
+    invited = {"email": "shared@example.test", "role": "viewer"}
+    invitation = api.post("/organisation/invitation", invited)["id"]
+    client_id = decode("client", client)
+    assert client_id is not None
+    person_id, provider_id = settle_person(sessions, tenant.organisation_id, client_id)
+    tenant = replace(tenant, person_id=person_id)
     _delete_some(api, at)
     _crowd(api, receiver)
     eventually(lambda: not missing(sessions, tenant))
@@ -68,6 +84,11 @@ def settle(base: str, tenant: Tenant, receiver: Receiver, sessions: sessionmaker
             "event_type_name": only,
             "key_id": key,
             "secret_id": secrets[1]["id"],
+            "client_id": client,
+            "member_id": encode("user", person_id),
+            "invitation_id": invitation,
+            "provider_id": encode("idp", provider_id),
+            "domain": domain_of(tenant.organisation_id),
         },
     )
 

@@ -28,14 +28,17 @@ OF_USE = frozenset(
 
 
 def tenant_column(table: Table) -> str:
-    """The column that names the environment or the organisation whose a row is."""
+    """The column that names the environment, the organisation or the person whose a row is."""
     return {"organisations": "id", "users": "id", "environments": "organisation_id"}.get(table.name) or next(
         iter(table.primary_key)
     ).name
 
 
-def owner(tenant: Tenant, column: str) -> UUID:
-    """What stands in such a column of the tenant's rows."""
+def owner(tenant: Tenant, table: str) -> UUID:
+    """What stands in that column of the tenant's rows."""
+    column = tenant_tables()[table]
+    if table == "users" or column == "user_id":
+        return tenant.person_id
     return tenant.id if column == "environment_id" else tenant.organisation_id
 
 
@@ -52,14 +55,14 @@ def filled_tables(sessions: sessionmaker[Session], tenant: Tenant) -> set[str]:
 
 def _one(table: Table, tenant: Tenant) -> Select[Any]:
     column = tenant_column(table)
-    return select(table).where(table.c[column] == owner(tenant, column)).limit(1)
+    return select(table).where(table.c[column] == owner(tenant, table.name)).limit(1)
 
 
 def snapshot(sessions: sessionmaker[Session], tenant: Tenant) -> Snapshot:
     """A digest of all that the tenant has, table by table, but for what is kept of requests themselves."""
     with sessions() as db:
         tables = tenant_tables().items()
-        return {name: _digest(db, name, column, owner(tenant, column)) for name, column in tables if name not in OF_USE}
+        return {name: _digest(db, name, column, owner(tenant, name)) for name, column in tables if name not in OF_USE}
 
 
 def _digest(db: Session, table: str, column: str, value: UUID) -> str:

@@ -22,10 +22,10 @@ every_table = pytest.mark.parametrize("table", sorted(TABLES.keys() - NOT_FILLED
 
 @contextmanager
 def seen_by(url: str, *residents: Resident) -> Iterator[psycopg.Connection]:
-    """A transaction that names these organisations, and is taken back."""
+    """A transaction that names these organisations with their people, and is taken back."""
     with psycopg.connect(url) as connection, connection.transaction(force_rollback=True):
         if residents:
-            named = ",".join(f"{one.tenant.id},{one.tenant.organisation_id}" for one in residents)
+            named = ",".join(str(own) for one in residents for own in one.tenants)
             connection.execute("SELECT set_config(%s, %s, true)", [TENANTS_SETTING, named])
         yield connection
 
@@ -41,7 +41,7 @@ def row_of(town: Town, table: str, resident: Resident) -> Jsonb:
     with seen_by(town.urls.worker) as connection:
         statement = sql.SQL("SELECT to_jsonb(t) FROM {} t WHERE {} = %s LIMIT 1")
         named = statement.format(sql.Identifier(table), sql.Identifier(TABLES[table]))
-        row = connection.execute(named, [owner(resident.tenant, TABLES[table])]).fetchone()
+        row = connection.execute(named, [owner(resident.tenant, table)]).fetchone()
     assert row is not None
     return Jsonb(row[0])
 
@@ -75,7 +75,7 @@ def touched(connection: psycopg.Connection, table: str, where: sql.Composable) -
 
 
 def is_(table: str, resident: Resident) -> sql.Composed:
-    return sql.SQL("{} = {}").format(sql.Identifier(TABLES[table]), sql.Literal(owner(resident.tenant, TABLES[table])))
+    return sql.SQL("{} = {}").format(sql.Identifier(TABLES[table]), sql.Literal(owner(resident.tenant, table)))
 
 
 EVERYTHING = sql.SQL("true")
@@ -101,12 +101,12 @@ def test_without_an_organisation_there_is_nothing_and_nothing_can_be_written(tow
 @pytest.mark.acceptance("Z05")
 @every_table
 def test_only_the_named_organisation_is_there(town: Town, table: str) -> None:
-    both = {owner(one.tenant, TABLES[table]) for one in (town.ours, town.theirs)}
+    both = {owner(one.tenant, table) for one in (town.ours, town.theirs)}
     with seen_by(town.urls.worker) as connection:
         assert tenants_in(connection, table) >= both
     for resident in (town.ours, town.theirs):
         with seen_by(town.urls.api, resident) as connection:
-            assert tenants_in(connection, table) == {owner(resident.tenant, TABLES[table])}
+            assert tenants_in(connection, table) == {owner(resident.tenant, table)}
     with seen_by(town.urls.api, town.ours, town.theirs) as connection:
         assert tenants_in(connection, table) == both
 
@@ -127,7 +127,7 @@ def test_no_row_can_be_given_to_another(town: Town, table: str) -> None:
     change = sql.SQL("UPDATE {} SET {} = {} WHERE {}").format(
         sql.Identifier(table),
         sql.Identifier(TABLES[table]),
-        sql.Literal(owner(town.theirs.tenant, TABLES[table])),
+        sql.Literal(owner(town.theirs.tenant, table)),
         is_(table, town.ours),
     )
     with seen_by(town.urls.api, town.ours) as connection, pytest.raises(InsufficientPrivilege):
@@ -157,7 +157,7 @@ def test_a_view_shows_the_named_organisation_alone(town: Town, table: str) -> No
         with seen_by(town.urls.api) as connection:
             assert connection.execute(statement).fetchall() == []
         with seen_by(town.urls.api, town.ours) as connection:
-            assert connection.execute(statement).fetchall() == [(owner(town.ours.tenant, TABLES[table]),)]
+            assert connection.execute(statement).fetchall() == [(owner(town.ours.tenant, table),)]
 
 
 def test_a_row_of_ones_own_can_be_changed(town: Town) -> None:

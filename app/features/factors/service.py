@@ -14,8 +14,8 @@ from app.features.factors.passkeys import Answer, RelyingParty
 from app.features.mail.letters import Letter
 from app.features.mail.operations import queue
 from app.features.people import queries as people
+from app.features.people.journal import enter_organisations, note
 from app.features.sessions.operations import renew
-from app.features.sign_in.service import enter_organisations, note
 from app.kit.clock import new_id, utc_now
 from app.kit.encryption import KeyRing
 from app.kit.errors import Kind, Problem, conflict, not_found, unauthenticated
@@ -24,6 +24,7 @@ from app.models import Passkey, RecoveryCode, Totp
 MAX_PASSKEYS = 20
 WRONG_CODE = "That code is not right, or was used before: wait for the next one"
 BAD_PASSKEY = "The passkey could not be verified: load the page anew and try again"
+TOO_SHORT_ALONE = "Your password is too short to stand alone: choose a longer one, then remove your last factor"
 USED_OFFER = "This page was open for too long, or was sent before: begin again"
 
 
@@ -57,6 +58,11 @@ class Factors:
     def some(self) -> bool:
         """Whether there is a second factor."""
         return self.app is not None or bool(self.passkeys)
+
+    @property
+    def one(self) -> bool:
+        """Whether there is one only, without which nothing is left but the password."""
+        return (self.app is not None) + len(self.passkeys) == 1
 
 
 def overview(db: Session, user_id: UUID) -> Factors:
@@ -109,21 +115,21 @@ def add_passkey(db: Session, act: Act, party: RelyingParty, offer: Offer, answer
     return _added(db, act, "hwk")
 
 
-def remove_app(db: Session, act: Act) -> Done:
-    """Forgets the person's authenticator app. Raises Problem `not_found`."""
+def remove_app(db: Session, act: Act, *, safe_without: bool) -> Done:
+    """Forgets the person's authenticator app. Raises Problem `not_found`, and as `_removed`."""
     if db.scalar(queries.remove_totp(act.user_id)) is None:
         raise not_found("Authenticator app")
     _tell(db, act, "user.factor_removed", "The authenticator app was removed", factor="totp")
-    return _removed(db, act)
+    return _removed(db, act, safe_without=safe_without)
 
 
-def remove_passkey(db: Session, act: Act, passkey_id: UUID) -> Done:
-    """Forgets a passkey of the person. Raises Problem `not_found`."""
+def remove_passkey(db: Session, act: Act, passkey_id: UUID, *, safe_without: bool) -> Done:
+    """Forgets a passkey of the person. Raises Problem `not_found`, and as `_removed`."""
     name = db.scalar(queries.remove_passkey(act.user_id, passkey_id))
     if name is None:
         raise not_found("Passkey")
     _tell(db, act, "user.factor_removed", f"The passkey “{name}” was removed", factor="passkey", name=name)
-    return _removed(db, act)
+    return _removed(db, act, safe_without=safe_without)
 
 
 def renew_recovery_codes(db: Session, act: Act) -> Done:
@@ -132,6 +138,14 @@ def renew_recovery_codes(db: Session, act: Act) -> Done:
         raise conflict("Recovery codes stand in for a second factor: add one first")
     _tell(db, act, "user.recovery_codes_renewed", "New recovery codes were made")
     return Done(_renewed(db, act), _new_codes(db, act.user_id))
+
+
+def tell_of_recovery_code(db: Session, ring: KeyRing, user_id: UUID) -> None:
+    """Mails the person that a recovery code was used."""
+    user = db.scalars(people.user(user_id)).one()
+    left = db.scalar(queries.recovery_codes_left(user_id)) or 0
+    what = f"A recovery code was used to sign in, {left} are left"
+    queue(db, ring, user.id, Letter("factor_changed", user.email, {"what": what, "email": user.email}))
 
 
 def note_refused(db: Session, user_id: UUID, answer: Answer, where: Where) -> None:
@@ -161,10 +175,16 @@ def _added(db: Session, act: Act, method: str) -> Done:
     return Done(_renewed(db, act, method, "mfa"), codes)
 
 
-def _removed(db: Session, act: Act) -> Done:
+def _removed(db: Session, act: Act, *, safe_without: bool) -> Done:
+    """What follows. `safe_without` says whether the person may be without any factor, which is a matter of passwords.
+
+    Raises Problem `conflict` where it may not, or an organisation demands one.
+    """
     if not overview(db, act.user_id).some:
         if db.scalar(people.is_asked_for_mfa(act.user_id)):
             raise conflict("An organisation of yours demands a second factor: add another one, then remove this one")
+        if not safe_without:
+            raise Problem(Kind.conflict, "conflict", TOO_SHORT_ALONE, word="password_too_short")
         db.execute(queries.remove_recovery_codes(act.user_id))
     return Done(_renewed(db, act))
 

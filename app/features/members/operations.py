@@ -33,6 +33,7 @@ from app.kit.errors import invalid, not_found
 from app.kit.random_bytes import RandomBytes
 from app.models import Invitation, Membership, User
 
+SIGNED_OUT = "ended by the organisation"
 LIFETIME = timedelta(days=7)
 NOT_AGAIN_WITHIN = timedelta(minutes=1)
 _random = RandomBytes(SECRET_BYTES)
@@ -96,6 +97,15 @@ def remove(db: Session, acting: Acting, found: Member) -> None:
     """
     _require_reach(acting, found.role)
     _take_out(db, acting, found, "member.removed")
+
+
+def end_sessions(db: Session, acting: Acting, found: Member) -> None:
+    """Ends the member's sessions here; it may sign in again. Raises `insufficient_scope`."""
+    _require_reach(acting, found.role)
+    enter_tenants(db, {*acting.tenants, found.user.id})
+    ended = db.scalars(queries.end_sessions(acting.organisation_id, found.user.id, SIGNED_OUT)).all()
+    changes.note(db, found.user.id)
+    acting.note(db, "member.sessions_ended", user_target(found.user), count=len(ended))
 
 
 def leave(db: Session, acting: Acting, found: Member) -> None:

@@ -84,12 +84,13 @@ class Wish:
 class Visitor:
     """Who is at the browser. `asked_before` is when they had shown themselves when they were asked to do so anew.
 
-    None there is that they were not asked.
+    None there is that they were not asked. `lacks_factor` is whether an organisation demands one that they have not.
     """
 
     person: Person | None
     said: Said = Said.nothing
     asked_before: float | None = None
+    lacks_factor: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +98,11 @@ class SignIn:
     """The person has to sign in, or, being signed in, to show once more that it is them."""
 
     again: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Enrol:
+    """The person has to add a second factor first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +120,7 @@ class GoTo:
     uri: str
 
 
-Step = SignIn | Ask | GoTo
+Step = SignIn | Enrol | Ask | GoTo
 
 
 class _Refused(Exception):
@@ -237,28 +243,35 @@ def _assurance(sent: Mapping[str, str], claims: Mapping[str, Any] | None) -> Ass
 
 def _step(server: Server, wish: Wish, visitor: Visitor) -> Step:
     person = visitor.person
-    is_silent = "none" in wish.prompts
-    if person is None or _has_to_show(server, wish, person, visitor.asked_before):
-        if is_silent:
-            raise _Refused("login_required")
-        return SignIn(again=person is not None)
+    if person is None or _has_to_show(wish, person, visitor.asked_before):
+        return _unless_silent(wish, "login_required", SignIn(again=person is not None))
+    _require_the_one_who_is_meant(server, wish, person)
+    if visitor.lacks_factor:
+        return _unless_silent(wish, "interaction_required", Enrol())
     if wish.assurance.is_essential and not wish.assurance.is_met(person):
         raise _Refused("unmet_authentication_requirements")
-    if person.impersonator is not None or not _belongs(server, wish, person):
-        raise AccessDeniedError("Whoever is signed in may not allow this")
     if visitor.said is Said.deny:
         raise AccessDeniedError
-    if _has_to_be_asked(server, wish, person) and visitor.said is Said.nothing:
-        if is_silent:
-            raise _Refused("consent_required")
-        return Ask(wish, _name_of(server, wish))
+    if visitor.said is Said.nothing and _has_to_be_asked(server, wish, person):
+        return _unless_silent(wish, "consent_required", Ask(wish, _name_of(server, wish)))
     return _allow(server, wish, person, visitor.said)
 
 
-def _has_to_show(server: Server, wish: Wish, person: Person, asked_before: float | None) -> bool:
-    """Whether the person has to show anew that it is them, or that it is not them whom the client means."""
+def _unless_silent(wish: Wish, error: str, step: Step) -> Step:
+    if "none" in wish.prompts:
+        raise _Refused(error)
+    return step
+
+
+def _require_the_one_who_is_meant(server: Server, wish: Wish, person: Person) -> None:
     if wish.hint is not None and _hinted(server, wish.hint) != encode("user", person.user_id):
-        return True
+        raise _Refused("login_required", "Somebody else is signed in")
+    if person.impersonator is not None or not _belongs(server, wish, person):
+        raise AccessDeniedError("Whoever is signed in may not allow this")
+
+
+def _has_to_show(wish: Wish, person: Person, asked_before: float | None) -> bool:
+    """Whether the person has to show anew that it is them."""
     shown = person.reauthenticated_at.timestamp()
     if asked_before is not None and shown > asked_before:
         return False

@@ -8,7 +8,7 @@ from authlib.oauth2.rfc6749.errors import InvalidRequestError
 from authlib.oauth2.rfc7009 import RevocationEndpoint
 from authlib.oauth2.rfc7662 import IntrospectionEndpoint
 
-from app.auth.access_tokens import TYPES, AccessToken, read
+from app.auth.access_tokens import SKEW, TYPES, AccessToken, read
 from app.domain.ids import encode
 from app.domain.owned_tokens import Token
 from app.features.oauth import families, queries
@@ -109,7 +109,9 @@ class Revocation(_Endpoint, RevocationEndpoint):
                 db, token.family, "revoked by the client", actor=client.actor, where=self.server.surroundings.where
             )
         else:
-            db.execute(queries.revoke_token(token.family.organisation_id, token.access.id, token.expires_at))
+            # For as long as some clock may still take it for good.
+            until = token.expires_at + SKEW
+            db.execute(queries.revoke_token(token.family.organisation_id, token.access.id, until))
 
 
 class Introspection(_Endpoint, IntrospectionEndpoint):

@@ -1,6 +1,6 @@
 """Makes the keys that tokens are signed with, turns them, and ends them; for the operator, workers and beat."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -11,7 +11,7 @@ from app.domain.audit import SYSTEM, Actor, Event, Target
 from app.features.audit.operations import record
 from app.kit.clock import new_id
 from app.kit.encryption import KeyRing
-from app.kit.token_keys import Algorithm, KeySet, make, private_half, public_half, sealed_for
+from app.kit.token_keys import Algorithm, Key, KeySet, make, private_half, public_half, sealed_for
 from app.models import SigningKey
 
 LOCK = 0x6A776B73  # 'jwks': the class of the advisory lock under which keys are made
@@ -21,6 +21,8 @@ PUBLISHED_AHEAD = timedelta(hours=1)
 VERIFIES_ON = timedelta(hours=25)
 """For how long a key verifies after it has signed: ID tokens tell who signs out for as long as a session lasts."""
 OPERATOR = Actor("operator")
+Fresh = Mapping[Algorithm, Key]
+"""New keys that nobody has yet."""
 
 
 def in_force() -> Select[SigningKey]:
@@ -46,42 +48,56 @@ def every(db: Session) -> Sequence[SigningKey]:
     return db.scalars(select(SigningKey).order_by(SigningKey.signs_from, SigningKey.id)).all()
 
 
-def make_missing(db: Session, ring: KeyRing, actor: Actor = OPERATOR) -> list[SigningKey]:
-    """Makes a key for each algorithm that has none which signs now."""
+def fresh(algorithms: Iterable[Algorithm]) -> Fresh:
+    """New keys, made before a transaction begins: an RSA key takes its time, and locks are not held meanwhile."""
+    return {one: make(one) for one in algorithms}
+
+
+def missing(db: Session) -> list[Algorithm]:
+    """The algorithms by which nothing signs now."""
+    now = _now(db)
+    return [one for one in Algorithm if _newest(db, one, ready_at=now) is None]
+
+
+def due(db: Session) -> list[Algorithm]:
+    """The algorithms of which a new key is wanted, since there is none or it is old."""
+    old = _now(db) - TURNED_AFTER
+    return [one for one in Algorithm if (found := _newest(db, one)) is None or found.signs_from <= old]
+
+
+def make_missing(db: Session, ring: KeyRing, made: Fresh, actor: Actor = OPERATOR) -> list[SigningKey]:
+    """Takes of these keys those whose algorithms have none which signs now."""
     now = _locked(db)
-    return [_add(db, ring, one, now, actor) for one in Algorithm if _newest(db, one, ready_at=now) is None]
+    return [_add(db, ring, one, made[one], now, actor) for one in missing(db) if one in made]
 
 
 def rotate(
     db: Session,
     ring: KeyRing,
     algorithm: Algorithm,
+    key: Key,
     actor: Actor = OPERATOR,
     *,
     ahead: timedelta = PUBLISHED_AHEAD,
     kept: timedelta = VERIFIES_ON,
 ) -> SigningKey:
-    """Makes a key that is published now and signs after `ahead`; older ones verify for `kept` after that."""
+    """Takes a key that is published now and signs after `ahead`; older ones verify for `kept` after that."""
     begins = _locked(db) + ahead
     for old in db.scalars(in_force().where(SigningKey.algorithm == algorithm)):
         old.verifies_until = min(old.verifies_until or begins + kept, begins + kept)
-    return _add(db, ring, algorithm, begins, actor)
+    return _add(db, ring, algorithm, key, begins, actor)
 
 
-def turn(db: Session, ring: KeyRing, actor: Actor) -> list[SigningKey]:
-    """Makes what is missing, turns what is old, and forgets what verifies nothing any more."""
-    made = make_missing(db, ring, actor)
-    now = _locked(db)
-    for algorithm in Algorithm:
-        newest = _newest(db, algorithm)
-        if newest is not None and newest.signs_from <= now - TURNED_AFTER:
-            made.append(rotate(db, ring, algorithm, actor))
-    db.execute(_over(now))
-    return made
+def turn(db: Session, ring: KeyRing, made: Fresh, actor: Actor) -> list[SigningKey]:
+    """Takes of these keys those that are wanted, and forgets what verifies nothing any more."""
+    taken = make_missing(db, ring, made, actor)
+    taken += [rotate(db, ring, one, made[one], actor) for one in due(db) if one in made]
+    db.execute(_over(_now(db)))
+    return taken
 
 
-def revoke(db: Session, ring: KeyRing, key_id: UUID, actor: Actor = OPERATOR) -> bool:
-    """Ends a key at once, and with it all that it signed; where it was the one that signs, another one takes over.
+def revoke(db: Session, ring: KeyRing, key_id: UUID, made: Fresh, actor: Actor = OPERATOR) -> bool:
+    """Ends a key at once, and with it all that it signed; where it was the one that signs, one of these takes over.
 
     False for a key that is not in force.
     """
@@ -92,13 +108,17 @@ def revoke(db: Session, ring: KeyRing, key_id: UUID, actor: Actor = OPERATOR) ->
     found.revoked_at = found.verifies_until = now
     db.flush()
     _note(db, "signing_key.revoked", found, actor)
-    make_missing(db, ring, actor)
+    make_missing(db, ring, made, actor)
     return True
 
 
 def _locked(db: Session) -> datetime:
     """Now, and nobody else makes keys until the transaction ends."""
     db.execute(select(func.pg_advisory_xact_lock(LOCK, 0)))
+    return _now(db)
+
+
+def _now(db: Session) -> datetime:
     now: datetime = db.scalars(select(func.clock_timestamp())).one()
     return now
 
@@ -110,8 +130,8 @@ def _newest(db: Session, algorithm: Algorithm, *, ready_at: datetime | None = No
     return db.scalars(statement.order_by(None).order_by(SigningKey.signs_from.desc()).limit(1)).one_or_none()
 
 
-def _add(db: Session, ring: KeyRing, algorithm: Algorithm, signs_from: datetime, actor: Actor) -> SigningKey:
-    key, key_id = make(algorithm), new_id()
+def _add(db: Session, ring: KeyRing, algorithm: Algorithm, key: Key, signs_from: datetime, actor: Actor) -> SigningKey:
+    key_id = new_id()
     row = SigningKey(
         organisation_id=SYSTEM,
         id=key_id,

@@ -130,7 +130,8 @@ class Meter:
         """The header fields of an answer: fresh after `wait`, else a quarter of a second old at most."""
         if now >= self._refresh_at:
             self._refresh_at = now + REFRESH_SECONDS
-            self._fields = [self._policy_field, *standing_fields([one.standing(now) for one in self._buckets])]
+            standings = [one.standing(now) for one in self._buckets]
+            self._fields = [self._policy_field, *standing_fields(standings)] if standings else []
         return self._fields
 
 
@@ -140,7 +141,6 @@ class Blocks:
     def __init__(self, store: Store, policies: Sequence[tuple[str, Policy]]) -> None:
         self._store = store
         self._policies = policies
-        self._field = policy_field(policy for _, policy in policies)
         self._buckets: dict[tuple[str, str], Bucket] = {}
         self._meters: dict[tuple[str, ...], Meter] = {}
 
@@ -149,12 +149,13 @@ class Blocks:
         return self._meters.get(who)
 
     def make(self, who: tuple[str, ...], identities: Iterable[Identity]) -> Meter:
-        """A meter of these identities, of which those count for which there is a policy."""
+        """A meter of these identities, of which those count for which there is a policy, and the other way round."""
         texts = dict(identities)
-        buckets = [self._bucket(policy, Identity(kind, texts[kind])) for kind, policy in self._policies]
+        spent = [(policy, Identity(kind, texts[kind])) for kind, policy in self._policies if kind in texts]
+        buckets = [self._bucket(policy, identity) for policy, identity in spent]
         if len(self._meters) >= REMEMBERED:
             self._meters.clear()
-        made = self._meters[who] = Meter(buckets, self._field)
+        made = self._meters[who] = Meter(buckets, policy_field(policy for policy, _ in spent))
         return made
 
     def _bucket(self, policy: Policy, identity: Identity) -> Bucket:

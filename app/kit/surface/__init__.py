@@ -31,7 +31,8 @@ class Surface:
     """How one installation is reached, and what it tells browsers.
 
     `loopback` lets this machine call itself by any of its names, and without HTTPS. `pages` are what browsers open,
-    `probes` what answers by any address, `public` what may be cached; `policies` are the pages' own, by path.
+    `probes` what answers by any address, `public` what may be cached, `unread` what no listed origin's page reads;
+    `policies` are the pages' own, by path.
     """
 
     public_url: str
@@ -41,6 +42,7 @@ class Surface:
     pages: tuple[str, ...]
     probes: Collection[str]
     public: str
+    unread: tuple[str, ...] = ()
     policies: Mapping[str, str] = field(default_factory=dict)
     origins: Collection[str] = ()
     trusted: Sequence[Network] = ()
@@ -62,5 +64,5 @@ class Surface:
         app = Hosts(app, names=self.hosts, loopback=self.loopback, probes=self.probes)
         app = Refusals(Proxies(app, trusted=self.trusted, written=self.written))
         if self.origins:
-            app = Cors(app, origins=self.origins, pages=self.pages)
+            app = Cors(app, origins=self.origins, unread=self.unread)
         return Answers(app, public=self.public, policies=self.policies, refused=self.refused)

@@ -1,4 +1,4 @@
-"""Which other origins' pages may read answers: those that are listed, without cookies, and never those of pages."""
+"""Which other origins' pages may read answers: those that are listed, without cookies."""
 
 from collections.abc import Collection
 
@@ -31,22 +31,24 @@ EXPOSED = (
 
 
 class Cors(CORSMiddleware):
-    """Starlette's, for listed origins; to others nothing is said of origins at all."""
+    """Starlette's, for listed origins; to others nothing is said of origins at all.
 
-    def __init__(self, app: ASGIApp, *, origins: Collection[str], pages: tuple[str, ...] = ()) -> None:
+    `unread` are paths that browsers are led to, and that nobody's page reads by itself (RFC 9700, section 2.6).
+    """
+
+    def __init__(self, app: ASGIApp, *, origins: Collection[str], unread: tuple[str, ...] = ()) -> None:
         super().__init__(
             app, allow_origins=origins, allow_methods=METHODS, allow_headers=ACCEPTED, expose_headers=EXPOSED
         )
-        self._pages = tuple(f"{page}/" for page in pages)
+        self._unread = unread
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serves one request."""
-        listed = scope["type"] == "http" and _origin(scope) in self.allow_origins and not self._is_page(scope)
+        listed = scope["type"] == "http" and _origin(scope) in self.allow_origins and not self._is_unread(scope)
         await (super().__call__ if listed else self.app)(scope, receive, send)
 
-    def _is_page(self, scope: Scope) -> bool:
-        # Browsers are led there, and read nothing of it by themselves (RFC 9700, section 2.6).
-        return f"{scope['path']}/".startswith(self._pages)
+    def _is_unread(self, scope: Scope) -> bool:
+        return scope["path"].rstrip("/") in self._unread
 
     def preflight_response(self, request_headers: Headers) -> Response:
         """What is allowed, whatever was asked for: the browser compares, and a refusal would have to be JSON."""

@@ -101,6 +101,24 @@ class TestExact:
         assert (refused.allowed, refused.remaining) == (False, 0)
         assert DAY - 60 < refused.reset <= DAY
 
+    async def test_looking_spends_nothing_and_sees_what_others_spent(self, store: Store, somebody: Identity) -> None:
+        exact, other, two = Exact(store), Exact(store), Policy("test-look", 2, DAY)
+        assert [(await exact.look(two, somebody)).remaining for _ in range(3)] == [2, 2, 2]
+        await other.take(two, somebody)
+        assert (await exact.look(two, somebody)).remaining == 1
+        await other.take(two, somebody)
+        standing = await exact.look(two, somebody)
+        assert (standing.allowed, standing.remaining) == (False, 0)
+        assert 0 < standing.reset <= DAY
+
+    @pytest.mark.acceptance("L03")
+    async def test_looking_without_redis_sees_the_own_count(self, no_store: Store, somebody: Identity) -> None:
+        exact, two = Exact(no_store), Policy("test-look", 2, DAY)
+        assert (await exact.look(two, somebody)).remaining == 2
+        for _ in range(2):
+            await exact.take(two, somebody)
+        assert not (await exact.look(two, somebody)).allowed
+
     @pytest.mark.acceptance("L03")
     async def test_without_redis_a_process_counts_exactly_by_itself(self, no_store: Store, somebody: Identity) -> None:
         exact = Exact(no_store)

@@ -7,12 +7,18 @@ from sqlalchemy.orm import Session, sessionmaker
 from app.auth.people import COOKIE
 from app.models import AuditEvent
 from app.settings import Settings
+from tests.api.client import Reply, Tenant
 from tests.people.factors.acts import add_app, add_passkey, app_on, let_go_stale, mails, show_passkey
 from tests.people.factors.authenticator import Authenticator
-from tests.people.visitor import PASSWORD, Forms, Known, Visitor, location
+from tests.people.visitor import PASSWORD, Forms, Known, Visitor, location, new_person
 
 FACTORS = "/account/factors"
 CHANGES = ("app", "app/remove", "passkey", "passkey/remove", "recovery-codes")
+
+
+async def remove_last(visitor: Visitor, factor: str, password: str = PASSWORD) -> Reply:
+    """Removes the only factor."""
+    return await visitor.submit(f"{FACTORS}/{factor}/remove", at=f"{FACTORS}/last", password=password)
 
 
 @pytest.mark.acceptance("M05")
@@ -86,8 +92,9 @@ async def test_each_change_is_mailed_and_written_down(
     await visitor.sign_in(person.email)
     await add_app(visitor)
     await add_passkey(visitor, authenticator, "Laptop")
-    for path in ("recovery-codes", "app/remove", "passkey/remove"):
+    for path in ("recovery-codes", "app/remove"):
         assert (await visitor.submit(f"{FACTORS}/{path}", at=FACTORS)).status in {200, 303}
+    assert (await remove_last(visitor, "passkey")).status == 303
     assert [one.subject for one in mails(sessions, settings, person)][-5:] == [
         "An authenticator app was added",
         "The passkey “Laptop” was added",
@@ -119,7 +126,7 @@ async def test_the_session_gets_another_secret_with_its_first_factor(visitor: Vi
 async def test_without_the_last_factor_the_recovery_codes_are_void(visitor: Visitor, person: Known) -> None:
     await visitor.sign_in(person.email)
     await add_app(visitor)
-    await visitor.submit(f"{FACTORS}/app/remove", at=FACTORS)
+    await remove_last(visitor, "app")
     assert location(await visitor.another().sign_in(person.email)) == "/account"
     _, codes = await add_app(visitor)
     assert len(codes) == 10
@@ -136,3 +143,18 @@ async def test_a_page_with_a_secret_enrols_once(visitor: Visitor, person: Known)
     again = await visitor.post(f"{FACTORS}/app", {**form, "code": app_on(page).code()})
     assert again.status == 400
     assert b'data-reason="used_offer"' in again.raw
+
+
+@pytest.mark.acceptance("P01")
+async def test_a_password_that_was_long_enough_beside_a_factor_only_keeps_the_last_one(
+    visitor: Visitor, tenant: Tenant, sessions: sessionmaker[Session]
+) -> None:
+    short = "8 chars!"
+    person = new_person(sessions, tenant.organisation_id, password=short)
+    await visitor.sign_in(person.email, short)
+    await add_app(visitor)
+    assert (await remove_last(visitor, "app", "wrong")).status == 401
+    reply = await remove_last(visitor, "app", short)
+    assert reply.status == 409
+    assert b'data-reason="password_too_short"' in reply.raw
+    assert location(await visitor.another().sign_in(person.email, short)) == "/sign-in/second-step"

@@ -147,6 +147,15 @@ async def test_a_counter_that_does_not_rise_is_refused_and_written_down(
         assert json.dumps(event.details, sort_keys=True) == '{"method": "hwk", "passkey": "Key"}'
 
 
+async def test_a_counter_may_be_as_high_as_thirty_two_bits_are(
+    visitor: Visitor, person: Known, authenticator: Authenticator
+) -> None:
+    await visitor.sign_in(person.email)
+    await add_passkey(visitor, authenticator)
+    authenticator.count = 2**32 - 2
+    assert location(await show_passkey(visitor.another(), authenticator, ALONE)) == "/account"
+
+
 @pytest.mark.acceptance("M07")
 async def test_a_passkey_signs_in_nobody_but_its_owner(
     visitor: Visitor, person: Known, another: Known, authenticator: Authenticator, settings: Settings

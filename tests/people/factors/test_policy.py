@@ -6,7 +6,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from app.domain.permissions import Role
 from tests.api.client import Api, new_tenant
 from tests.people.factors.acts import add_app
-from tests.people.visitor import Known, Visitor, location, new_person
+from tests.people.visitor import PASSWORD, Known, Visitor, location, new_person
 
 FACTORS = "/account/factors"
 
@@ -49,7 +49,7 @@ async def test_the_last_factor_stays_while_it_is_demanded(visitor: Visitor, pers
     await visitor.sign_in(person.email)
     await add_app(visitor)
     await demand(api)
-    reply = await visitor.submit(f"{FACTORS}/app/remove", at=FACTORS)
+    reply = await visitor.submit(f"{FACTORS}/app/remove", at=f"{FACTORS}/last", password=PASSWORD)
     assert reply.status == 409
     assert (await visitor.get("/account")).status == 200
 

@@ -39,12 +39,16 @@ async def test_codes_are_kept_as_digests_alone(
 
 
 @pytest.mark.acceptance("M03")
-async def test_a_code_is_good_once_however_it_is_typed(visitor: Visitor, person: Known) -> None:
+async def test_a_code_is_good_once_however_it_is_typed(
+    visitor: Visitor, person: Known, sessions: sessionmaker[Session], settings: Settings
+) -> None:
     await visitor.sign_in(person.email)
     _, codes = await add_app(visitor)
     first = await half_way(visitor, person.email)
     typed = codes[0].upper().replace("-", " ")
     assert location(await first.submit(CODE, at=STEP, recovery_code=typed)) == "/account"
+    told = [one.subject for one in mails(sessions, settings, person)]
+    assert "A recovery code was used to sign in, 9 are left" in told
     second = await half_way(visitor, person.email)
     assert (await second.submit(CODE, at=STEP, recovery_code=codes[0])).status == 401
     assert location(await second.submit(CODE, at=STEP, recovery_code=codes[1])) == "/account"

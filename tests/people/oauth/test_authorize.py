@@ -1,11 +1,16 @@
 """The authorization endpoint: whom it sends where, and what it asks people."""
 
+from datetime import timedelta
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 import pytest
 from sqlalchemy.orm import Session, sessionmaker
 
+from app.auth.people import COOKIE
+from app.features.sessions.operations import NewSession, begin
+from app.kit.clock import utc_now
 from app.main import create_app
+from app.models import Organisation, User
 from app.settings import Http, Settings
 from tests.api.client import Api, new_tenant, served
 from tests.people.oauth.world import (
@@ -254,6 +259,40 @@ async def test_no_other_page_reads_what_the_endpoint_answers(settings: Settings,
     origin = "https://app.example.test"
     listed = settings.model_copy(update={"http": Http(cors_origins=(origin,))})
     async with served(create_app(listed)) as url:
-        for path, allowed in ((path_of(app), None), ("/oauth/jwks", origin)):
+        for path, allowed in ((path_of(app), None), ("/oauth/authorize/", None), ("/oauth/jwks", origin)):
             async with app.http.get(url + path, headers={"origin": origin}, allow_redirects=False) as reply:
                 assert reply.headers.get("access-control-allow-origin") == allowed
+
+
+async def test_another_person_than_the_client_means_is_not_given_out_for_them(
+    signed_in: Visitor, app: App, person: Known, sessions: sessionmaker[Session]
+) -> None:
+    tokens = (await redeem(app, told(await allow(signed_in, app))["code"])).body
+    assert "code" in told(await signed_in.get(path_of(app, id_token_hint=tokens["id_token"], prompt="none")))
+    other = signed_in.another()
+    await other.sign_in(new_person(sessions, person.organisation_id).email)
+    for changes in ({}, {"prompt": "none"}):
+        answer = told(await other.get(path_of(app, id_token_hint=tokens["id_token"], **changes)))
+        assert (answer["error"], answer["state"]) == ("login_required", STATE)
+
+
+@pytest.mark.acceptance("M08")
+async def test_whoever_lacks_a_factor_that_the_organisation_demands_adds_one_first(
+    signed_in: Visitor, app: App, person: Known, sessions: sessionmaker[Session]
+) -> None:
+    with sessions.begin() as db:
+        db.get_one(Organisation, person.organisation_id).mfa_required = True
+    reply = await signed_in.get(path_of(app))
+    assert (reply.status, b'data-reason="mfa_enrolment_required"' in reply.raw) == (403, True)
+    assert told(await signed_in.get(path_of(app, prompt="none")))["error"] == "interaction_required"
+
+
+@pytest.mark.acceptance("Z11")
+async def test_whoever_acts_for_somebody_else_allows_nothing(
+    visitor: Visitor, app: App, person: Known, sessions: sessionmaker[Session]
+) -> None:
+    with sessions.begin() as db:
+        new = NewSession(["pwd"], utc_now() + timedelta(minutes=5), impersonator="op", impersonation_reason="help")
+        _, cookie = begin(db, db.get_one(User, person.id), new)
+    visitor.cookies[COOKIE] = cookie
+    assert told(await visitor.get(path_of(app)))["error"] == "access_denied"

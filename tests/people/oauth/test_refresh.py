@@ -5,13 +5,13 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session, sessionmaker
 
 from app.domain.owned_tokens import Token
 from app.kit.clock import utc_now
 from app.main import create_app
-from app.models import AuditEvent, Mail, OAuthFamily, OAuthRefreshToken
+from app.models import AuditEvent, Mail, Membership, OAuthFamily, OAuthRefreshToken, User
 from app.settings import OAuthSettings, Settings
 from tests.api.client import Api, served
 from tests.people.oauth.world import (
@@ -174,3 +174,23 @@ async def test_a_public_client_renews_by_its_name(signed_in: Visitor, api: Api) 
     first = (await redeem(public, await code_for(signed_in, public))).body
     assert (await refresh(public, first["refresh_token"])).status == 200
     assert (await refresh(public, first["refresh_token"])).status == 400
+
+
+@pytest.mark.acceptance("S05")
+@pytest.mark.parametrize("what", ["disabled", "deleted", "gone", "ended everywhere"])
+async def test_whoever_is_gone_renews_nothing(
+    app: App, tokens: dict[str, Any], person: Known, sessions: sessionmaker[Session], what: str
+) -> None:
+    with sessions.begin() as db:
+        user = db.get_one(User, person.id)
+        if what == "disabled":
+            user.disabled_at = utc_now()
+        elif what == "deleted":
+            user.deleted_at = utc_now()
+        elif what == "ended everywhere":
+            user.session_version += 1
+        else:
+            db.execute(delete(Membership).filter_by(user_id=person.id))
+    reply = await refresh(app, tokens["refresh_token"])
+    assert (reply.status, reply.body["error"]) == (400, "invalid_grant")
+    await dead_within_a_second(app, tokens["access_token"])
