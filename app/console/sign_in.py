@@ -11,8 +11,9 @@ from app.console import realms
 from app.console.visits import Pages, Posted, Visit, Visiting, field, local_path
 from app.features.sessions import service as sessions
 from app.features.sign_in import service
+from app.features.sign_in.circumstances import Circumstances
 from app.features.sign_in.passwords import Passwords
-from app.features.sign_in.service import Begun, Circumstances, Step, Terms
+from app.features.sign_in.service import Begun, Step, Terms
 from app.features.sign_in.tickets import Tickets
 from app.kit.errors import Problem
 from app.kit.places import Places

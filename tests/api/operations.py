@@ -9,11 +9,16 @@ from itertools import count
 from typing import Any
 
 from fastapi.routing import APIRoute, iter_route_contexts
+from sqlalchemy import update
 
+from app.domain.ids import encode
+from app.domain.permissions import Role
 from app.kit.openapi import Documented
 from app.main import PREFIX, ROUTERS
+from app.models import Invitation
 from tests.api.client import Api, Reply
-from tests.api.world import World
+from tests.api.world import World, uuid_of
+from tests.people.visitor import new_person
 
 NUMBERS = count()
 # What a body needs at least, by the names of its fields.
@@ -76,6 +81,8 @@ class Operation:
         """A new body that is taken."""
         values = {**REQUIRED, "since": (datetime.now(UTC) - timedelta(hours=1)).isoformat()}
         made = {name: values[name] for name in self.body.get("required", ())}
+        # A provider's client has a secret, unless it says that it has none.
+        made |= {"authMethod": "none"} if str(self) == "POST /organisation/identity-provider" else {}
         # Event types have no ids: each needs a name of its own.
         return made | ({"name": f"type.{next(NUMBERS)}"} if self.path == "/event-type" else {})
 
@@ -90,6 +97,7 @@ class Places:
     message: str
     key: str
     client: str
+    people: Mapping[str, str]
 
     @classmethod
     async def of(cls, world: World) -> "Places":
@@ -104,7 +112,7 @@ class Places:
             "app_id": await _deleted(world.api, "/app"),
             "endpoint_id": await _deleted(world.api, f"{world.path}/endpoint"),
         }
-        return cls(world, made.body["id"], deleted, await world.message(), key, client)
+        return cls(world, made.body["id"], deleted, await world.message(), key, client, await _people(world))
 
     @property
     def api(self) -> Api:
@@ -122,11 +130,8 @@ class Places:
             "event_type_name": "some.type",
             "key_id": self.key,
             "client_id": self.client,
+            **self.people,
             "secret_id": "sec_" + "0" * 26,
-            "member_id": "user_" + "0" * 26,
-            "invitation_id": "inv_" + "0" * 26,
-            "provider_id": "idp_" + "0" * 26,
-            "domain": "nobody.example.test",
         }
         if operation.path.endswith("}/restore"):
             (last,) = re.findall(r"{(\w+)}/restore", operation.path)
@@ -150,6 +155,25 @@ async def _deleted(api: Api, path: str) -> str:
     identifier: str = made.body["id"]
     assert (await api.delete(f"{path}/{identifier}")).status == 204
     return identifier
+
+
+async def _people(world: World) -> dict[str, str]:
+    """A person, an invitation that may be sent again, and an identity provider with a domain, by their places."""
+    api = world.api
+    organisation_id = uuid_of((await api.get("/organisation")).body["id"])
+    invited = {"email": "invited@example.test", "role": "viewer"}
+    invitation = (await api.post("/organisation/invitation", invited)).body["id"]
+    with world.sessions.begin() as db:
+        db.execute(update(Invitation).values(sent_at=Invitation.sent_at - timedelta(hours=1)))
+    new = {"name": "p", "issuer": REQUIRED["issuer"], "clientId": "c", "authMethod": "none"}
+    provider = (await api.post("/organisation/identity-provider", new)).body["id"]
+    await api.post(f"/organisation/identity-provider/{provider}/domain", {"domain": "theirs.example.test"})
+    return {
+        "member_id": encode("user", new_person(world.sessions, organisation_id, Role.support, password=None).id),
+        "invitation_id": invitation,
+        "provider_id": provider,
+        "domain": "theirs.example.test",
+    }
 
 
 def is_problem(reply: Reply, status: int) -> bool:

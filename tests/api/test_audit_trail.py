@@ -23,7 +23,9 @@ from tests.api.world import World
 
 # A message is no act of administration, and there are as many as the organisation has events.
 HOT = {"POST /app/{app_id}/msg", "POST /app/{app_id}/message"}
-WRITES = [one for one in OPERATIONS if one.method not in {"GET", "HEAD"} and str(one) not in HOT]
+VERIFY = "POST /organisation/identity-provider/{provider_id}/domain/{domain}/verify"
+"""It asks the DNS, and is looked at where that is played."""
+WRITES = [one for one in OPERATIONS if one.method not in {"GET", "HEAD"} and str(one) not in {*HOT, VERIFY}]
 LOGOUT = "/auth/logout"
 ACTIONS = {
     "DELETE /app/{app_id}": "application.deleted",
@@ -37,6 +39,12 @@ ACTIONS = {
     "DELETE /organisation": "organisation.deleted",
     "DELETE /organisation/api-key/{key_id}": "key.revoked",
     "DELETE /organisation/api-key/{key_id}/secret/{secret_id}": "key.secret_ended",
+    "DELETE /organisation/identity-provider/{provider_id}": "provider.deleted",
+    "DELETE /organisation/identity-provider/{provider_id}/domain/{domain}": "provider.domain_removed",
+    "DELETE /organisation/invitation/{invitation_id}": "invitation.revoked",
+    "DELETE /organisation/member/{member_id}": "member.removed",
+    "DELETE /organisation/oauth-client/{client_id}": "oauth.client_deleted",
+    "DELETE /organisation/oauth-client/{client_id}/secret/{secret_id}": "oauth.client_secret_ended",
     "PATCH /app/{app_id}": "application.changed",
     "PATCH /app/{app_id}/endpoint/{endpoint_id}": "endpoint.changed",
     "PATCH /app/{app_id}/endpoint/{endpoint_id}/headers": "endpoint.headers_changed",
@@ -44,6 +52,9 @@ ACTIONS = {
     "PATCH /operational-webhook/endpoint/{endpoint_id}": "operational_endpoint.changed",
     "PATCH /organisation": "organisation.changed",
     "PATCH /organisation/api-key/{key_id}": "key.changed",
+    "PATCH /organisation/identity-provider/{provider_id}": "provider.changed",
+    "PATCH /organisation/member/{member_id}": "member.role_changed",
+    "PATCH /organisation/oauth-client/{client_id}": "oauth.client_changed",
     "POST /app": "application.created",
     "POST /app/{app_id}/endpoint": "endpoint.created",
     "POST /app/{app_id}/endpoint/{endpoint_id}/bulk-replay": "endpoint.bulk_replay_started",
@@ -62,6 +73,12 @@ ACTIONS = {
     "POST /operational-webhook/endpoint/{endpoint_id}/secret/rotate": "operational_endpoint.secret_rotated",
     "POST /organisation/api-key": "key.created",
     "POST /organisation/api-key/{key_id}/rotate": "key.rotated",
+    "POST /organisation/identity-provider": "provider.created",
+    "POST /organisation/identity-provider/{provider_id}/domain": "provider.domain_added",
+    "POST /organisation/invitation": "member.invited",
+    "POST /organisation/invitation/{invitation_id}/resend": "member.invited",
+    "POST /organisation/oauth-client": "oauth.client_created",
+    "POST /organisation/oauth-client/{client_id}/rotate": "oauth.client_rotated",
     "PUT /app/{app_id}": "application.changed",
     "PUT /app/{app_id}/endpoint/{endpoint_id}": "endpoint.changed",
     "PUT /app/{app_id}/endpoint/{endpoint_id}/headers": "endpoint.headers_changed",
@@ -89,7 +106,8 @@ async def prepare(places: Places, operation: Operation) -> Callable[[], Awaitabl
     caller = await places.api.portal(world.app_id) if operation.path == LOGOUT else places.api
     body = json.dumps(operation.least()).encode() if operation.body else None
     if "{secret_id}" in operation.path:
-        rotated = await places.api.post(f"/organisation/api-key/{places.key}/rotate", {})
+        whose = f"oauth-client/{places.client}" if "{client_id}" in operation.path else f"api-key/{places.key}"
+        rotated = await places.api.post(f"/organisation/{whose}/rotate", {})
         chosen["secret_id"] = rotated.body["secrets"][1]["id"]
     name = (await places.api.get("/organisation")).body["name"]
     return partial(

@@ -55,6 +55,7 @@ async def furnished(http: aiohttp.ClientSession, base_url: str, sessions: sessio
         "member_id": f"user_{message.removeprefix('msg_')}",
         "invitation_id": f"inv_{message.removeprefix('msg_')}",
         "provider_id": f"idp_{message.removeprefix('msg_')}",
+        "client_id": f"client_{message.removeprefix('msg_')}",
         "domain": "nobody.example.test",
     }
     return Place(api, tenant, ids)

@@ -38,12 +38,14 @@ EXCLUSIONS = [
     _faults("an iterator is sealed for one list of one owner", "query.iterator", "value_error"),
     _faults("which event types exist is not in the document", "body.(event|filter)Types?", "event_type_unknown"),
     _faults("which hosts and ports may be called is the operator's choice", "body.url", "url_refused"),
+    _faults("which hosts may be asked who somebody is is the operator's choice", "body.issuer", "url_refused"),
     _faults("some header names are the transport's own, and names differ by more than case", ".*", "header_refused"),
     _faults("where its generator fills no pattern of tags it puts a 0", "header.if-(none-)?match", "value_error"),
     _faults("a window ends before now and begins so many days before", "(body|query).(since|until)", "value_error"),
     _faults("a delivery is put off until its payload expires at most", "body.deliverAt", "value_error"),
     _problem("what a contract answers by 400 is about the state of things", "limit_reached", "missing_payload"),
     _problem("the same", "endpoint_disabled", "no_example"),
+    Exclusion("an invitation is not sent twice within a minute", 429, frozenset({"limit_reached"})),
     Exclusion("what is not there bears no tag at all", 412, frozenset({"precondition_failed"})),
 ]
 # What is there after a DELETE of it, by the contract: an archived event type, which comes back when it is made again.

@@ -26,12 +26,20 @@ KEY = re.compile(r"[\x20-\x7e]{1,256}")
 MOMENT = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
 SECRET = re.compile(r"(whsec_|whsk_)?[a-zA-Z0-9+/=]{32,100}")
 SCOPE = re.compile(r"[a-z-]+:[a-z]+")
+ISSUER = re.compile(r"(?s).{1,2048}")
 TAGS = re.compile(r'\*|(W/)?"[^"]*"([ \t]*,[ \t]*(W/)?"[^"]*")*')
 PEM = re.compile(r"(?s)(?=.*-----BEGIN CERTIFICATE-----).{0,65536}")
 SEALED_CHARACTERS = 40
 NUMBERS = count()
-MADE_TO_BE_DELETED = ("app_id", "event_type_name", "msg_id", "endpoint_id", "key_id", "secret_id")
+ADDRESS = re.compile(r"[^\s@]+@[^\s@]+")
+DOMAIN = re.compile(r"(?s).{1,253}")
+MADE_TO_BE_DELETED = (
+    *("app_id", "event_type_name", "msg_id", "endpoint_id", "key_id", "secret_id"),
+    *("member_id", "invitation_id", "client_id", "provider_id", "domain"),
+)
 KEYS = "/organisation/api-key"
+CLIENTS = "/organisation/oauth-client"
+PROVIDERS = "/organisation/identity-provider"
 WRITES = ("DELETE", "PATCH", "PUT")
 # Endpoints that nothing disables, for what a disabled one refuses.
 STEADY = ("recover", "replay-missing", "bulk-replay", "send-example", "resend")
@@ -155,6 +163,9 @@ BODY = {
     "scopes": _scopes,
     "caPem": _like(PEM, lambda _: KNOWN["certificate"]),
     "url": _elsewhere,
+    "email": _like(ADDRESS, lambda _: f"somebody.{next(NUMBERS)}@example.test"),
+    "issuer": _like(ISSUER, lambda _: KNOWN["issuer"]),
+    "domain": _like(DOMAIN, lambda _: f"theirs-{next(NUMBERS)}.example.test"),
     "eventTypes": _of(KNOWN["eventTypes"]),
     "filterTypes": _of(KNOWN["eventTypes"]),
     "secret": _like(SECRET, lambda _: KNOWN["secret"]),
@@ -218,13 +229,14 @@ def _place(case: Case, name: str, value: str, *, keep: bool) -> str:
     last = case.path.removesuffix("/content").endswith(f"{{{name}}}")
     lasting = value in KNOWN["eventTypes"] or value in KNOWN.values()
     if last and case.method == "DELETE" and name in MADE_TO_BE_DELETED and (lasting or not keep):
-        return _made(name, operational=case.path.startswith("/api/v1/operational-webhook"))
+        return _made(name, case.path)
     if keep and not (lasting and case.method in WRITES):
         return value
     if last and case.method == "PUT" and not (lasting or TYPE_ID.fullmatch(value)):
         return value
-    known: str = KNOWN[_kind(case, name)]
-    return known
+    # Some invitations were sent long enough ago to be sent again.
+    is_due = case.path.endswith("{invitation_id}/resend") and KNOWN["sent"]
+    return str(KNOWN["sent"].pop() if is_due else KNOWN[_kind(case, name)])
 
 
 def _kind(case: Case, name: str) -> str:
@@ -236,16 +248,19 @@ def _kind(case: Case, name: str) -> str:
 
 
 def _deleted(name: str) -> str:
-    made = _made(name, operational=False)
+    made = _made(name, "")
     path = f"/app/{made}" if name == "app_id" else f"/app/{KNOWN['app_id']}/endpoint/{made}"
     headers = {"authorization": f"Bearer {KNOWN['key']}"}
     requests.delete(f"{KNOWN['api']}{path}", headers=headers, timeout=30).raise_for_status()
     return made
 
 
-def _made(name: str, *, operational: bool) -> str:
+def _made(name: str, path: str) -> str:
     if name == "secret_id":
-        return _older_secret()
+        return _older_secret(f"{CLIENTS}/{KNOWN['client_id']}" if CLIENTS in path else f"{KEYS}/{KNOWN['key_id']}")
+    if name == "member_id":
+        return str(KNOWN["members"].pop())
+    operational = path.startswith("/api/v1/operational-webhook")
     app = f"/app/{KNOWN['app_id']}"
     places: dict[str, tuple[str, Mapping[str, Any]]] = {
         "app_id": ("/app", {"name": "to be deleted"}),
@@ -253,16 +268,22 @@ def _made(name: str, *, operational: bool) -> str:
         "msg_id": (f"{app}/msg", {"eventType": "a.b", "payload": {}}),
         "endpoint_id": ("/operational-webhook/endpoint" if operational else f"{app}/endpoint", {"url": KNOWN["url"]}),
         "key_id": (KEYS, {"name": "to be revoked", "role": "viewer"}),
+        "invitation_id": (
+            "/organisation/invitation",
+            {"email": f"gone.{next(NUMBERS)}@example.test", "role": "viewer"},
+        ),
+        "client_id": (CLIENTS, {"name": "to be deleted", "scopes": ["application:read"]}),
+        "provider_id": (PROVIDERS, {"name": "gone", "issuer": KNOWN["issuer"], "clientId": "c", "authMethod": "none"}),
+        "domain": (f"{PROVIDERS}/{KNOWN['provider_id']}/domain", {"domain": f"gone-{next(NUMBERS)}.example.test"}),
     }
     answer = _call("POST", *places[name])
     answer.raise_for_status()
     made = answer.json()
-    return str(made.get("id") or made["name"])
+    return str(made["domain"] if name == "domain" else made.get("id") or made["name"])
 
 
-def _older_secret() -> str:
-    """Of two secrets of the known key the one that may be ended; the other one stays."""
-    path = f"{KEYS}/{KNOWN['key_id']}"
+def _older_secret(path: str) -> str:
+    """Of two secrets of the known key, or client, the one that may be ended; the other one stays."""
     _call("POST", f"{path}/rotate", {})
     return str(_call("GET", path).json()["secrets"][1]["id"])
 

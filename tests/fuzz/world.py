@@ -1,20 +1,29 @@
 """An installation to be fuzzed, from which nothing leaves the machine, and what it has for schemathesis to find."""
 
+import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Network
 
 import trustme
+from sqlalchemy import update
 
+from app.domain.ids import decode, encode
+from app.domain.permissions import Role
 from app.features.operational_webhooks.events import EVENT_TYPES as OPERATIONAL
+from app.models import Invitation
 from tests.e2e.customer import Caller, Customer
+from tests.people.visitor import new_person
 from tests.receiver import Receiver
 from tests.system import System, running_system
 
 LOOPBACK = IPv4Network("127.0.0.0/8")
 ELSEWHERE = ",".join([*map(str, IPv4Network("0.0.0.0/0").address_exclude(LOOPBACK)), "::/0"])
 EVENT_TYPES = 30
+MEMBERS, SENT = 400, 20
+ISSUER, DOMAIN = "http://127.0.0.1:9/issuer", "known.example.test"
+PROVIDER = {"name": "known", "issuer": ISSUER, "clientId": "known", "authMethod": "none"}
 Known = dict[str, object]
 SECRET = "whsec_" + "QUJD" * 10
 
@@ -37,6 +46,8 @@ def known(system: System, receiver: Receiver, key: str) -> Known:
         api.call("PUT", f"/event-type/{name}", {"description": name, "schemas": {"1": {"type": "object"}}})
     steady = customer.endpoint(url)
     message = customer.send()
+    members = [_member(system, api) for _ in range(MEMBERS)]
+    provider = api.post("/organisation/identity-provider", PROVIDER)
     key_id = api.post("/organisation/api-key", {"name": "known", "role": "viewer"})["id"]
     return {
         "api": f"{system.url}/api/v1",
@@ -54,10 +65,41 @@ def known(system: System, receiver: Receiver, key: str) -> Known:
         "msg_id": message,
         "callers": [],
         "key_id": key_id,
+        "member_id": members.pop(),
+        "members": members,
+        "invitation_id": _invited(api),
+        "sent": _sent_long_ago(system, api),
+        "client_id": api.post("/organisation/oauth-client", {"name": "known", "scopes": ["application:read"]})["id"],
+        "provider_id": provider["id"],
+        "issuer": ISSUER,
+        "domain": api.post(f"/organisation/identity-provider/{provider['id']}/domain", {"domain": DOMAIN})["domain"],
         "secret_id": api.post(f"/organisation/api-key/{key_id}/rotate", {}, 200)["secrets"][1]["id"],
         "attempt_id": customer.wait_for_attempts(message, 1)[0]["id"],
         "task_id": api.post(f"/app/{customer.app}/endpoint/{steady}/recover", {"since": _an_hour_ago()}, 202)["id"],
     }
+
+
+def _member(system: System, api: Caller) -> str:
+    """A person of the organisation, made as the operator's commands do."""
+    organisation_id = decode("org", api.get("/organisation")["id"])
+    assert organisation_id is not None
+    return encode("user", new_person(system.sessions, organisation_id, Role.viewer, password=None).id)
+
+
+def _invited(api: Caller) -> str:
+    """An invitation."""
+    invited = {"email": f"{secrets.token_hex(8)}@example.test", "role": "viewer"}
+    identifier: str = api.post("/organisation/invitation", invited)["id"]
+    return identifier
+
+
+def _sent_long_ago(system: System, api: Caller) -> list[str]:
+    """Invitations that may be sent again."""
+    made = [_invited(api) for _ in range(SENT)]
+    with system.sessions.begin() as db:
+        mine = Invitation.id.in_([decode("inv", one) for one in made])
+        db.execute(update(Invitation).where(mine).values(sent_at=Invitation.sent_at - timedelta(hours=1)))
+    return made
 
 
 def _an_hour_ago() -> str:

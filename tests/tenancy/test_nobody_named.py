@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import Connection
 from sqlalchemy.orm import Session
 
-from app.auth import dependencies
+from app.auth import dependencies, phases
 from app.kit import dedicated
 from app.kit.db import enter_tenants
 from tests.api.client import Tenant
@@ -34,6 +34,7 @@ def nobody_named() -> Iterator[None]:
     nothing = dedicated._beginning(())
     with (
         mock.patch.object(dependencies, "enter_tenants", enter_none),
+        mock.patch.object(phases, "enter_tenants", enter_none),
         mock.patch.object(dedicated, "_beginning", return_value=nothing),
     ):
         yield

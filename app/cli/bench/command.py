@@ -14,6 +14,7 @@ from app.cli.bench.bench import Bench, prepare
 from app.cli.bench.figures import Figures
 from app.cli.bench.machine import machine
 from app.cli.bench.plan import FULL, SHORT, Plan
+from app.cli.bench.tokens import tokens
 from app.cli.bench.tools import Receiver
 from app.cli.dev.errors import DevError
 from app.cli.dev.folder import Folder
@@ -60,6 +61,7 @@ def bench(
 
 
 bench.add_command(accept)
+bench.add_command(tokens)
 
 
 def _run(data: Folder, plan: Plan, phases: tuple[str, ...], processes: int) -> Figures:

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from app.auth.people import has_mfa
 from app.domain.passwords import LONGEST, Weakness, normalised, shortest, weaknesses
-from app.features.sign_in.service import enter_organisations
+from app.features.people.journal import enter_organisations
 from app.kit.errors import Fault, Kind, Problem
 from app.kit.hashing import Hasher
 from app.models import Organisation, User

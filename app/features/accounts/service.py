@@ -18,9 +18,9 @@ from app.features.mail.letters import Letter
 from app.features.mail.operations import queue
 from app.features.people import operations, tokens
 from app.features.people import queries as people
+from app.features.people.journal import enter_organisations, note
 from app.features.sessions import operations as sessions
 from app.features.sessions import queries as session_queries
-from app.features.sign_in.service import enter_organisations, note
 from app.features.sign_in.throttle import end_stops
 from app.kit import changes
 from app.kit.clock import utc_now

@@ -14,8 +14,8 @@ from app.features.factors.passkeys import Answer, RelyingParty
 from app.features.mail.letters import Letter
 from app.features.mail.operations import queue
 from app.features.people import queries as people
+from app.features.people.journal import enter_organisations, note
 from app.features.sessions.operations import renew
-from app.features.sign_in.service import enter_organisations, note
 from app.kit.clock import new_id, utc_now
 from app.kit.encryption import KeyRing
 from app.kit.errors import Kind, Problem, conflict, not_found, unauthenticated

@@ -63,7 +63,9 @@ class IdentityProviderPatch(OwnIn):
     issuer: Issuer = ""
     client_id: ClientId = ""
     client_secret: Secret | None = Field(None, repr=False, description="Never shown again")
-    auth_method: Method = Field(AuthMethod.basic, description="How the secret is sent to the token endpoint")
+    auth_method: Method | None = Field(
+        None, description="How the secret is sent to the token endpoint; by default client_secret_basic, none without"
+    )
     scopes: Scopes = Field(default_factory=lambda: list(DEFAULT_SCOPES))
     role: RoleName = Field(Role.viewer, description="What people get who come for the first time")
     enabled: bool = Field(default=True, description="Whether people may sign in at it")

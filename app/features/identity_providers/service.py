@@ -144,6 +144,8 @@ def _change(scope: Scope, row: IdentityProvider, values: dict[str, Any]) -> None
         secret = given.pop("client_secret")
         sealed = None if secret is None else seal_secret(scope.ring, scope.organisation_id, row.id, secret)
         row.sealed_secret = sealed
+    if given.get("auth_method", ...) is None:
+        given["auth_method"] = AuthMethod.none if row.sealed_secret is None else AuthMethod.basic
     if "enabled" in given:
         row.disabled_at = None if given.pop("enabled") else row.disabled_at or utc_now()
     for name, value in given.items():

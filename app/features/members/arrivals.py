@@ -22,7 +22,7 @@ from app.features.members import queries
 from app.features.members.errors import USER, invalid_token, link_over, other_person
 from app.features.people import lifecycle, operations, tokens
 from app.features.people import queries as people
-from app.features.sign_in.service import enter_organisations, note
+from app.features.people.journal import enter_organisations, note
 from app.kit import changes
 from app.kit.clock import utc_now
 from app.kit.db import enter_tenants

@@ -33,6 +33,7 @@ from app.kit.errors import invalid, not_found
 from app.kit.random_bytes import RandomBytes
 from app.models import Invitation, Membership, User
 
+SIGNED_OUT = "ended by the organisation"
 LIFETIME = timedelta(days=7)
 NOT_AGAIN_WITHIN = timedelta(minutes=1)
 _random = RandomBytes(SECRET_BYTES)
@@ -98,6 +99,15 @@ def remove(db: Session, acting: Acting, found: Member) -> None:
     _take_out(db, acting, found, "member.removed")
 
 
+def end_sessions(db: Session, acting: Acting, found: Member) -> None:
+    """Ends the member's sessions here; it may sign in again. Raises `insufficient_scope`."""
+    _require_reach(acting, found.role)
+    enter_tenants(db, {*acting.tenants, found.user.id})
+    ended = db.scalars(queries.end_sessions(acting.organisation_id, found.user.id, SIGNED_OUT)).all()
+    changes.note(db, found.user.id)
+    acting.note(db, "member.sessions_ended", user_target(found.user), count=len(ended))
+
+
 def leave(db: Session, acting: Acting, found: Member) -> None:
     """Lets a member go, whatever its role. Raises `last_owner`."""
     _take_out(db, acting, found, "member.left")
@@ -137,7 +147,7 @@ def invite(db: Session, ring: KeyRing, acting: Acting, address: str, role: Role)
 def send_again(db: Session, ring: KeyRing, acting: Acting, found: Invitation) -> None:
     """Sends a locked invitation once more, with another link; the one of before opens nothing.
 
-    Raises `insufficient_scope`, `invitation_over`, `too_many_requests` within a minute.
+    Raises `insufficient_scope`, `invitation_over`, `limit_reached` within a minute.
     """
     _require_reach(acting, Role(found.role))
     _require_open(found)

@@ -4,6 +4,7 @@ from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import Delete, Select, Update, delete, func, select, update
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from app.domain.permissions import Role
 from app.models import Invitation, Membership, OAuthConsent, OAuthFamily, Organisation, PersonSession, User
@@ -69,13 +70,14 @@ def revoke_families(organisation_id: UUID, user_id: UUID) -> Update:
     )
 
 
-def end_sessions(organisation_id: UUID, user_id: UUID) -> Update:
-    """Ends the person's sessions that look at the organisation."""
+def end_sessions(organisation_id: UUID, user_id: UUID, reason: str = LEFT) -> ReturningUpdate[UUID]:
+    """Ends the person's sessions that look at the organisation; their ids come back."""
     mine = (PersonSession.user_id == user_id, PersonSession.organisation_id == organisation_id)
     return (
         update(PersonSession)
         .where(*mine, PersonSession.ended_at.is_(None))
-        .values(ended_at=func.now(), end_reason=LEFT)
+        .values(ended_at=func.now(), end_reason=reason)
+        .returning(PersonSession.id)
         .execution_options(synchronize_session=False)
     )
 

@@ -106,6 +106,12 @@ async def remove(found: WritableMember, db: Db, acts: ActingCaller) -> None:
     await db.run_sync(operations.remove, acts, found)
 
 
+@router.delete("/{member_id}/session", status_code=status.HTTP_204_NO_CONTENT)
+async def end_sessions(found: WritableMember, db: Db, acts: ActingCaller) -> None:
+    """Signs a person out: each session that looks at the organisation is refused at once. It may sign in again."""
+    await db.run_sync(operations.end_sessions, acts, found)
+
+
 @invitations.get("")
 async def list_invitations(
     caller: CanReadMembers,

@@ -13,7 +13,7 @@ from app.domain.scopes import WORDS
 from app.features.oauth import families, queries
 from app.features.oauth.errors import CLIENT
 from app.features.people import queries as people
-from app.features.sign_in.service import enter_organisations, note
+from app.features.people.journal import enter_organisations, note
 from app.kit.errors import not_found, unauthenticated
 
 

@@ -17,8 +17,8 @@ from app.features.oauth.endpoints import Introspection, Revocation
 from app.features.oauth.grants import ByCode, ByPassword, ByRefreshToken, InOwnName, OnlyS256
 from app.features.oauth.parameters import Asked
 from app.features.oauth.server import Server, Surroundings, failed
+from app.features.sign_in.circumstances import Circumstances
 from app.features.sign_in.passwords import Passwords
-from app.features.sign_in.service import Circumstances
 from app.kit.errors import Kind, Problem
 
 FORM = "application/x-www-form-urlencoded"

@@ -10,8 +10,8 @@ from sqlalchemy.orm import Session
 from app.domain.audit import Outcome, Where
 from app.domain.ids import encode
 from app.features.people import queries as people
+from app.features.people.journal import enter_organisations, note
 from app.features.sessions import operations, queries
-from app.features.sign_in.service import enter_organisations, note
 from app.kit.errors import not_found
 from app.kit.user_agents import browser_of
 from app.models import Device, PersonSession

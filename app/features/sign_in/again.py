@@ -7,8 +7,8 @@ from sqlalchemy.orm import Session
 
 from app.domain.audit import Where
 from app.features.people import queries as people
+from app.features.people.journal import enter_organisations, note
 from app.features.sessions.operations import renew
-from app.features.sign_in.service import enter_organisations, note
 from app.kit.errors import unauthenticated
 
 

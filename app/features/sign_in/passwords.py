@@ -7,7 +7,8 @@ from app.auth.phases import Phases
 from app.domain import email
 from app.domain.passwords import normalised
 from app.features.people import operations, queries
-from app.features.sign_in.service import WRONG, Circumstances, Proven
+from app.features.sign_in.circumstances import Circumstances
+from app.features.sign_in.service import WRONG, Proven
 from app.features.sign_in.throttle import PASSWORD, Account, Throttle, Try, account_of
 from app.kit.encryption import KeyRing
 from app.kit.errors import unauthenticated

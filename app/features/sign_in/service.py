@@ -7,64 +7,37 @@ worth: a session, or a ticket to the next step.
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from ipaddress import ip_address
 from typing import Self
 from uuid import UUID
 
 from sqlalchemy.orm import Session
 
 from app.auth.people import has_mfa
-from app.domain.addresses import Address
 from app.domain.assurance import STRONG
-from app.domain.audit import SYSTEM, Actor, Event, Outcome, Target, Where
-from app.domain.browsers import Browser
+from app.domain.audit import Outcome
 from app.domain.ids import encode
-from app.domain.places import NOWHERE_KNOWN, Place
+from app.domain.places import Place
 from app.domain.risk import LATELY, Attempt, Judgement, Sighting, judge
-from app.features.audit.operations import record
 from app.features.mail.letters import Letter
 from app.features.mail.operations import queue
 from app.features.people import queries as people
+from app.features.people.journal import enter_organisations, note
 from app.features.sessions import devices, queries
 from app.features.sessions import operations as sessions
 from app.features.sessions.devices import Met
 from app.features.sessions.operations import NewSession
+from app.features.sign_in.circumstances import Circumstances
 from app.features.sign_in.queries import UNKNOWN_DEVICE, lately
 from app.features.sign_in.tickets import Ticket, Vouched, new_ticket
 from app.kit.clock import utc_now
-from app.kit.db import enter_tenants
 from app.kit.encryption import KeyRing
 from app.kit.errors import unauthenticated
-from app.kit.user_agents import browser_of
 from app.models import PersonSession, User
 
 STEPPED_UP = STRONG | {"mail"}
 """Methods that answer a risk: who has no second factor is sent a code."""
 HISTORY = 100
 WRONG = "That is not right, or nobody has this address: try again"
-
-
-@dataclass(frozen=True, slots=True)
-class Circumstances:
-    """Whence somebody signs in, as trusted proxies tell.
-
-    `device_id` is what the device's cookie says, which may be nobody's.
-    """
-
-    where: Where
-    device_id: UUID | None = None
-    languages: str = ""
-    place: Place = NOWHERE_KNOWN
-
-    @property
-    def browser(self) -> Browser:
-        """What the browser says of itself. Reading it takes a while, so nobody asks before something was proved."""
-        return browser_of(self.where.user_agent, self.languages)
-
-    @property
-    def address(self) -> Address | None:
-        """The address."""
-        return None if self.where.ip is None else ip_address(self.where.ip)
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,29 +208,3 @@ def _note_device(db: Session, entering: _Entering, device: Met, ring: KeyRing) -
         "place": circumstances.place.name or "",
     }
     queue(db, ring, user.id, Letter("new_device", user.email, values))
-
-
-def enter_organisations(db: Session, user_id: UUID) -> list[UUID]:
-    """The person's organisations, which the transaction sees from now on, beside the person."""
-    found = [one.organisation_id for one in db.execute(people.organisations(user_id))]
-    enter_tenants(db, [user_id, SYSTEM, *found])
-    return found
-
-
-def note(
-    db: Session,
-    user: User,
-    action: str,
-    where: Where,
-    organisations: Sequence[UUID],
-    outcome: Outcome = Outcome.success,
-    **details: object,
-) -> None:
-    """Writes into the audit log of each of the person's organisations what the person did, or what befell it.
-
-    Who belongs to none is written down for the operator.
-    """
-    target = Target("user", encode("user", user.id), user.email)
-    actor = Actor("user", encode("user", user.id), user.email)
-    for one in organisations or [SYSTEM]:
-        record(db, Event(one, action, actor, target, where, outcome, details))

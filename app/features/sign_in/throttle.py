@@ -22,8 +22,8 @@ from app.domain.ids import encode
 from app.features.audit.refusals import Refusals
 from app.features.people import queries as people
 from app.features.sign_in import queries
+from app.features.sign_in.circumstances import Circumstances
 from app.features.sign_in.queries import UNKNOWN_DEVICE
-from app.features.sign_in.service import Circumstances
 from app.kit.encryption import KeyRing
 from app.kit.errors import Kind, Problem
 from app.kit.rate_limits.addresses import network_of

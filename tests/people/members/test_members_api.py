@@ -115,6 +115,33 @@ async def test_who_is_removed_is_signed_out_here_at_once_and_stays_elsewhere(
     assert actions(sessions, tenant)[-1] == "member.removed"
 
 
+@pytest.mark.acceptance("S10")
+async def test_who_is_signed_out_by_the_organisation_may_sign_in_again(
+    api: Api, tenant: Tenant, person: Known, sessions: sessionmaker[Session], visitor: Visitor
+) -> None:
+    other = visitor.another()
+    member = new_person(sessions, tenant.organisation_id, Role.viewer)
+    await visitor.sign_in(member.email)
+    await other.sign_in(person.email)
+    assert (await visitor.get("/account")).status == 200
+    assert (await api.delete(f"{at(member)}/session")).status == 204
+    assert location(await visitor.get("/account")) == "/sign-in?next=/account"
+    assert (await visitor.post("/account/sessions/all", {})).status == 401
+    assert (await other.get("/account")).status == 200
+    assert actions(sessions, tenant)[-1] == "member.sessions_ended"
+    assert location(await visitor.sign_in(member.email)) == "/account"
+
+
+@pytest.mark.acceptance("S10")
+async def test_sessions_of_others_members_are_not_ended(
+    api: Api, sessions: sessionmaker[Session], visitor: Visitor
+) -> None:
+    foreign = new_person(sessions, new_tenant(sessions).organisation_id)
+    await visitor.sign_in(foreign.email)
+    assert (await api.delete(f"{at(foreign)}/session")).status == 404
+    assert (await visitor.get("/account")).status == 200
+
+
 async def test_an_invitation_is_mailed_listed_and_revoked(
     api: Api, tenant: Tenant, sessions: sessionmaker[Session], ring: KeyRing
 ) -> None:

@@ -7,9 +7,11 @@ from collections.abc import AsyncIterator, Iterator
 import aiohttp
 import pytest
 import pytest_asyncio
+from click.testing import CliRunner
 from redis.asyncio import Redis
 
 from app.cli.dev.roles import DatabaseUrls
+from app.cli.main import main
 from app.kit.cache import ENTRY, LIFE_SECONDS
 from tests.api.client import new_tenant
 from tests.kit.rate_limits.own_redis import OwnRedis, own_redis
@@ -86,6 +88,18 @@ async def test_what_redis_forgets_is_still_known(browsers: tuple[Visitor, Visito
     await end_others(one)
     await redis.flushall()
     assert (await answers(other), await answers(one)) == ({303}, {200})
+
+
+@pytest.mark.acceptance("S05")
+async def test_whoever_a_command_locks_out_is_out_at_every_process(
+    browsers: tuple[Visitor, Visitor], api: System, known: Known
+) -> None:
+    for one in browsers:
+        assert await answers(one) == {200}
+    done = CliRunner(env=api.environment).invoke(main, ["users", "disable", known.email])
+    assert done.exit_code == 0, done.output
+    for one in browsers:
+        assert await answers(one) == {303}
 
 
 async def test_sessions_are_found_in_redis(browsers: tuple[Visitor, Visitor], redis: Redis, known: Known) -> None:
