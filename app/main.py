@@ -293,8 +293,6 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         state.signing_keys = SigningKeys(state.sessions, state.keyring)
         # A key that is too short is found before anybody is served.
         await state.signing_keys.current()
-        state.access_tokens = AccessTokens(engine, state.signing_keys, settings.issuer)
-        state.callers = Callers(engine, state.portal_tokens, state.keyring, state.access_tokens)
         with (
             _waker(settings.redis.url.get_secret_value()) as state.waker,
             closing(Hasher()) as state.hasher,
@@ -309,6 +307,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
                 _committer(app) as state.committer,
                 _audit(app),
             ):
+                access_tokens = AccessTokens(engine, state.signing_keys, settings.issuer, state.cache)
+                state.callers = Callers(engine, state.portal_tokens, state.keyring, access_tokens)
                 state.providers = Providers(state.egress, state.provider_rules)
                 state.entrance = _entrance(state)
                 state.throttle = _throttle(settings, state)

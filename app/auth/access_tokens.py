@@ -8,6 +8,7 @@ from functools import cache
 from typing import Any
 from uuid import UUID
 
+from pydantic import TypeAdapter, ValidationError
 from sqlalchemy import ARRAY, Boolean, Select, Text, Uuid, bindparam, func, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.sql.expression import column
@@ -18,12 +19,14 @@ from app.domain.assurance import TWO_FACTORS
 from app.domain.ids import decode
 from app.domain.networks import network_list
 from app.domain.permissions import Role, permissions_of
+from app.kit.cache import LIFE_SECONDS, Cache
 from app.kit.clock import utc_now
 from app.kit.errors import Kind, Problem, forbidden
 from app.kit.token_keys import BadToken
 
 TYPES = ("at+jwt", "application/at+jwt")
 SKEW = timedelta(seconds=30)
+KEPT = timedelta(seconds=LIFE_SECONDS)
 LIVE = "live"
 CHALLENGE = 'Bearer error="invalid_token"'
 STEP_UP = "The organisation asks for a second factor: sign in again with one, then ask for a token again"
@@ -44,13 +47,37 @@ class AccessToken:
     expires_at: datetime
 
 
-class AccessTokens:
-    """Reads access tokens; one for each process. `issuer` is this installation."""
+@dataclass(frozen=True, slots=True)
+class State:
+    """What the database said of a token in force, and at which time of its own."""
 
-    def __init__(self, engine: AsyncEngine, keys: SigningKeys, issuer: str) -> None:
+    environment_id: UUID
+    environment: str
+    client_id: UUID
+    user_id: UUID | None
+    role: Role
+    scopes: tuple[str, ...]
+    mfa_required: bool
+    has_mfa: bool
+    organisation_allows: tuple[str, ...]
+    organisation_denies: tuple[str, ...]
+    now: datetime
+
+
+_STATE = TypeAdapter(State)
+
+
+class AccessTokens:
+    """Reads access tokens; one for each process. `issuer` is this installation.
+
+    What PostgreSQL says of a token is kept in Redis, until its organisation or its person is changed.
+    """
+
+    def __init__(self, engine: AsyncEngine, keys: SigningKeys, issuer: str, cache: Cache) -> None:
         self._reads = engine.execution_options(isolation_level="AUTOCOMMIT")
         self._keys = keys
         self._issuer = issuer
+        self._cache = cache
 
     async def caller(self, text: str) -> tuple[Caller, datetime]:
         """Who calls with the token, and until when it is good.
@@ -62,17 +89,31 @@ class AccessTokens:
         claims = await self._claims(text)
         with _judging():
             token = claimed(claims, self._issuer)
-        async with self._reads.connect() as connection:
-            asked = {"organisation": token.organisation_id, "family": token.family_id, "token": token.id}
-            row = (await connection.execute(_in_force(), asked)).one_or_none()
-        if row is None or (row.client_id, row.user_id) != (token.client_id, token.user_id):
+        state = await self._state(token)
+        if state is None or (state.client_id, state.user_id) != (token.client_id, token.user_id):
             raise invalid_token("It was revoked, or whom it stands for is gone: ask for another one")
         # By one clock for all processes, whatever each of them believes.
         with _judging():
-            require_now(claims, row.now)
-        if row.mfa_required and token.user_id is not None:
-            _require_two_factors(token, has_mfa=row.has_mfa)
-        return _caller(token, row), token.expires_at
+            require_now(claims, state.now)
+        if state.mfa_required and token.user_id is not None:
+            _require_two_factors(token, has_mfa=state.has_mfa)
+        return _caller(token, state), token.expires_at
+
+    async def _state(self, token: AccessToken) -> State | None:
+        """What is kept, unless the token may be over by now; else what the database says. None for one that is over."""
+        owners = [token.organisation_id, *([] if token.user_id is None else [token.user_id])]
+        looked = await self._cache.get(f"access/{token.family_id.hex}/{token.id}", owners)
+        kept = None if looked.value is None else _kept(looked.value)
+        if kept is not None and kept.now + KEPT < token.expires_at:
+            return kept
+        async with self._reads.connect() as connection:
+            asked = {"organisation": token.organisation_id, "family": token.family_id, "token": token.id}
+            row = (await connection.execute(_in_force(), asked)).one_or_none()
+        if row is None:
+            return None
+        state = _STATE.validate_python(row._asdict())
+        await self._cache.put(looked, _STATE.dump_json(state))
+        return state
 
     async def _claims(self, text: str) -> dict[str, Any]:
         keys = await self._keys.naming(text)
@@ -151,15 +192,22 @@ def _require_two_factors(token: AccessToken, *, has_mfa: bool) -> None:
         raise Problem(Kind.unauthenticated, "authentication_failed", STEP_UP, word=word, challenge=challenge)
 
 
-def _caller(token: AccessToken, row: Any) -> Caller:  # noqa: ANN401 a row of find_access_token
+def _kept(value: bytes) -> State | None:
+    try:
+        return _STATE.validate_json(value)
+    except ValidationError:
+        return None  # kept by a process of another version
+
+
+def _caller(token: AccessToken, row: State) -> Caller:
     is_live = row.environment == LIVE
     granted = tuple(sorted(set(token.scopes).intersection(row.scopes)))
-    networks = network_list(tuple(row.organisation_allows), tuple(row.organisation_denies))
+    networks = network_list(row.organisation_allows, row.organisation_denies)
     return Caller(
         organisation_id=token.organisation_id,
         environment_id=row.environment_id,
         subject=f"client:{token.client_id}" if token.user_id is None else f"user:{token.user_id}",
-        permissions=permissions_of(Role(row.role), granted, live=is_live),
+        permissions=permissions_of(row.role, granted, live=is_live),
         is_live=is_live,
         networks=() if networks is None else (networks,),
         user_id=token.user_id,

@@ -20,6 +20,7 @@ from app.domain.permissions import Role
 from app.features.oauth import queries
 from app.features.oauth.errors import CLIENT, has_no_secrets, last_secret, rotation_in_progress
 from app.features.organisations.operations import environment_id
+from app.kit import changes
 from app.kit.clock import new_id, utc_now
 from app.kit.errors import not_found
 from app.models import OAuthClient, OAuthClientSecret
@@ -144,6 +145,7 @@ def end_secret(db: Session, client: OAuthClient, secret_id: UUID) -> None:
 
 def delete(db: Session, organisation_id: UUID, client_id: UUID) -> bool:
     """Ends a client with all that it was given; False for one that was ended before."""
+    changes.note(db, organisation_id)
     return db.scalar(queries.end(organisation_id, client_id)) is not None
 
 

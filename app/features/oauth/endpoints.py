@@ -17,6 +17,7 @@ from app.features.oauth.errors import CLIENT
 from app.features.oauth.parameters import Asked
 from app.features.oauth.server import METHODS, Client, Server, require_once
 from app.features.oauth.tokens import audience
+from app.kit import changes
 from app.kit.clock import utc_now
 from app.kit.token_keys import BadToken
 from app.models import OAuthFamily, OAuthRefreshToken
@@ -112,6 +113,7 @@ class Revocation(_Endpoint, RevocationEndpoint):
             # For as long as some clock may still take it for good.
             until = token.expires_at + SKEW
             db.execute(queries.revoke_token(token.family.organisation_id, token.access.id, until))
+            changes.note(db, token.family.organisation_id)
 
 
 class Introspection(_Endpoint, IntrospectionEndpoint):

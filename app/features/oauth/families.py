@@ -16,6 +16,7 @@ from app.features.mail.letters import Letter
 from app.features.mail.operations import queue
 from app.features.oauth import queries
 from app.features.oauth.errors import CLIENT
+from app.kit import changes
 from app.kit.clock import new_id, utc_now
 from app.kit.db import enter_tenants
 from app.kit.encryption import KeyRing
@@ -133,6 +134,7 @@ def revoke(
         return False
     family.revoked_at, family.revoked_reason = utc_now(), reason
     db.flush()
+    changes.note(db, family.organisation_id)
     target = Target("client", encode(CLIENT, family.client_id))
     owner = None if family.user_id is None else encode("user", family.user_id)
     details = {"family": family.id.hex, "reason": reason, "user": owner}

@@ -21,6 +21,7 @@ from app.features.oauth.clients import NewClient
 from app.features.oauth.errors import beyond_own
 from app.features.oauth.schemas import OAuthClientIn, OAuthClientPatch
 from app.features.organisations import rotation
+from app.kit.changes import note as note_change
 from app.kit.clock import utc_now
 from app.kit.errors import invalid, not_found, unauthenticated
 from app.models import Environment, OAuthClient, OAuthClientSecret
@@ -92,6 +93,7 @@ async def change(scope: Scope, found: Described, wanted: OAuthClientPatch) -> No
     await _require_within(scope, found.environment, after["scopes"])
     for name, value in changes.items():
         setattr(found.client, name, value)
+    note_change(scope.db.sync_session, scope.organisation_id)
     await scope.db.flush()
     await scope.db.refresh(found.client)
 

@@ -16,6 +16,7 @@ from app.domain.permissions import Role
 from app.domain.retry import validate_schedule
 from app.features.deliveries.operations import cancel
 from app.features.organisations import queries, usage_queries
+from app.kit.changes import note as note_change
 from app.kit.clock import new_id
 from app.kit.db import enter_tenants
 from app.kit.encryption import KeyRing
@@ -121,6 +122,7 @@ def _mark(db: Session, organisation_id: UUID, mark: Update) -> Sequence[UUID]:
     environment_ids = [one.id for one in db.scalars(queries.environments(organisation_id))]
     enter_tenants(db, (organisation_id, *environment_ids))
     db.execute(queries.set_stopped(organisation_id))
+    note_change(db, organisation_id)
     return environment_ids
 
 

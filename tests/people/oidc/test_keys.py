@@ -23,6 +23,7 @@ from app.auth.signing_keys import SigningKeys
 from app.domain.audit import SYSTEM, Actor
 from app.features.oauth import keys
 from app.features.oauth.tokens import ACCESS_LIFETIME, Minter
+from app.kit.cache import Cache
 from app.kit.clock import new_id, utc_now
 from app.kit.db import make_async_engine, make_async_sessions
 from app.kit.encryption import BadKeyRing
@@ -193,9 +194,11 @@ async def test_no_good_token_is_refused_while_keys_are_turned(
     ring, client = settings.secrets.ring(), granter.client(tenant)
     grants = [granter.grant(client), granter.grant(client, person)]
     engine = make_async_engine(settings.database.url.get_secret_value(), pool_size=4)
+    cache = Cache(settings.redis.url.get_secret_value(), ring)
     try:
         signing = SigningKeys(make_async_sessions(engine), ring)
-        verifying = AccessTokens(engine, SigningKeys(make_async_sessions(engine), ring), settings.issuer)
+        reading = SigningKeys(make_async_sessions(engine), ring)
+        verifying = AccessTokens(engine, reading, settings.issuer, cache)
         count, kids = 0, set()
         for turn in range(20):
             algorithm = list(Algorithm)[turn % 2]
@@ -210,6 +213,7 @@ async def test_no_good_token_is_refused_while_keys_are_turned(
                 found = await asyncio.gather(*(verifying.caller(one) for one in texts * 25))
                 count += len(found)
     finally:
+        await cache.close()
         await engine.dispose()
     assert count >= 10_000
     assert len(kids) > 3
