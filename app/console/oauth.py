@@ -30,6 +30,8 @@ ASKED = "asked"
 """Our own parameter, which says that the person was sent to sign in: sealed, for this request."""
 PURPOSE = "authorize"
 PATIENCE = timedelta(minutes=10)
+SKEW = timedelta(seconds=10)
+"""By how much the clocks may differ of the process that asked and of whatever began the session."""
 MAX_PARAMETERS, MAX_CHARACTERS = 50, 16 * 1024
 router = Pages("")
 
@@ -89,8 +91,9 @@ async def _lacks_factor(visiting: Visit) -> bool:
 
 
 def _sign_in(visiting: Visit, surroundings: Surroundings, pairs: Pairs, step: SignIn) -> Response:
-    before = visiting.person.reauthenticated_at.timestamp() if step.again and visiting.person else 0.0
-    mark = json.dumps([_digest(pairs), before, utc_now().timestamp()]).encode()
+    now = utc_now()
+    before = visiting.person.reauthenticated_at if step.again and visiting.person else now - SKEW
+    mark = json.dumps([_digest(pairs), before.timestamp(), now.timestamp()]).encode()
     asked = surroundings.ring.seal(PURPOSE, mark)
     back = f"{PAGE}?{urlencode([*pairs, (ASKED, asked)], errors='surrogateescape')}"
     return visiting.go(f"/sign-in{'/again' if step.again else ''}?{urlencode({'next': back})}")

@@ -45,7 +45,7 @@ EXCLUSIONS = [
     _faults("a delivery is put off until its payload expires at most", "body.deliverAt", "value_error"),
     _problem("what a contract answers by 400 is about the state of things", "limit_reached", "missing_payload"),
     _problem("the same", "endpoint_disabled", "no_example"),
-    Exclusion("an invitation is not sent twice within a minute", 429, frozenset({"too_many_requests"})),
+    Exclusion("an invitation is not sent twice within a minute", 429, frozenset({"limit_reached"})),
     Exclusion("what is not there bears no tag at all", 412, frozenset({"precondition_failed"})),
 ]
 # What is there after a DELETE of it, by the contract: an archived event type, which comes back when it is made again.

@@ -39,9 +39,8 @@ def invitation_over() -> Problem:
 
 def sent_lately(seconds: float) -> Problem:
     """Nobody's mailbox is to be filled."""
-    return Problem(
-        Kind.too_many, "too_many_requests", "It was sent a moment ago; wait a little", retry_after=max(1.0, seconds)
-    )
+    detail = "The invitation was sent a moment ago; wait for a minute"
+    return Problem(Kind.too_many, "limit_reached", detail, retry_after=max(1.0, seconds))
 
 
 def invalid_token() -> Problem:

@@ -147,7 +147,7 @@ def invite(db: Session, ring: KeyRing, acting: Acting, address: str, role: Role)
 def send_again(db: Session, ring: KeyRing, acting: Acting, found: Invitation) -> None:
     """Sends a locked invitation once more, with another link; the one of before opens nothing.
 
-    Raises `insufficient_scope`, `invitation_over`, `too_many_requests` within a minute.
+    Raises `insufficient_scope`, `invitation_over`, `limit_reached` within a minute.
     """
     _require_reach(acting, Role(found.role))
     _require_open(found)

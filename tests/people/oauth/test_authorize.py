@@ -4,13 +4,14 @@ from datetime import timedelta
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 import pytest
+from sqlalchemy import update
 from sqlalchemy.orm import Session, sessionmaker
 
 from app.auth.people import COOKIE
 from app.features.sessions.operations import NewSession, begin
 from app.kit.clock import utc_now
 from app.main import create_app
-from app.models import Organisation, User
+from app.models import Organisation, PersonSession, User
 from app.settings import Http, Settings
 from tests.api.client import Api, new_tenant, served
 from tests.people.oauth.world import (
@@ -230,6 +231,16 @@ async def test_the_proof_that_somebody_showed_themselves_is_good_for_that_reques
     mark = dict(parse_qsl(urlsplit(again.headers["location"]).query))["asked"]
     other = await signed_in.get(path_of(app, prompt="login", state="other", asked=mark))
     assert location(other).startswith("/sign-in/again?")
+
+
+async def test_nor_is_one_that_somebody_got_who_was_not_signed_in(
+    signed_in: Visitor, app: App, sessions: sessionmaker[Session]
+) -> None:
+    with sessions.begin() as db:
+        db.execute(update(PersonSession).values(reauthenticated_at=utc_now() - timedelta(minutes=1)))
+    elsewhere = await signed_in.another().get(path_of(app, prompt="login"))
+    back = dict(parse_qsl(urlsplit(location(elsewhere)).query))["next"]
+    assert location(await signed_in.get(back)).startswith("/sign-in/again?")
 
 
 async def test_a_request_may_come_as_a_form_of_another_site(signed_in: Visitor, app: App) -> None:
