@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from selenium import webdriver
+from selenium.common.exceptions import WebDriverException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.common.virtual_authenticator import Protocol, Transport, VirtualAuthenticatorOptions
@@ -78,11 +79,13 @@ class Browser:
     @contextmanager
     def next_page(self) -> Iterator[None]:
         """What the block does leads to another page, which is there at its end."""
-        page = self.driver.find_element(By.TAG_NAME, "html")
+        self.driver.execute_script("window.isLeft = false")
         yield
-        WebDriverWait(self.driver, WAIT_SECONDS).until(expected_conditions.staleness_of(page))
-        WebDriverWait(self.driver, WAIT_SECONDS).until(
-            lambda driver: driver.execute_script("return document.readyState") == "complete"
+        # Between two pages there is none that could be asked.
+        WebDriverWait(self.driver, WAIT_SECONDS, ignored_exceptions=[WebDriverException]).until(
+            lambda driver: driver.execute_script(
+                "return window.isLeft === undefined && document.readyState === 'complete'"
+            )
         )
 
     def sign_in(self, email: str, password: str = PASSWORD) -> None:

@@ -43,6 +43,9 @@ for (const one of all(".error")) {
 for (const table of all("table")) {
   check(table.querySelector("th[scope]"), "a table has no headings");
 }
+for (const one of all(".scroll")) {
+  check(one.scrollWidth <= one.clientWidth || window.innerWidth < 1200, "a table does not fit a wide window");
+}
 for (const form of all("form")) {
   check(form.method === "get" || form.elements.csrf, `the form to ${form.action} has no token`);
   check(form.querySelector("button"), `the form to ${form.action} has no button`);
