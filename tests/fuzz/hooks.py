@@ -26,6 +26,7 @@ KEY = re.compile(r"[\x20-\x7e]{1,256}")
 MOMENT = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
 SECRET = re.compile(r"(whsec_|whsk_)?[a-zA-Z0-9+/=]{32,100}")
 SCOPE = re.compile(r"[a-z-]+:[a-z]+")
+METHOD = re.compile(r"client_secret_basic|client_secret_post|private_key_jwt|none")
 ISSUER = re.compile(r"(?s).{1,2048}")
 TAGS = re.compile(r'\*|(W/)?"[^"]*"([ \t]*,[ \t]*(W/)?"[^"]*")*')
 PEM = re.compile(r"(?s)(?=.*-----BEGIN CERTIFICATE-----).{0,65536}")
@@ -176,6 +177,12 @@ BODY = {
     "eventId": _like(NAME, _unique),
 }
 OPERATIONAL = BODY | {name: _of(KNOWN["operationalTypes"]) for name in ("eventTypes", "filterTypes")}
+CLIENT = BODY | {
+    "grantTypes": lambda value: ["client_credentials"] if _nowhere(value) == [] else value,
+    "authMethod": _like(METHOD, lambda _: "client_secret_basic"),
+    "redirectUris": _nowhere,
+    "postLogoutRedirectUris": _nowhere,
+}
 NEW_EVENT_TYPE = BODY | {"name": _like(NAME, _unique)}
 EXAMPLE = BODY | {"eventType": _like(NAME, lambda _: (KNOWN["eventTypes"][0], "svix.ping")[next(NUMBERS) % 2])}
 QUERY = {name: BODY[name] for name in ("since", "until")}
@@ -212,6 +219,8 @@ def _values(path: str) -> Mapping[str, Callable[[object], object]]:
         return NEW_EVENT_TYPE
     if path.endswith("/send-example"):
         return EXAMPLE
+    if CLIENTS in path:
+        return CLIENT
     return OPERATIONAL if path.startswith("/api/v1/operational-webhook") else BODY
 
 
