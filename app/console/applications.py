@@ -2,7 +2,7 @@
 
 from fastapi import Response
 
-from app.auth.people import SignedIn
+from app.auth.people import InPerson, SignedIn
 from app.auth.phases import InPhases
 from app.console.visits import Pages, Posted, Visiting, field
 from app.domain.ids import decode
@@ -23,7 +23,7 @@ async def show(visiting: Visiting, person: SignedIn, phases: InPhases) -> Respon
 
 
 @router.post("/withdraw")
-async def withdraw(visiting: Visiting, person: SignedIn, fields: Posted, phases: InPhases) -> Response:
+async def withdraw(visiting: Visiting, person: InPerson, fields: Posted, phases: InPhases) -> Response:
     """Takes back all that one was allowed; its tokens are refused from now on."""
     client_id = decode(CLIENT, field(fields, "client"))
     if client_id is None:

@@ -29,6 +29,8 @@ from app.kit.encryption import Forged, KeyRing
 LIFE_SECONDS = 5.0
 EPOCH_SECONDS = 60
 EPOCH_BYTES = 16
+TRIES = 3
+"""So often an epoch is begun anew where Redis does not answer in time."""
 PURPOSE = "cache"
 ENTRY, EPOCH = "postrider:cache:", "postrider:epoch:"
 OUT = ("sessions and tokens are looked up in PostgreSQL each time", "sessions and tokens are cached again")
@@ -80,14 +82,20 @@ class Cache:
     async def forget(self, *owners: UUID) -> None:
         """Begins another epoch of each owner; call it after the change was committed.
 
-        It is tried also while Redis rests: another process may reach it.
+        It is tried more than once, and also while Redis rests: another process may reach it.
         """
         for owner in owners:
-            await self._circuit.ask(partial(self._redis.set, _epoch(owner), _new(), ex=EPOCH_SECONDS), insist=True)
+            await self._forget(owner)
 
     async def close(self) -> None:
         """Gives the connections back."""
         await self._pool.disconnect()
+
+    async def _forget(self, owner: UUID) -> None:
+        begin = partial(self._redis.set, _epoch(owner), _new(), ex=EPOCH_SECONDS)
+        for _ in range(TRIES):
+            if await self._circuit.ask(begin, insist=True) is not None:
+                return
 
     async def _begin(self, names: Sequence[str]) -> bytes | None:
         async def ask() -> list[bytes | None]:

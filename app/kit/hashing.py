@@ -2,8 +2,6 @@
 
 import asyncio
 import os
-import sys
-import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -19,8 +17,6 @@ T = TypeVar("T")
 # OWASP's least for argon2id: 19 MiB, two passes, one lane; about 30 ms of a core.
 PASSES, MEMORY_KIB, LANES = 2, 19 * 1024, 1
 QUEUE_SECONDS = 1.0
-NICENESS = 10
-"""Of the threads that hash: whatever else is to be done goes first, and they still get on."""
 
 
 class Hasher:
@@ -33,7 +29,8 @@ class Hasher:
     def __init__(self, threads: int | None = None) -> None:
         self.threads = threads or max(1, (os.cpu_count() or 2) // 2)
         self._argon = PasswordHasher(PASSES, MEMORY_KIB, LANES)
-        self._pool = ThreadPoolExecutor(self.threads, "hashing", _give_way)
+        # Threads as urgent as the loop's: a nicer one, put aside while it holds the interpreter's lock, holds up all.
+        self._pool = ThreadPoolExecutor(self.threads, "hashing")
         self._turns = Turns(self.threads, QUEUE_SECONDS)
         self._nobody = self._argon.hash(os.urandom(16).hex())
 
@@ -67,9 +64,3 @@ class Hasher:
             return self._argon.verify(stored, password)
         except (VerificationError, InvalidHashError):
             return False
-
-
-def _give_way() -> None:
-    # Of Linux alone a thread's niceness is its own; elsewhere it would be the whole process's.
-    if sys.platform == "linux":
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)

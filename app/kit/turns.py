@@ -10,21 +10,35 @@ BUSY = "Too many people are signing in at once; try again"
 
 
 class Turns:
-    """So many at once. Who waited for so many seconds is refused, and so takes a connection, but no processor."""
+    """So many at once. Who waited for so many seconds is refused, and so takes a connection, but no processor.
 
-    def __init__(self, most: int, seconds: float) -> None:
+    While others wait, a turn is followed by a rest, which leaves the process to what else it has to do.
+    """
+
+    def __init__(self, most: int, seconds: float, rest: float = 0.0) -> None:
         self._seconds = seconds
+        self._rest = rest
+        self._waiting = 0
         self._free = asyncio.Semaphore(most)
 
     @asynccontextmanager
     async def one(self) -> AsyncIterator[None]:
         """A turn. Raises Problem `unavailable` where none came in time."""
+        await self._wait()
+        try:
+            yield
+        finally:
+            if self._waiting:
+                asyncio.get_running_loop().call_later(self._rest, self._free.release)
+            else:
+                self._free.release()
+
+    async def _wait(self) -> None:
+        self._waiting += 1
         try:
             async with asyncio.timeout(self._seconds):
                 await self._free.acquire()
         except TimeoutError:
             raise Problem(Kind.unavailable, "busy", BUSY, retry_after=1.0) from None
-        try:
-            yield
         finally:
-            self._free.release()
+            self._waiting -= 1

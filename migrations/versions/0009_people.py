@@ -134,15 +134,16 @@ WHEN_A_SESSION_ENDS = """
     CREATE TRIGGER tell_clients AFTER UPDATE OF ended_at ON sessions FOR EACH ROW
     WHEN (OLD.ended_at IS NULL AND NEW.ended_at IS NOT NULL) EXECUTE FUNCTION owe_logout_notices()"""
 # An organisation reads who its people are; what they prove it with lies in tables of their own.
-FELLOWS = f"""
-    EXISTS (SELECT FROM memberships m WHERE m.user_id = users.id AND m.organisation_id = ANY ({TENANTS}::uuid[]))"""
+FELLOWS = """
+    EXISTS (SELECT FROM memberships m WHERE m.user_id = users.id AND m.organisation_id = ANY ({tenants}::uuid[]))"""
 
 
 def upgrade() -> None:
     _make_tables()
     for table, (tenant, api, also) in RIGHTS.items():
         protect(table, api=api, tenant=tenant, also=also)
-    op.execute(f'CREATE POLICY fellows ON users FOR SELECT TO "{roles().api}" USING ({FELLOWS})')
+    fellows = FELLOWS.replace("{tenants}", TENANTS)
+    op.execute(f'CREATE POLICY fellows ON users FOR SELECT TO "{roles().api}" USING ({fellows})')
     schema = op.get_bind().exec_driver_sql("SELECT quote_ident(current_schema())").scalar_one()
     for signature, text in FUNCTIONS.items():
         op.execute(text.format(signature=signature, schema=schema))

@@ -76,12 +76,12 @@ async def posting(customer: Customer) -> AsyncIterator[OpenLoop]:
 
 
 async def p99_ms(loop: OpenLoop) -> float:
-    """Of the answers of a window that begins when what was before has settled."""
+    """Of the answers of a window that begins when what was before has settled; its length where none came."""
     await asyncio.sleep(SETTLING_SECONDS)
     first = len(loop.answer_seconds)
     await asyncio.sleep(WINDOW_SECONDS)
     found: Any = percentile(loop.answer_seconds[first:], 0.99, scale=1000)
-    return float(found)
+    return WINDOW_SECONDS * 1000 if found is None else float(found)
 
 
 @pytest.mark.acceptance("L05")

@@ -43,3 +43,19 @@ async def test_a_turn_is_given_back_whatever_happens() -> None:
         with pytest.raises(ZeroDivisionError):
             async with turns.one():
                 raise ZeroDivisionError
+
+
+async def test_a_turn_is_followed_by_a_rest_only_while_others_wait() -> None:
+    turns, began = Turns(1, 5.0, rest=0.1), time.monotonic()
+
+    async def work() -> float:
+        async with turns.one():
+            at = time.monotonic() - began
+            await asyncio.sleep(0.001)
+            return at
+
+    for _ in range(5):
+        assert await work() < 0.1
+    first, second, third = await asyncio.gather(*(work() for _ in range(3)))
+    assert second - first >= 0.09
+    assert third - second >= 0.09

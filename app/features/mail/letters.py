@@ -8,12 +8,12 @@ import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 MOST_CHARACTERS = 2000
 _environment = Environment(
     loader=PackageLoader("app.features.mail"),
-    autoescape=False,  # noqa: S701 the text is plain, no HTML
+    autoescape=select_autoescape(),  # a template of text is no HTML
     undefined=StrictUndefined,
     trim_blocks=True,
     lstrip_blocks=True,

@@ -15,6 +15,9 @@ from app.kit.errors import unauthenticated
 from app.kit.hashing import QUEUE_SECONDS, Hasher
 from app.kit.turns import Turns
 
+REST_SECONDS = 0.1
+"""After each sign-in while others wait: a flood gets a tenth of a process at most, and people do not notice."""
+
 
 @dataclass(frozen=True, slots=True)
 class Passwords:
@@ -29,7 +32,7 @@ class Passwords:
     turns: Turns = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "turns", Turns(self.hasher.threads, QUEUE_SECONDS))
+        object.__setattr__(self, "turns", Turns(self.hasher.threads, QUEUE_SECONDS, REST_SECONDS))
 
     async def prove(self, phases: Phases, address: str, password: str, circumstances: Circumstances) -> Proven:
         """The person of this address, whose password it is.

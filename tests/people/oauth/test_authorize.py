@@ -307,3 +307,13 @@ async def test_whoever_acts_for_somebody_else_allows_nothing(
         _, cookie = begin(db, db.get_one(User, person.id), new)
     visitor.cookies[COOKIE] = cookie
     assert told(await visitor.get(path_of(app)))["error"] == "access_denied"
+
+
+@pytest.mark.parametrize("raw", ["%FF", "%00", "%ED%A0%80", "%22%5C", "+", "%F0%9F%92%A9" * 200])
+async def test_nothing_that_can_be_sent_breaks_it(signed_in: Visitor, app: App, raw: str) -> None:
+    names = [*request_of(app), "nonce", "prompt", "max_age", "claims", "id_token_hint", "acr_values", "asked", "x"]
+    for name in names:
+        query = urlencode({key: value for key, value in request_of(app).items() if key != name})
+        reply = await signed_in.get(f"/oauth/authorize?{query}&{name}={raw}")
+        assert reply.status in {200, 303, 400}, name
+    assert (await signed_in.get(f"/oauth/authorize?{'&'.join(['a=b'] * 60)}")).status == 400

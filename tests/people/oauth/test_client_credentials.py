@@ -136,3 +136,16 @@ async def test_whoever_guesses_secrets_is_told_to_wait(settings: Settings, app: 
         assert int(replies[-1].headers["retry-after"]) > 0
         good = App(app.http, url, app.id, app.secret)
         assert (await good.token(grant_type="client_credentials")).status == 200
+
+
+@pytest.mark.parametrize("raw", ["%FF", "%00", "%ED%A0%80", "%22%5C", "+", "%F0%9F%92%A9" * 200])
+async def test_nothing_that_can_be_sent_breaks_it(app: App, raw: str) -> None:
+    form = {"content-type": "application/x-www-form-urlencoded"}
+    auth = {"authorization": basic(app.id, app.secret or "")}
+    names = ("grant_type", "scope", "client_id", "code", "refresh_token", "username", "token", "client_assertion")
+    for path in ("/oauth/token", "/oauth/revoke", "/oauth/introspect"):
+        for name in names:
+            for grant in ("client_credentials", "authorization_code", "refresh_token", "password"):
+                body = f"{name}={raw}" + ("" if name == "grant_type" else f"&grant_type={grant}")
+                async with app.http.post(app.base + path, data=body, headers=form | auth) as reply:
+                    assert reply.status in {200, 400, 401, 429}, (path, name, grant)

@@ -21,6 +21,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from app.domain.ids import encode
 from app.models import OAuthCode
 from tests.api.client import Api, Reply
+from tests.people.factors.acts import add_app
 from tests.people.oauth.conftest import api, stranger
 from tests.people.oauth.world import (
     CALLBACK,
@@ -391,3 +392,15 @@ async def test_a_client_is_told_who_signed_in_and_where_by_names_of_its_own(flow
     assert {"amr", "acr", "auth_time", "sid", "at_hash", "azp"} <= set(claims)
     assert claims["amr"] == ["pwd"]
     assert (await flow.verified(await flow.tokens()))["sid"] == claims["sid"]
+
+
+@pytest.mark.acceptance("M10")
+async def test_a_level_that_a_client_needs_is_shown_or_refused_and_what_is_said_of_it_is_true(flow: Flow) -> None:
+    wanted = json.dumps({"id_token": {"acr": {"essential": True, "values": ["aal2"]}}})
+    before = await flow.is_taken()
+    assert (before["amr"], before["acr"]) == (["pwd"], "aal1")
+    refused = told(await flow.visitor.get(flow.path(claims=wanted)))
+    assert refused["error"] == "unmet_authentication_requirements"
+    await add_app(flow.visitor)
+    after = await flow.is_taken(claims=wanted)
+    assert (after["acr"], "otp" in after["amr"]) == ("aal2", True)

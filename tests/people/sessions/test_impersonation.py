@@ -1,20 +1,38 @@
 """The operator acts as somebody: for minutes, with a reason, under a banner, and everybody concerned reads of it."""
 
+import re
 from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
 from click.testing import CliRunner, Result
+from fastapi.routing import APIRoute
 from sqlalchemy.orm import Session, sessionmaker
 
 from app.auth.people import COOKIE
 from app.cli.main import main
 from app.domain.audit import SYSTEM
+from app.main import CONSOLE
 from tests.people.sessions.acts import end_path, events, make_older, rows
 from tests.people.visitor import Forms, Known, Visitor, location
 
 PAGE = "/sign-in/impersonation"
 REASON = "ticket 4711: <cannot> see endpoints"
+
+
+HARMLESS = {"/organisation/switch", "/account/email/confirm"}
+"""The second asks for what was mailed to the new address."""
+
+
+def forms() -> set[str]:
+    """Where forms of a person's and an organisation's pages lead."""
+    posts = {
+        one.path
+        for router in CONSOLE
+        for one in router.routes
+        if isinstance(one, APIRoute) and "POST" in (one.methods or ())
+    }
+    return {one for one in posts if one.startswith(("/account/", "/organisation/"))}
 
 
 Run = Callable[..., Result]
@@ -98,6 +116,16 @@ class TestSession:
         token = Forms((await visitor.get("/account")).raw.decode()).forms["/sign-in/out"]["csrf"]
         reply = await visitor.post(path, {"csrf": token})
         assert (reply.status, b'data-reason="impersonated"' in reply.raw) == (403, True)
+
+    async def test_of_all_forms_only_harmless_ones_are_taken(self, visitor: Visitor, link: str) -> None:
+        await begin(visitor, link)
+        token = Forms((await visitor.get("/account")).raw.decode()).forms["/sign-in/out"]["csrf"]
+        taken = set()
+        for path in sorted(forms()):
+            reply = await visitor.post(re.sub(r"\{[^}]+\}", "nothing", path), {"csrf": token})
+            if b'data-reason="impersonated"' not in reply.raw:
+                taken.add(path)
+        assert taken <= HARMLESS, taken
 
     async def test_the_person_sees_it_among_its_sessions_and_ends_it(
         self, visitor: Visitor, person: Known, link: str, sessions: sessionmaker[Session]
