@@ -259,7 +259,8 @@ def _made(name: str, path: str) -> str:
     if name == "secret_id":
         return _older_secret(f"{CLIENTS}/{KNOWN['client_id']}" if CLIENTS in path else f"{KEYS}/{KNOWN['key_id']}")
     if name == "member_id":
-        return str(KNOWN["members"].pop())
+        # Only people make people; those that are left to be removed come to an end.
+        return str(KNOWN["members"].pop() if KNOWN["members"] else KNOWN["member_id"])
     operational = path.startswith("/api/v1/operational-webhook")
     app = f"/app/{KNOWN['app_id']}"
     places: dict[str, tuple[str, Mapping[str, Any]]] = {

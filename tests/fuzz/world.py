@@ -21,7 +21,7 @@ from tests.system import System, running_system
 LOOPBACK = IPv4Network("127.0.0.0/8")
 ELSEWHERE = ",".join([*map(str, IPv4Network("0.0.0.0/0").address_exclude(LOOPBACK)), "::/0"])
 EVENT_TYPES = 30
-MEMBERS, SENT = 400, 20
+MEMBERS, SENT = 100, 20
 ISSUER, DOMAIN = "http://127.0.0.1:9/issuer", "known.example.test"
 PROVIDER = {"name": "known", "issuer": ISSUER, "clientId": "known", "authMethod": "none"}
 Known = dict[str, object]
