@@ -12,7 +12,7 @@ from uuid import UUID
 from sqlalchemy import Update
 from sqlalchemy.orm import Session, sessionmaker
 
-from app.features.oauth import keys, notices
+from app.features.oauth import keys, notice_queries
 from app.features.oauth.tokens import Minter
 from app.kit.egress import Answer, Egress, Options, Outgoing, Policy
 from app.kit.encryption import KeyRing
@@ -88,10 +88,10 @@ def announce(sessions: sessionmaker[Session], announcer: Announcer) -> int:
 
 
 def _take(db: Session, announcer: Announcer) -> list[Word]:
-    claimed = db.scalars(notices.claim(AT_ONCE)).all()
+    claimed = db.scalars(notice_queries.claim(AT_ONCE)).all()
     if not claimed:
         return []
-    listeners = {row.id: row for row in db.execute(notices.listeners(claimed))}
+    listeners = {row.id: row for row in db.execute(notice_queries.listeners(claimed))}
     minter = Minter(announcer.issuer, keys.key_set(db, announcer.ring))
     return [Word(one, _request(minter, one, listeners)) for one in claimed]
 
@@ -113,13 +113,13 @@ async def _send(announcer: Announcer, words: Sequence[Word]) -> list[Update]:
 
 async def _say(egress: Egress, word: Word) -> Update:
     if word.request is None:
-        return notices.dropped(word.notice)
+        return notice_queries.dropped(word.notice)
     answer = await egress.post(word.request)
     if answer.failure is None and answer.status in TAKEN:
-        return notices.told(word.notice)
+        return notice_queries.told(word.notice)
     failure = _failure(answer)
     logger.warning("client %s was not told of a logout: %s", word.notice.client_id, failure)
-    return notices.failed(word.notice, failure)
+    return notice_queries.failed(word.notice, failure)
 
 
 def _failure(answer: Answer) -> str:

@@ -3,15 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.auth.people import has_mfa
 from app.domain.passwords import LONGEST, Weakness, normalised, shortest, weaknesses
+from app.features.people import queries
 from app.features.people.journal import enter_organisations
 from app.kit.errors import Fault, Kind, Problem
 from app.kit.hashing import Hasher
-from app.models import Organisation, User
+from app.models import User
 
 SENTENCES = {
     Weakness.too_short: "It is too short: use at least {shortest} characters, a few words that you will remember",
@@ -40,7 +40,7 @@ class Rules:
 def rules_of(db: Session, user: User) -> Rules:
     """The rules for a person's password. The transaction sees the person's organisations from now on."""
     organisations = enter_organisations(db, user.id)
-    names = db.scalars(select(Organisation.name).where(Organisation.id.in_(organisations)))
+    names = db.scalars(queries.names(organisations))
     return Rules([user.name, user.email, *names], bool(db.scalar(has_mfa(user.id))))
 
 

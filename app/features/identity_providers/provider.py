@@ -12,7 +12,6 @@ from time import monotonic
 from typing import Any
 from uuid import UUID
 
-import httpx2
 from authlib.common.errors import AuthlibBaseError
 from authlib.integrations.httpx_client import AsyncOAuth2Client
 
@@ -25,7 +24,7 @@ from app.features.identity_providers.metadata import Metadata, discovery_url, re
 from app.features.identity_providers.tokens import Claims, Expected, Header, Key, Keys
 from app.kit.clock import utc_now
 from app.kit.egress import Egress, Outgoing
-from app.kit.egress.transport import EgressRefused, EgressTransport
+from app.kit.egress.transport import EgressRefused, EgressTransport, RefusedStatus, Response
 from app.kit.errors import Problem
 
 BODY_BYTES = 256 * 1024
@@ -210,7 +209,7 @@ def _code(answer: Mapping[str, str], account: Account, metadata: Metadata) -> st
     return answer["code"]
 
 
-def _expect_success(answer: httpx2.Response) -> httpx2.Response:
+def _expect_success(answer: Response) -> Response:
     """Tokens come with 200, and whatever does not says why. Raises Problem `bad_gateway`."""
     if answer.status_code != OK and "error" not in read_object(answer.content, "token answer"):
         raise unreachable(f"its tokens came with the status {answer.status_code}")
@@ -227,7 +226,7 @@ async def _fetch_token(client: AsyncOAuth2Client, metadata: Metadata, code: str,
         whole = isinstance(given["access_token"], str) and str(given["token_type"]).lower() == "bearer"
     except EgressRefused as error:
         raise unreachable(f"its tokens could not be fetched: {error.detail}") from None
-    except httpx2.HTTPStatusError as error:
+    except RefusedStatus as error:
         raise unreachable(f"its tokens came with the status {error.response.status_code}") from None
     except AuthlibBaseError:
         raise refused("code_refused", "it gives no tokens for the code that it gave") from None

@@ -4,17 +4,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import Delete, Select, delete, func, or_, select
 from sqlalchemy.orm import Session
 
 from app.domain.audit import SYSTEM, Actor, Event, Target
 from app.features.audit.operations import record
+from app.features.oauth import key_queries as queries
 from app.kit.clock import new_id
 from app.kit.encryption import KeyRing
 from app.kit.token_keys import Algorithm, Key, KeySet, make, private_half, public_half, sealed_for
 from app.models import SigningKey
 
-LOCK = 0x6A776B73  # 'jwks': the class of the advisory lock under which keys are made
 TURNED_AFTER = timedelta(days=30)
 PUBLISHED_AHEAD = timedelta(hours=1)
 """For how long a key is published before it signs: longer than anybody keeps the published set."""
@@ -25,27 +24,14 @@ Fresh = Mapping[Algorithm, Key]
 """New keys that nobody has yet."""
 
 
-def in_force() -> Select[SigningKey]:
-    """The keys that verify, the oldest first."""
-    return (
-        select(SigningKey)
-        .where(
-            SigningKey.organisation_id == SYSTEM,
-            SigningKey.revoked_at.is_(None),
-            or_(SigningKey.verifies_until.is_(None), SigningKey.verifies_until > func.now()),
-        )
-        .order_by(SigningKey.signs_from, SigningKey.id)
-    )
-
-
 def key_set(db: Session, ring: KeyRing) -> KeySet:
     """The keys in force, opened."""
-    return KeySet.of(db.scalars(in_force()).all(), ring)
+    return KeySet.of(db.scalars(queries.in_force()).all(), ring)
 
 
 def every(db: Session) -> Sequence[SigningKey]:
     """All keys that are remembered, the oldest first."""
-    return db.scalars(select(SigningKey).order_by(SigningKey.signs_from, SigningKey.id)).all()
+    return db.scalars(queries.every()).all()
 
 
 def fresh(algorithms: Iterable[Algorithm]) -> Fresh:
@@ -83,7 +69,7 @@ def rotate(
 ) -> SigningKey:
     """Takes a key that is published now and signs after `ahead`; older ones verify for `kept` after that."""
     begins = _locked(db) + ahead
-    for old in db.scalars(in_force().where(SigningKey.algorithm == algorithm)):
+    for old in db.scalars(queries.in_force().where(SigningKey.algorithm == algorithm)):
         old.verifies_until = min(old.verifies_until or begins + kept, begins + kept)
     return _add(db, ring, algorithm, key, begins, actor)
 
@@ -92,7 +78,7 @@ def turn(db: Session, ring: KeyRing, made: Fresh, actor: Actor) -> list[SigningK
     """Takes of these keys those that are wanted, and forgets what verifies nothing any more."""
     taken = make_missing(db, ring, made, actor)
     taken += [rotate(db, ring, one, made[one], actor) for one in due(db) if one in made]
-    db.execute(_over(_now(db)))
+    db.execute(queries.over(_now(db)))
     return taken
 
 
@@ -102,7 +88,7 @@ def revoke(db: Session, ring: KeyRing, key_id: UUID, made: Fresh, actor: Actor =
     False for a key that is not in force.
     """
     now = _locked(db)
-    found = db.scalars(in_force().where(SigningKey.id == key_id)).one_or_none()
+    found = db.scalars(queries.in_force().where(SigningKey.id == key_id)).one_or_none()
     if found is None:
         return False
     found.revoked_at = found.verifies_until = now
@@ -114,17 +100,17 @@ def revoke(db: Session, ring: KeyRing, key_id: UUID, made: Fresh, actor: Actor =
 
 def _locked(db: Session) -> datetime:
     """Now, and nobody else makes keys until the transaction ends."""
-    db.execute(select(func.pg_advisory_xact_lock(LOCK, 0)))
+    db.execute(queries.lock())
     return _now(db)
 
 
 def _now(db: Session) -> datetime:
-    now: datetime = db.scalars(select(func.clock_timestamp())).one()
+    now: datetime = db.scalars(queries.now()).one()
     return now
 
 
 def _newest(db: Session, algorithm: Algorithm, *, ready_at: datetime | None = None) -> SigningKey | None:
-    statement = in_force().where(SigningKey.algorithm == algorithm)
+    statement = queries.in_force().where(SigningKey.algorithm == algorithm)
     if ready_at is not None:
         statement = statement.where(SigningKey.signs_from <= ready_at)
     return db.scalars(statement.order_by(None).order_by(SigningKey.signs_from.desc()).limit(1)).one_or_none()
@@ -149,7 +135,3 @@ def _add(db: Session, ring: KeyRing, algorithm: Algorithm, key: Key, signs_from:
 def _note(db: Session, action: str, key: SigningKey, actor: Actor) -> None:
     details = {"algorithm": key.algorithm, "signs_from": key.signs_from.isoformat()}
     record(db, Event(SYSTEM, action, actor, Target("signing_key", key.id.hex), details=details))
-
-
-def _over(now: datetime) -> Delete:
-    return delete(SigningKey).where(SigningKey.organisation_id == SYSTEM, SigningKey.verifies_until <= now)

@@ -2,16 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from typing import Any
-from uuid import UUID
-
-from sqlalchemy import Select, select
 
 from app.domain.assurance import ONE_FACTOR, TWO_FACTORS
 from app.domain.scopes import WORDS
 from app.features.oauth.client_keys import ALGORITHMS
 from app.features.oauth.clients import AuthMethod, GrantType
 from app.kit.token_keys import Algorithm
-from app.models import OAuthFamily, User
+from app.models import User
 
 CLAIMS = {"profile": ("name", "updated_at"), "email": ("email", "email_verified")}
 """What each scope lets be said of a person."""
@@ -82,8 +79,3 @@ def within(requested: Mapping[str, Any] | None, scopes: Sequence[str]) -> dict[s
         return None
     barred = {name for scope, names in CLAIMS.items() if scope not in scopes for name in names}
     return {part: {name: how for name, how in asked.items() if name not in barred} for part, asked in requested.items()}
-
-
-def requested_claims(organisation_id: UUID, family_id: UUID) -> Select[dict[str, Any] | None]:
-    """The claims that were asked for by name when something was allowed."""
-    return select(OAuthFamily.claims).where(OAuthFamily.organisation_id == organisation_id, OAuthFamily.id == family_id)

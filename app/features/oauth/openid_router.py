@@ -10,7 +10,7 @@ from app.auth.entrance import Entrance, credential
 from app.auth.phases import InPhases
 from app.auth.signing_keys import SigningKeys
 from app.domain.ids import encode
-from app.features.oauth import openid
+from app.features.oauth import openid, queries
 from app.features.people import queries as people
 from app.kit.clock import utc_now
 from app.kit.errors import Kind, Problem, unauthenticated
@@ -60,7 +60,7 @@ async def userinfo(caller: Annotated[Caller, Depends(holder)], phases: InPhases)
     assert caller.family_id is not None
     async with phases.begin(caller.user_id, caller.organisation_id) as db:
         user = (await db.scalars(people.user(caller.user_id))).one_or_none()
-        claims = await db.scalar(openid.requested_claims(caller.organisation_id, caller.family_id))
+        claims = await db.scalar(queries.requested_claims(caller.organisation_id, caller.family_id))
     if user is None:
         raise unauthenticated()
     return {

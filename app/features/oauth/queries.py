@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Delete, Insert, Select, Update, Uuid, and_, delete, func, or_, select, update
@@ -196,3 +197,8 @@ def withdraw(user_id: UUID, client_id: UUID) -> ReturningDelete[UUID]:
     """Forgets that a person allowed a client anything."""
     mine = (OAuthConsent.user_id == user_id, OAuthConsent.client_id == client_id)
     return delete(OAuthConsent).where(*mine).returning(OAuthConsent.client_id)
+
+
+def requested_claims(organisation_id: UUID, family_id: UUID) -> Select[dict[str, Any] | None]:
+    """The claims that were asked for by name when something was allowed."""
+    return select(OAuthFamily.claims).where(OAuthFamily.organisation_id == organisation_id, OAuthFamily.id == family_id)

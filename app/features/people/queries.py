@@ -1,10 +1,12 @@
 """Statements about people and their organisations."""
 
+from collections.abc import Collection
 from uuid import UUID
 
 from sqlalchemy import Select, Update, func, select, update
 
-from app.models import Membership, Organisation, Password, User
+from app.domain.owned_tokens import Token
+from app.models import Membership, OneTimeToken, Organisation, Password, User
 
 
 def find_user(email_key: str) -> Select[UUID]:
@@ -49,3 +51,26 @@ def demands_mfa(organisation_id: UUID) -> Select[bool]:
 def is_asked_for_mfa(user_id: UUID) -> Select[bool]:
     """Whether an organisation of the person demands a second factor."""
     return select(func.demands_mfa(user_id))
+
+
+def names(organisations: Collection[UUID]) -> Select[str]:
+    """What organisations are called."""
+    return select(Organisation.name).where(Organisation.id.in_(organisations))
+
+
+def open_token(token: Token, purpose: str) -> Select[OneTimeToken]:
+    """A token's row where it is still good."""
+    return select(OneTimeToken).where(
+        OneTimeToken.user_id == token.owner_id,
+        OneTimeToken.id == token.id,
+        OneTimeToken.purpose == purpose,
+        OneTimeToken.digest == token.digest,
+        OneTimeToken.used_at.is_(None),
+        OneTimeToken.expires_at > func.now(),
+    )
+
+
+def void_tokens(user_id: UUID, *purposes: str) -> Update:
+    """Ends the tokens of these purposes that are still open."""
+    mine = update(OneTimeToken).where(OneTimeToken.user_id == user_id, OneTimeToken.purpose.in_(purposes))
+    return mine.where(OneTimeToken.used_at.is_(None)).values(used_at=func.now())

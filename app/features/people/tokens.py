@@ -3,10 +3,10 @@
 from datetime import timedelta
 from uuid import UUID
 
-from sqlalchemy import Select, Update, func, select, update
 from sqlalchemy.orm import Session
 
 from app.domain.owned_tokens import SECRET_BYTES, Token
+from app.features.people import queries
 from app.kit.clock import new_id, utc_now
 from app.kit.random_bytes import RandomBytes
 from app.models import OneTimeToken
@@ -32,12 +32,12 @@ def issue(db: Session, user_id: UUID, purpose: str, lifetime: timedelta, **data:
 
 def look(db: Session, token: Token, purpose: str) -> OneTimeToken | None:
     """The token's row where it is still good; it stays so. The transaction names the token's owner."""
-    return db.scalars(_good(token, purpose)).one_or_none()
+    return db.scalars(queries.open_token(token, purpose)).one_or_none()
 
 
 def use(db: Session, token: Token, purpose: str) -> OneTimeToken | None:
     """Takes the token: its row comes back to exactly one of those who try. The transaction names the token's owner."""
-    found = db.scalars(_good(token, purpose).with_for_update()).one_or_none()
+    found = db.scalars(queries.open_token(token, purpose).with_for_update()).one_or_none()
     if found is not None:
         found.used_at = utc_now()
         db.flush()
@@ -46,20 +46,4 @@ def use(db: Session, token: Token, purpose: str) -> OneTimeToken | None:
 
 def void(db: Session, user_id: UUID, *purposes: str) -> None:
     """Ends all tokens of these purposes that are still open."""
-    db.execute(_void(user_id, *purposes))
-
-
-def _good(token: Token, purpose: str) -> Select[OneTimeToken]:
-    return select(OneTimeToken).where(
-        OneTimeToken.user_id == token.owner_id,
-        OneTimeToken.id == token.id,
-        OneTimeToken.purpose == purpose,
-        OneTimeToken.digest == token.digest,
-        OneTimeToken.used_at.is_(None),
-        OneTimeToken.expires_at > func.now(),
-    )
-
-
-def _void(user_id: UUID, *purposes: str) -> Update:
-    mine = update(OneTimeToken).where(OneTimeToken.user_id == user_id, OneTimeToken.purpose.in_(purposes))
-    return mine.where(OneTimeToken.used_at.is_(None)).values(used_at=func.now())
+    db.execute(queries.void_tokens(user_id, *purposes))

@@ -7,6 +7,10 @@ import httpx2
 from app.domain.outcome import Failure
 from app.kit.egress.client import Egress, Outgoing
 
+Response = httpx2.Response
+"""An answer, as the libraries that speak httpx2 see it."""
+RefusedStatus = httpx2.HTTPStatusError
+"""What they raise for a status that they do not expect."""
 # The client writes them itself, from the URL that it judged.
 _OURS = frozenset({"host", "accept-encoding", "connection", "content-length", "transfer-encoding"})
 

@@ -1,10 +1,13 @@
 """People with factors."""
 
+import os
+from unittest import mock
+
 import pytest
 import pytest_asyncio
 from sqlalchemy.orm import Session, sessionmaker
 
-from app.settings import Settings
+from app.settings import Settings, read_settings
 from tests.api.client import Tenant
 from tests.api.conftest import api
 from tests.people.factors.acts import add_app, half_way
@@ -12,6 +15,13 @@ from tests.people.factors.authenticator import Authenticator
 from tests.people.visitor import Known, Visitor, new_person
 
 __all__ = ["api"]
+
+
+@pytest.fixture(scope="module")
+def settings(environment: dict[str, str]) -> Settings:
+    """The settings of the module's database; so many wrong codes come from one address that risk is not looked at."""
+    with mock.patch.dict(os.environ, environment | {"POSTRIDER_PEOPLE__STEP_UP_FROM": "1000"}, clear=True):
+        return read_settings()
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session, sessionmaker
 
 from app.domain.ids import encode
-from app.features.oauth import notices
+from app.features.oauth import notice_queries
 from app.features.oauth.tokens import Grant
 from app.features.sessions import operations
 from app.models import LogoutNotice, OAuthClient, PersonSession
@@ -136,7 +136,7 @@ async def test_after_a_day_it_is_left_at_that(listening: Listening, receiver: Re
     receiver.tell(listening.path, Answer(503))
     listening.end()
     with listening.sessions.begin() as db:
-        db.execute(update(LogoutNotice).values(created_at=LogoutNotice.created_at - notices.GIVEN_UP_AFTER))
+        db.execute(update(LogoutNotice).values(created_at=LogoutNotice.created_at - notice_queries.GIVEN_UP_AFTER))
     await listening.announce()
     assert (listening.notice().due_at, listening.notice().sent_at) == (None, None)
 
@@ -155,4 +155,4 @@ async def test_a_client_that_is_gone_is_told_nothing(listening: Listening, recei
         db.execute(update(OAuthClient).where(OAuthClient.id == listening.client.id).values(backchannel_logout_uri=None))
     await listening.announce()
     assert receiver.at(listening.path) == []
-    assert (listening.notice().due_at, listening.notice().last_failure) == (None, notices.GONE)
+    assert (listening.notice().due_at, listening.notice().last_failure) == (None, notice_queries.GONE)
