@@ -180,6 +180,8 @@ OPERATIONAL = BODY | {name: _of(KNOWN["operationalTypes"]) for name in ("eventTy
 CLIENT = BODY | {
     "grantTypes": lambda value: ["client_credentials"] if _nowhere(value) == [] else value,
     "authMethod": _like(METHOD, lambda _: "client_secret_basic"),
+    "jwks": lambda value: None if isinstance(value, dict) else value,
+    "backchannelLogoutUri": _like(ISSUER, lambda _: None),
     "redirectUris": _nowhere,
     "postLogoutRedirectUris": _nowhere,
 }
