@@ -14,6 +14,7 @@ from tests.api.operations import OPERATIONS
 from tests.e2e.customer import Caller
 from tests.fuzz.world import Known, known
 from tests.receiver import Receiver
+from tests.ssrf.names import NameServer
 from tests.system import System
 
 # The older paths of the attempts of a message show the same list again.
@@ -57,10 +58,10 @@ class List:
 
 
 @pytest.fixture(scope="module")
-def lists(system: System, receiver: Receiver) -> list[List]:
+def lists(system: System, names: NameServer, receiver: Receiver) -> list[List]:
     """Every list of two organisations, one of which has two applications."""
     ours, another = (system.new_tenant().key for _ in range(2))
-    owners = [(key, known(system, receiver, key)) for key in (ours, another, ours)]
+    owners = [(key, known(system, names, receiver, key)) for key in (ours, another, ours)]
     for key, there in owners:
         _delete_some(Caller(system.url, key), str(there["app_id"]))
     paths = {(key, _filled(path, there)): None for key, there in owners for path in LISTS}

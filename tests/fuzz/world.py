@@ -1,5 +1,6 @@
 """An installation to be fuzzed, from which nothing leaves the machine, and what it has for schemathesis to find."""
 
+import json
 import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,24 +17,25 @@ from app.models import Invitation
 from tests.e2e.customer import Caller, Customer
 from tests.people.visitor import new_person
 from tests.receiver import Receiver
+from tests.ssrf.names import NameServer
 from tests.system import System, running_system
 
 LOOPBACK = IPv4Network("127.0.0.0/8")
 ELSEWHERE = ",".join([*map(str, IPv4Network("0.0.0.0/0").address_exclude(LOOPBACK)), "::/0"])
 EVENT_TYPES = 30
 MEMBERS, SENT = 100, 20
-ISSUER, DOMAIN = "http://127.0.0.1:9/issuer", "known.example.test"
+ISSUER = "http://127.0.0.1:9/issuer"
 PROVIDER = {"name": "known", "issuer": ISSUER, "clientId": "known", "authMethod": "none"}
 Known = dict[str, object]
 SECRET = "whsec_" + "QUJD" * 10
 
 
 @contextmanager
-def closed_system(environment: Mapping[str, str]) -> Iterator[System]:
-    """Every part; no name is resolved and no address is called but loopback."""
+def closed_system(environment: Mapping[str, str], names: NameServer) -> Iterator[System]:
+    """Every part; no other name server is asked and no address is called but loopback."""
     closed = {
         "POSTRIDER_EGRESS__DENY": ELSEWHERE,
-        "POSTRIDER_EGRESS__NAMESERVERS": '["127.0.0.1"]',
+        "POSTRIDER_EGRESS__NAMESERVERS": json.dumps([names.address]),
         # The fuzzer asks more than any administrator does.
         "POSTRIDER_LIMITS__ADMINISTRATION__KEY": "0",
         "POSTRIDER_LIMITS__ADMINISTRATION__ORGANISATION": "0",
@@ -42,7 +44,7 @@ def closed_system(environment: Mapping[str, str]) -> Iterator[System]:
         yield system
 
 
-def known(system: System, receiver: Receiver, key: str) -> Known:
+def known(system: System, names: NameServer, receiver: Receiver, key: str) -> Known:
     """What an organisation has: ids of new things, one of each kind, and values that are allowed."""
     api = Caller(system.url, key)
     customer = Customer(api)
@@ -78,7 +80,7 @@ def known(system: System, receiver: Receiver, key: str) -> Known:
         "client_id": api.post("/organisation/oauth-client", {"name": "known", "scopes": ["application:read"]})["id"],
         "provider_id": provider["id"],
         "issuer": ISSUER,
-        "domain": api.post(f"/organisation/identity-provider/{provider['id']}/domain", {"domain": DOMAIN})["domain"],
+        "domain": _proved(api, names, provider["id"]),
         "secret_id": api.post(f"/organisation/api-key/{key_id}/rotate", {}, 200)["secrets"][1]["id"],
         "attempt_id": customer.wait_for_attempts(message, 1)[0]["id"],
         "task_id": api.post(f"/app/{customer.app}/endpoint/{steady}/recover", {"since": _an_hour_ago()}, 202)["id"],
@@ -91,6 +93,14 @@ def _members(system: System, api: Caller) -> list[str]:
     assert organisation_id is not None
     made = [new_person(system.sessions, organisation_id, Role.viewer, password=None) for _ in range(MEMBERS)]
     return [encode("user", one.id) for one in made]
+
+
+def _proved(api: Caller, names: NameServer, provider_id: str) -> str:
+    """A domain of the provider's whose owner has published what proves it."""
+    domain = f"known-{secrets.token_hex(4)}.example.test"
+    claimed = api.post(f"/organisation/identity-provider/{provider_id}/domain", {"domain": domain})
+    names.publish(claimed["recordName"], claimed["recordText"])
+    return domain
 
 
 def _invited(api: Caller) -> str:

@@ -8,13 +8,13 @@ from contextlib import AbstractContextManager, suppress
 from ipaddress import IPv4Address, ip_address
 from typing import Self
 
-from dnslib import AAAA, CNAME, QTYPE, RCODE, RR, A, DNSRecord
+from dnslib import AAAA, CNAME, QTYPE, RCODE, RR, TXT, A, DNSRecord
 
 Round = Sequence[str]
 
 
 class NameServer(AbstractContextManager["NameServer"]):
-    """Answers A and AAAA. A name has rounds: the addresses of its first lookup, its second, and the last for ever."""
+    """Answers A, AAAA and TXT. A name has rounds: the addresses of its first lookup, its second, the last for ever."""
 
     def __init__(self, host: str, port: int = 53) -> None:
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -22,6 +22,8 @@ class NameServer(AbstractContextManager["NameServer"]):
         self._thread = threading.Thread(target=self._serve, daemon=True)
         self._rounds: dict[str, Sequence[Round]] = {}
         self._aliases: dict[str, str] = {}
+        self._texts: dict[str, str] = {}
+        self.address = f"{host}:{self._socket.getsockname()[1]}"
         self.asked: Counter[tuple[str, str]] = Counter()
 
     def __enter__(self) -> Self:
@@ -44,6 +46,10 @@ class NameServer(AbstractContextManager["NameServer"]):
         self._aliases[name] = target
         return name
 
+    def publish(self, name: str, text: str) -> None:
+        """Gives a name a TXT record."""
+        self._texts[name] = text
+
     def _serve(self) -> None:
         while True:
             try:
@@ -57,6 +63,9 @@ class NameServer(AbstractContextManager["NameServer"]):
     def _answer(self, query: DNSRecord) -> DNSRecord:
         reply = query.reply()
         name, kind = str(query.q.qname).rstrip(".").lower(), QTYPE[query.q.qtype]
+        if kind == "TXT" and name in self._texts:
+            reply.add_answer(RR(query.q.qname, QTYPE.TXT, rdata=TXT(self._texts[name]), ttl=0))
+            return reply
         target = self._aliases.get(name, name)
         if target != name:
             reply.add_answer(RR(query.q.qname, QTYPE.CNAME, rdata=CNAME(target), ttl=0))

@@ -45,15 +45,27 @@ def _domain(text: str) -> str:
 
 
 Title = Annotated[str, Field(min_length=1, max_length=256, pattern=r"^[^\x00-\x1f\x7f]+$")]
-Issuer = Annotated[str, Field(min_length=1, max_length=2048, description="Exactly as the provider's metadata has it")]
+Issuer = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=2048,
+        description="Exactly as the provider's metadata has it",
+        json_schema_extra={"format": "uri"},
+    ),
+]
 ClientId = Annotated[str, Field(min_length=1, max_length=512, pattern=PRINTABLE)]
 Secret = Annotated[str, Field(min_length=1, max_length=1024, pattern=PRINTABLE)]
 Scopes = Annotated[
-    list[Annotated[str, Field(max_length=256, pattern=SCOPE)]], AfterValidator(_with_openid), Field(max_length=20)
+    list[Annotated[str, Field(max_length=256, pattern=SCOPE)]], Field(max_length=20), AfterValidator(_with_openid)
 ]
 RoleName = Annotated[Role, Field(strict=False)]
 Method = Annotated[AuthMethod, Field(strict=False)]
-Domain = Annotated[str, AfterValidator(_domain), Field(min_length=1, max_length=253)]
+Domain = Annotated[
+    str,
+    AfterValidator(_domain),
+    Field(min_length=1, max_length=253, json_schema_extra={"pattern": r"^[^\x00-\x20\x7f@:/]+$"}),
+]
 
 
 class IdentityProviderPatch(OwnIn):

@@ -5,19 +5,24 @@ from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field
+from pydantic.config import JsonDict
 
 from app.domain import redirects
 from app.domain.api_key import Environment as Kind
 from app.domain.ids import encode
 from app.domain.permissions import Role
 from app.domain.scopes import WORDS
-from app.features.oauth.client_keys import key_set
+from app.features.oauth.client_keys import MAX_KEYS, key_set
 from app.features.oauth.clients import DEFAULT_OVERLAP, LONGEST_OVERLAP, AuthMethod, GrantType
 from app.features.oauth.errors import CLIENT, SECRET
 from app.kit.wire import WHOLE, Out, OwnIn
 from app.models import OAuthClient, OAuthClientSecret
 
 MOST_URIS = 20
+# What is refused is told in sentences of its own; the document says it as far as a schema can.
+ADDRESS: JsonDict = {"format": "uri"}
+KEYS: JsonDict = {"type": "array", "minItems": 1, "maxItems": MAX_KEYS, "items": {"type": "object"}}
+KEY_SET: JsonDict = {"required": ["keys"], "properties": {"keys": KEYS}}
 
 
 def _possible(uri: str) -> str:
@@ -41,14 +46,16 @@ def _keys(document: dict[str, Any] | None) -> dict[str, Any] | None:
 
 
 Title = Annotated[str, Field(min_length=1, max_length=256, pattern=r"^[^\x00-\x1f\x7f]+$")]
-Uri = Annotated[str, AfterValidator(_possible), Field(max_length=redirects.MAX_LENGTH)]
+Uri = Annotated[str, AfterValidator(_possible), Field(max_length=redirects.MAX_LENGTH, json_schema_extra=ADDRESS)]
 Uris = Annotated[list[Uri], Field(max_length=MOST_URIS)]
 Scope = Annotated[str, AfterValidator(_known), Field(json_schema_extra={"enum": sorted(map(str, WORDS))})]
 Scopes = Annotated[list[Scope], Field(min_length=1, max_length=len(WORDS))]
 Grants = Annotated[list[Annotated[GrantType, Field(strict=False)]], Field(min_length=1, max_length=len(GrantType))]
 Method = Annotated[AuthMethod, Field(strict=False)]
 RoleName = Annotated[Role, Field(strict=False)]
-Jwks = Annotated[dict[str, Any], AfterValidator(_keys), Field(description="Public keys (RFC 7517)")]
+Jwks = Annotated[
+    dict[str, Any], AfterValidator(_keys), Field(description="Public keys (RFC 7517)", json_schema_extra=KEY_SET)
+]
 Algorithm = Literal["RS256", "ES256"]
 
 

@@ -78,6 +78,13 @@ async def test_what_makes_no_sense_is_refused(relying: Relying, wrong: dict[str,
     assert (await patched(relying, **wrong)).status == 422
 
 
+async def test_openid_is_always_asked_for_whatever_else_is(relying: Relying) -> None:
+    scopes = [f"scope{number}" for number in range(20)]
+    changed = await patched(relying, scopes=scopes)
+    assert (changed.status, changed.body["scopes"]) == (200, ["openid", *scopes])
+    assert (await patched(relying, scopes=[*scopes, "one-more"])).status == 422
+
+
 async def test_the_secret_goes_with_the_way_in_which_it_is_sent(relying: Relying) -> None:
     assert (await patched(relying, authMethod="client_secret_post")).status == 200
     assert (await relying.sign_in()).status == 303
