@@ -102,7 +102,10 @@ async def patch(
 
 @router.delete("/{member_id}", status_code=status.HTTP_204_NO_CONTENT, responses=problems(409))
 async def remove(found: WritableMember, db: Db, acts: ActingCaller) -> None:
-    """Takes a person out: its sessions here and all tokens of it are refused at once. The last owner stays."""
+    """Takes a person out: its sessions here, its tokens and the API keys that it made are refused at once.
+
+    The keys end for good: see before, by `madeBy` of each key, which programs need another one. The last owner stays.
+    """
     await db.run_sync(operations.remove, acts, found)
 
 
