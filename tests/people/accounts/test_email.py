@@ -132,3 +132,9 @@ async def test_what_is_no_address_is_refused(visitor: Visitor, person: Known) ->
     await visitor.sign_in(person.email)
     assert await ask(visitor, "no address") == 422
     assert reasons(visitor) == ["no_address"]
+
+
+async def test_few_letters_an_hour_go_to_addresses_that_may_be_anybodys(visitor: Visitor, person: Known) -> None:
+    await visitor.sign_in(person.email)
+    asked = [await ask(visitor, f"{number}.{fresh(person)}") for number in range(6)]
+    assert asked == [202] * 5 + [429]
