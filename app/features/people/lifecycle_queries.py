@@ -73,6 +73,12 @@ def end_keys(user_id: UUID) -> Update:
     return update(ApiKey).where(*mine).values(revoked_at=func.now(), version=ApiKey.version + 1)
 
 
+def void_links(user_id: UUID) -> Update:
+    """Ends whatever was mailed to the person and is still good."""
+    mine = (OneTimeToken.user_id == user_id, OneTimeToken.used_at.is_(None))
+    return update(OneTimeToken).where(*mine).values(used_at=func.now()).execution_options(synchronize_session=False)
+
+
 def forget(user_id: UUID) -> Iterator[Delete]:
     """Deletes what is the person's own."""
     for one in OWN:
