@@ -148,11 +148,15 @@ async def invite(
     return await once(status.HTTP_201_CREATED, work)
 
 
-@invitations.post("/{invitation_id}/resend", responses=problems(409))
-async def resend(found: LockedInvitation, request: Request, db: Db, acts: ActingCaller) -> InvitationOut:
+@invitations.post("/{invitation_id}/resend", response_model=InvitationOut, responses=problems(409))
+async def resend(found: LockedInvitation, request: Request, db: Db, acts: ActingCaller, once: OnceOnly) -> Response:
     """Sends the mail once more with another link, good for seven days from now; the link of before ends."""
-    await db.run_sync(operations.send_again, request.app.state.keyring, acts, found)
-    return InvitationOut.of(found)
+
+    async def work() -> Answer:
+        await db.run_sync(operations.send_again, request.app.state.keyring, acts, found)
+        return Answer(status.HTTP_200_OK, InvitationOut.of(found))
+
+    return await once(status.HTTP_200_OK, work)
 
 
 @invitations.delete("/{invitation_id}", status_code=status.HTTP_204_NO_CONTENT)
