@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager, closing, contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
+from urllib.parse import urlsplit
 
 from fastapi import FastAPI
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
@@ -33,6 +34,7 @@ from app.console.applications import router as applications_of_people
 from app.console.arrivals import PAGE as INVITATION
 from app.console.arrivals import links as first_links
 from app.console.arrivals import router as invitation_pages
+from app.console.door import Door
 from app.console.factors import router as factors
 from app.console.identity_providers import router as identity_provider_pages
 from app.console.impersonation import router as impersonation
@@ -93,7 +95,7 @@ from app.kit.db import assert_durable, make_async_engine, make_async_sessions
 from app.kit.dedicated import AsyncDedicated
 from app.kit.egress import Egress as EgressClient
 from app.kit.egress import Options, Policy
-from app.kit.hashing import Hasher
+from app.kit.hashing import QUEUE_SECONDS, Hasher
 from app.kit.instance import markers
 from app.kit.interpreter import settle
 from app.kit.methods import HeadAsGet
@@ -105,6 +107,7 @@ from app.kit.rate_limits.policy import parse_rate
 from app.kit.rate_limits.store import Store
 from app.kit.surface import Surface
 from app.kit.surface.bodies import BodyGuard, PlainPaths
+from app.kit.turns import Turns
 from app.settings import Database, Egress, Environment, Settings, read_settings
 
 PREFIX = "/api/v1"
@@ -166,6 +169,8 @@ PAGES = (
 )
 # The largest payload, and what may stand around it: the other members of a message.
 MAX_BODY_BYTES = MAX_PAYLOAD_BYTES + 64 * 1024
+SIGN_IN_REST_SECONDS = 0.3
+"""After each sign-in while others wait: a flood gets less than a sixth of a process, and people do not notice."""
 STATIC_PATH = "/static"
 PROBES = frozenset({f"{PREFIX}/health", f"{PREFIX}/health/ping"})
 DOCS = ("/docs", "/redoc", "/openapi.json")
@@ -229,7 +234,9 @@ def _surround(app: Postrider, surface: Surface) -> None:
     app.add_middleware(BodyGuard, limit=MAX_BODY_BYTES, prefix=f"{PREFIX}/")
     app.add_middleware(PlainPaths)
     app.add_middleware(HeadAsGet)
-    app.surface = surface.around(IngestLane(app.frame, app.state, prefix=PREFIX, limit=MAX_BODY_BYTES))
+    turns = Turns(1, QUEUE_SECONDS, SIGN_IN_REST_SECONDS)
+    door = Door(app.frame, turns, page=SIGN_IN, base=urlsplit(app.state.settings.public_url).path.rstrip("/"))
+    app.surface = surface.around(IngestLane(door, app.state, prefix=PREFIX, limit=MAX_BODY_BYTES))
 
 
 def _surface(settings: Settings, state: State) -> Surface:

@@ -14,8 +14,9 @@ class Caller:
 
     `application_id` is set for a portal token, which sees that application only. `feature_flags` None means
     unrestricted; a portal token carries the flags it was made with. `networks` are from where it may call; each list
-    on its own. `key_id` is set for an API key, and `ends_at` when its secret is known to end. `client_id`,
-    `family_id` and `scopes` are set for an OAuth access token, and `user_id` when it stands for a person.
+    on its own. `key_id` is set for an API key, `ends_at` when its secret is known to end, and `maker_id` when a person
+    made it. `client_id`, `family_id` and `scopes` are set for an OAuth access token, and `user_id` when it stands for a
+    person.
     """
 
     organisation_id: UUID
@@ -28,6 +29,7 @@ class Caller:
     networks: tuple[NetworkList, ...] = ()
     key_id: UUID | None = None
     ends_at: datetime | None = None
+    maker_id: UUID | None = None
     user_id: UUID | None = None
     client_id: UUID | None = None
     family_id: UUID | None = None
@@ -42,6 +44,11 @@ class Caller:
     def tenants(self) -> tuple[UUID, UUID]:
         """Whose rows the caller's transactions see: its environment's, and those of its organisation."""
         return self.environment_id, self.organisation_id
+
+    @property
+    def answerable(self) -> UUID | None:
+        """The person, if any, without whom what the caller makes does not last."""
+        return self.user_id or self.maker_id
 
     def may(self, permission: Permission) -> bool:
         """Whether it holds the permission."""

@@ -199,9 +199,10 @@ def _fail(waiting: Mapping[str, asyncio.Future[Caller | None]], error: Exception
 
 
 def caller_of(row: Any) -> Caller:  # noqa: ANN401 a row of find_api_key or find_signing_key
-    """The caller that a key in force stands for."""
+    """The caller that a key in force stands for; it may do no more than whoever made it."""
     is_live = row.environment == LIVE
     scopes = None if row.scopes is None else tuple(row.scopes)
+    permissions = permissions_of(Role(row.role), scopes, live=is_live)
     lists = (
         network_list(tuple(row.organisation_allows), tuple(row.organisation_denies)),
         network_list(tuple(row.key_allows), tuple(row.key_denies)),
@@ -210,11 +211,12 @@ def caller_of(row: Any) -> Caller:  # noqa: ANN401 a row of find_api_key or find
         organisation_id=row.organisation_id,
         environment_id=row.environment_id,
         subject=f"key:{row.key_id}",
-        permissions=permissions_of(Role(row.role), scopes, live=is_live),
+        permissions=permissions & permissions_of(Role(row.maker_role or row.role), None, live=is_live),
         is_live=is_live,
         networks=tuple(one for one in lists if one is not None),
         key_id=row.key_id,
         ends_at=row.ends_at,
+        maker_id=row.maker_id,
     )
 
 
@@ -233,6 +235,8 @@ FOUND = (
     column("key_allows", ARRAY(Text)),
     column("key_denies", ARRAY(Text)),
     column("ends_at", DateTime(timezone=True)),
+    column("maker_id", Uuid),
+    column("maker_role", Text),
 )
 """What the database says of a key in force."""
 

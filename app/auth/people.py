@@ -18,6 +18,7 @@ from starlette.responses import Response
 
 from app.auth.audit import where_of
 from app.auth.cookies import SESSION
+from app.domain.assurance import STRONG
 from app.domain.owned_tokens import Token
 from app.kit.cache import Cache
 from app.kit.clock import utc_now
@@ -35,6 +36,7 @@ NOTED_EVERY = timedelta(minutes=1)
 PERSON = "postrider.person"
 """Where the scope holds the person, once it was looked for."""
 ENROL = "An organisation of yours demands a second factor: add one, then go on"
+SHOW = "An organisation of yours demands a second factor, which this session has not shown: show it, then repeat this"
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,10 +217,15 @@ async def enrolling(request: Request) -> Person:
 
 
 async def signed_in(request: Request, person: Annotated[Person, Depends(enrolling)]) -> Person:
-    """The person who is signed in. Raises Problem `unauthenticated`, and `forbidden` (`mfa_enrolment_required`)."""
+    """The person who is signed in. Raises Problem `unauthenticated`.
+
+    Where an organisation demands a second factor: Problem `forbidden`, `mfa_enrolment_required` for who has none, and
+    `reauth_required` for a session that began before there was one.
+    """
     people: People = request.app.state.people
-    if person.impersonator is None and not person.has_mfa and await people.is_asked_for_mfa(person.user_id):
-        raise forbidden(ENROL, "mfa_enrolment_required")
+    is_enough = person.impersonator is not None or (person.has_mfa and not STRONG.isdisjoint(person.methods))
+    if not is_enough and await people.is_asked_for_mfa(person.user_id):
+        raise forbidden(SHOW, "reauth_required") if person.has_mfa else forbidden(ENROL, "mfa_enrolment_required")
     return person
 
 

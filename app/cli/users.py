@@ -66,21 +66,21 @@ def list_(organisation: UUID | None) -> None:
 @users.command()
 @click.argument("person")
 def disable(person: str) -> None:
-    """Lock out a person (user_… or an address): sessions and tokens end at once."""
+    """Lock out a person (user_… or an address): sessions, tokens and the API keys it made end at once."""
     _act(person, lifecycle.disable, "user.disabled")
 
 
 @users.command()
 @click.argument("person")
 def enable(person: str) -> None:
-    """Let a person sign in again; sessions and tokens that were ended stay so."""
+    """Let a person sign in again; sessions, tokens and API keys that were ended stay so."""
     _act(person, lifecycle.enable, "user.enabled")
 
 
 @users.command()
 @click.argument("person")
 def delete(person: str) -> None:
-    """Forget a person with password, factors, sessions, tokens and memberships; that cannot be undone."""
+    """Forget a person with password, factors, sessions, tokens, memberships and the API keys it made, for good."""
     _act(person, _delete, "user.deleted")
 
 

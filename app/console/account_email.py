@@ -8,6 +8,7 @@ from app.console.password import ASKED_SECONDS, act, read_token, ring
 from app.console.visits import Pages, Posted, Visiting, field
 from app.features.accounts import service
 from app.features.accounts.service import Act
+from app.features.sign_in.throttle import Throttle
 from app.kit.errors import Problem
 from app.kit.pace import lasting
 
@@ -26,7 +27,9 @@ async def show(visiting: Visiting, person: RecentlySignedIn) -> Response:
 async def ask(visiting: Visiting, person: RecentlySignedIn, fields: Posted, phases: InPhases) -> Response:
     """Mails a link to the new address; until it is opened, the old one counts."""
     wanted = field(fields, "email")
+    throttle: Throttle = visiting.request.app.state.throttle
     try:
+        await throttle.admit_address(person.user_id, visiting.where())
         async with lasting(ASKED_SECONDS), phases.begin(person.user_id) as db:
             doing = Act(person.user_id, visiting.where(), ring(visiting))
             await db.run_sync(service.ask_email_change, doing, wanted)

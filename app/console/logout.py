@@ -12,7 +12,7 @@ from app.console.visits import FORM, MAX_FIELDS, Pages, Posted, Visit, Visiting
 from app.domain import redirects
 from app.features.oauth import logout, queries
 from app.features.oauth.logout import Asked, Hint
-from app.features.sessions import operations as sessions
+from app.features.sessions import service as sessions
 from app.kit.clock import utc_now
 from app.kit.errors import Kind, Problem
 from app.models import OAuthClient
@@ -96,7 +96,7 @@ async def _client(phases: Phases, hint: Hint) -> OAuthClient | None:
 
 async def _end(visiting: Visit, person: Person, phases: Phases, target: str | None) -> Response:
     async with phases.begin(person.user_id) as db:
-        await db.run_sync(sessions.end, person.user_id, person.session_id, SIGNED_OUT)
+        await db.run_sync(sessions.end, person.user_id, person.session_id, visiting.where(), SIGNED_OUT)
     visiting.person = None
     answer = _away(visiting, target)
     drop_cookie(answer)

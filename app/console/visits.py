@@ -163,11 +163,16 @@ def require_same_origin(request: Request, public_url: str) -> None:
 
 
 def field(fields: FormData, name: str, most: int = 4096) -> str:
-    """A field's text as it was typed; empty where there is none. Problem `invalid` beyond `most` characters."""
+    """A field's text as it was typed; empty where there is none.
+
+    Raises Problem `invalid` beyond `most` characters, and for NUL, which nobody types and the database does not take.
+    """
     value = fields.get(name, "")
     text = value if isinstance(value, str) else ""
     if len(text) > most:
         raise Problem(Kind.invalid, "invalid", f"{name}: at most {most} characters")
+    if "\0" in text:
+        raise Problem(Kind.invalid, "invalid", f"{name}: holds a character that is none")
     return text
 
 

@@ -1,6 +1,7 @@
 """Work of which only a little may go on at once: whoever comes waits for a turn, and not for long."""
 
 import asyncio
+import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -12,6 +13,7 @@ BUSY = "Too many people are signing in at once; try again"
 class Turns:
     """So many at once. Who waited for so many seconds is refused, and so takes a connection, but no processor.
 
+    Half as long again is waited at most, by chance, so that a crowd that came together does not leave together.
     While others wait, a turn is followed by a rest, which leaves the process to what else it has to do.
     """
 
@@ -36,7 +38,8 @@ class Turns:
     async def _wait(self) -> None:
         self._waiting += 1
         try:
-            async with asyncio.timeout(self._seconds):
+            patience = self._seconds * random.uniform(1, 1.5)  # noqa: S311 nobody gains by guessing it
+            async with asyncio.timeout(patience):
                 await self._free.acquire()
         except TimeoutError:
             raise Problem(Kind.unavailable, "busy", BUSY, retry_after=1.0) from None

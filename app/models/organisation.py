@@ -88,12 +88,15 @@ class ApiKey(Base):
     """A program that calls for an organisation, in one environment; its texts are secrets of their own.
 
     It may do what its role may, and with `scopes` of that only what they name. One that `signs` never sends its text.
+    One that a person made (`user_id`), directly or by another such key, lasts while the person belongs here and may do
+    no more than the person itself.
     """
 
     __tablename__ = "api_keys"
     __table_args__ = (
         Index(None, "id", unique=True),
         Index(None, "expires_at", postgresql_where="revoked_at IS NULL AND expires_at IS NOT NULL"),
+        Index(None, "user_id", postgresql_where="user_id IS NOT NULL"),
     )
 
     organisation_id: Mapped[OrganisationId]
@@ -103,6 +106,7 @@ class ApiKey(Base):
     role: Mapped[str] = mapped_column(Text)
     scopes: Mapped[Strings | None]
     signs: Mapped[bool] = mapped_column(server_default="false")
+    user_id: Mapped[UUID | None] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
     allowed_networks: Mapped[Networks]
     denied_networks: Mapped[Networks]
     version: Mapped[Version] = mapped_column()

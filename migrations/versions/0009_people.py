@@ -1,5 +1,7 @@
 """People and how they sign in; OAuth clients and tokens; identity providers; mail."""
 
+from collections.abc import Mapping
+
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
@@ -116,6 +118,35 @@ FUNCTIONS = {
                 WHERE r.organisation_id = organisation AND r.token_id = token)
         $$""",
 }
+# What the functions are called that find keys, and by what.
+FIND_KEYS = {"find_api_key(wanted bytea)": "s.digest = wanted", "find_signing_key(wanted uuid)": "k.id = wanted"}
+FIND_KEY = """
+CREATE FUNCTION {signature}
+RETURNS TABLE (organisation_id uuid, environment_id uuid, environment text, key_id uuid, secret_id uuid, role text,
+    scopes text[], signs boolean, sealed bytea, organisation_allows text[], organisation_denies text[],
+    key_allows text[], key_denies text[], ends_at timestamptz{columns})
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT k.organisation_id, k.environment_id, e.kind, k.id, s.id, k.role, k.scopes, k.signs, s.sealed,
+        o.allowed_networks, o.denied_networks, k.allowed_networks, k.denied_networks,
+        least(k.expires_at, s.expires_at, s.created_at + make_interval(days => o.key_days)){values}
+    FROM {schema}.api_key_secrets s
+    JOIN {schema}.api_keys k ON k.organisation_id = s.organisation_id AND k.id = s.key_id
+    JOIN {schema}.organisations o ON o.id = k.organisation_id
+    JOIN {schema}.environments e ON e.id = k.environment_id{joins}
+    WHERE {wanted} AND k.revoked_at IS NULL AND o.deleted_at IS NULL AND o.suspended_at IS NULL
+      AND coalesce(least(k.expires_at, s.expires_at, s.created_at + make_interval(days => o.key_days)) > now(), true)
+{also}$$
+"""
+NO_MAKER = {"columns": "", "values": "", "joins": "", "also": ""}
+# A key that a person made is over with the person, or with its place in the organisation.
+MAKER = {
+    "columns": ", maker_id uuid, maker_role text",
+    "values": ", k.user_id, m.role",
+    "joins": """
+    LEFT JOIN {schema}.memberships m ON m.organisation_id = k.organisation_id AND m.user_id = k.user_id
+    LEFT JOIN {schema}.users u ON u.id = m.user_id AND u.disabled_at IS NULL AND u.deleted_at IS NULL""",
+    "also": "      AND (k.user_id IS NULL OR u.id IS NOT NULL)\n",
+}
 # Whoever ends a session, and for whichever reason: the clients that it was used at hear of it.
 TELL_CLIENTS = """
     CREATE FUNCTION owe_logout_notices() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
@@ -144,7 +175,7 @@ def upgrade() -> None:
         protect(table, api=api, tenant=tenant, also=also)
     fellows = FELLOWS.replace("{tenants}", TENANTS)
     op.execute(f'CREATE POLICY fellows ON users FOR SELECT TO "{roles().api}" USING ({fellows})')
-    schema = op.get_bind().exec_driver_sql("SELECT quote_ident(current_schema())").scalar_one()
+    schema = _schema()
     for signature, text in FUNCTIONS.items():
         op.execute(text.format(signature=signature, schema=schema))
         op.execute(f"REVOKE ALL ON FUNCTION {signature} FROM PUBLIC")
@@ -152,9 +183,13 @@ def upgrade() -> None:
     op.execute(TELL_CLIENTS.format(schema=schema))
     op.execute("REVOKE ALL ON FUNCTION owe_logout_notices() FROM PUBLIC")
     op.execute(WHEN_A_SESSION_ENDS)
+    _give_keys_makers()
+    _find_keys_anew(MAKER)
 
 
 def downgrade() -> None:
+    _find_keys_anew(NO_MAKER)
+    op.drop_column("api_keys", "user_id")
     op.execute("DROP TRIGGER tell_clients ON sessions")
     op.execute("DROP FUNCTION owe_logout_notices()")
     for signature in FUNCTIONS:
@@ -163,6 +198,30 @@ def downgrade() -> None:
     for table in reversed(RIGHTS):
         op.drop_table(table)
     op.drop_column("organisations", "mfa_required")
+
+
+def _schema() -> str:
+    return str(op.get_bind().exec_driver_sql("SELECT quote_ident(current_schema())").scalar_one())
+
+
+def _find_keys_anew(maker: Mapping[str, str]) -> None:
+    """Puts the functions that find keys in the place of those so far."""
+    schema = _schema()
+    parts = {name: text.format(schema=schema) for name, text in maker.items()}
+    for signature, wanted in FIND_KEYS.items():
+        bare = signature.replace("wanted ", "")
+        op.execute(f"DROP FUNCTION {bare}")
+        op.execute(FIND_KEY.format(signature=signature, schema=schema, wanted=wanted, **parts))
+        op.execute(f"REVOKE ALL ON FUNCTION {bare} FROM PUBLIC")
+        op.execute(f'GRANT EXECUTE ON FUNCTION {bare} TO "{roles().api}"')
+
+
+def _give_keys_makers() -> None:
+    op.add_column("api_keys", sa.Column("user_id", sa.Uuid(), nullable=True))
+    op.create_foreign_key(op.f("fk_api_keys_users"), "api_keys", "users", ["user_id"], ["id"], ondelete="CASCADE")
+    op.create_index(
+        op.f("ix_api_keys_user_id"), "api_keys", ["user_id"], unique=False, postgresql_where="user_id IS NOT NULL"
+    )
 
 
 def _make_tables() -> None:

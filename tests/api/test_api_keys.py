@@ -19,7 +19,7 @@ from tests.api.key_world import KEYS, MEMORY_SECONDS, Made, calling_from, make, 
 DAY = timedelta(days=1)
 FIELDS = {
     "id", "name", "environment", "role", "scopes", "signs", "allowedNetworks", "deniedNetworks", "createdAt",
-    "updatedAt", "expiresAt", "revokedAt", "lastUsedAt", "lastUsedFrom", "secrets",
+    "updatedAt", "expiresAt", "revokedAt", "lastUsedAt", "lastUsedFrom", "madeBy", "secrets",
 }  # fmt: skip
 
 

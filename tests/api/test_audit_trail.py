@@ -43,6 +43,7 @@ ACTIONS = {
     "DELETE /organisation/identity-provider/{provider_id}/domain/{domain}": "provider.domain_removed",
     "DELETE /organisation/invitation/{invitation_id}": "invitation.revoked",
     "DELETE /organisation/member/{member_id}": "member.removed",
+    "DELETE /organisation/member/{member_id}/session": "member.sessions_ended",
     "DELETE /organisation/oauth-client/{client_id}": "oauth.client_deleted",
     "DELETE /organisation/oauth-client/{client_id}/secret/{secret_id}": "oauth.client_secret_ended",
     "PATCH /app/{app_id}": "application.changed",

@@ -383,8 +383,12 @@ async def test_an_idempotency_key_that_cannot_be_is_named(places: Places, operat
         assert reply.fields == ["header.idempotency-key"]
 
 
+# It asks a name server between two transactions, and changes nothing when it is done once more.
+ASKS_AGAIN = "/organisation/identity-provider/{provider_id}/domain/{domain}/verify"
+
+
 def test_every_post_takes_an_idempotency_key() -> None:
-    assert [one for one in OPERATIONS if one.method == "POST"] == KEYED
+    assert [one for one in OPERATIONS if one.method == "POST" and one.path != ASKS_AGAIN] == KEYED
 
 
 WITHOUT_CREDENTIAL = ("/health", "/health/ping", "/audit/download.csv")

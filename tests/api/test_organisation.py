@@ -22,7 +22,7 @@ async def test_it_is_shown_with_its_environments(api: Api, tenant: Tenant) -> No
     assert [one["kind"] for one in body.pop("environments")] == ["live", "test"]
     assert {body.pop(name)[:4] for name in ("id", "createdAt", "updatedAt")} == {"org_", str(datetime.now(UTC).year)}
     assert body.pop("name").startswith("org ")
-    assert body == {"keyDays": None, "allowedNetworks": [], "deniedNetworks": []}
+    assert body == {"keyDays": None, "mfaRequired": False, "allowedNetworks": [], "deniedNetworks": []}
 
 
 async def test_a_change_asks_for_the_version_that_was_read(api: Api) -> None:

@@ -54,7 +54,8 @@ def change_password(db: Session, act: Act, hashed: str, session_id: UUID, *, end
     """
     user = _user(db, act.user_id)
     operations.set_password(db, user.id, hashed)
-    tokens.void(db, user.id, RESET)
+    # Whoever had been in the session may have asked for another address, too.
+    tokens.void(db, user.id, RESET, EMAIL_CHANGE)
     if end_others:
         _end_all(db, user, "password changed", but=session_id)
     cookie = sessions.renew(db, user.id, session_id)

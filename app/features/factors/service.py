@@ -80,6 +80,7 @@ def add_app(db: Session, act: Act, offer: Offer, code: str) -> Done:
     timecode = totp.timecode(offer.secret, proofs.plain(code))
     if timecode is None:
         raise Problem(Kind.invalid, "invalid", WRONG_CODE, word="wrong_code")
+    _lock(db, act)
     _use(db, act, offer)
     db.execute(queries.remove_totp(act.user_id))
     sealed = totp.seal(act.ring, act.user_id, offer.id, offer.secret)
@@ -97,6 +98,7 @@ def add_passkey(db: Session, act: Act, party: RelyingParty, offer: Offer, answer
     made = party.created(offer.secret, answer.credential)
     if made is None:
         raise Problem(Kind.bad_request, "bad_request", BAD_PASSKEY, word="invalid_passkey")
+    _lock(db, act)
     _use(db, act, offer)
     if len(overview(db, act.user_id).passkeys) >= MAX_PASSKEYS:
         raise conflict(f"You have {MAX_PASSKEYS} passkeys: remove one that you do not need first")
@@ -117,6 +119,7 @@ def add_passkey(db: Session, act: Act, party: RelyingParty, offer: Offer, answer
 
 def remove_app(db: Session, act: Act, *, safe_without: bool) -> Done:
     """Forgets the person's authenticator app. Raises Problem `not_found`, and as `_removed`."""
+    _lock(db, act)
     if db.scalar(queries.remove_totp(act.user_id)) is None:
         raise not_found("Authenticator app")
     _tell(db, act, "user.factor_removed", "The authenticator app was removed", factor="totp")
@@ -125,6 +128,7 @@ def remove_app(db: Session, act: Act, *, safe_without: bool) -> Done:
 
 def remove_passkey(db: Session, act: Act, passkey_id: UUID, *, safe_without: bool) -> Done:
     """Forgets a passkey of the person. Raises Problem `not_found`, and as `_removed`."""
+    _lock(db, act)
     name = db.scalar(queries.remove_passkey(act.user_id, passkey_id))
     if name is None:
         raise not_found("Passkey")
@@ -134,6 +138,7 @@ def remove_passkey(db: Session, act: Act, passkey_id: UUID, *, safe_without: boo
 
 def renew_recovery_codes(db: Session, act: Act) -> Done:
     """New recovery codes; the old ones are void. Raises Problem `conflict` for who has no second factor."""
+    _lock(db, act)
     if not overview(db, act.user_id).some:
         raise conflict("Recovery codes stand in for a second factor: add one first")
     _tell(db, act, "user.recovery_codes_renewed", "New recovery codes were made")
@@ -155,6 +160,11 @@ def note_refused(db: Session, user_id: UUID, answer: Answer, where: Where) -> No
     if passkey is not None and user is not None:
         organisations = enter_organisations(db, user_id)
         note(db, user, "session.refused", where, organisations, Outcome.refused, method="hwk", passkey=passkey.name)
+
+
+def _lock(db: Session, act: Act) -> None:
+    """Lets a person's changes come one after another: two at once would remove both of its last two factors."""
+    db.execute(people.user(act.user_id).with_for_update(key_share=True))
 
 
 def _use(db: Session, act: Act, offer: Offer) -> None:

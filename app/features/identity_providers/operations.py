@@ -28,7 +28,7 @@ from app.kit.errors import conflict, not_found
 from app.models import FederatedIdentity, IdentityProvider, User
 
 LOGGED_OUT = "signed out at the identity provider"
-SHUT = "the identity provider was disabled or removed"
+SHUT = "the identity provider was disabled, removed or replaced"
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,7 @@ FORCED_AT_MOST, FORCED_WITHIN_SECONDS = 5, 60.0
 FAILED_SECONDS = 1.0
 SIGN_IN, LOGOUT = "id_token", "logout_token"
 MOST_PROVIDERS = 1000
+MOST_NAME = 128
 OK = 200
 JSON = {"accept": "application/json"}
 MALFORMED = (ValueError, TypeError, AttributeError, KeyError, OverflowError, RecursionError)
@@ -264,6 +265,11 @@ def _vouched(claims: Claims, more: Mapping[str, Any]) -> Vouched:
         subject=tokens.subject_of(claims),
         email=email if isinstance(email, str) else None,
         email_verified=said.get("email_verified") is True,
-        name=name if isinstance(name, str) else "",
-        session=session if isinstance(session, str) else None,
+        name=_spoken(name) if isinstance(name, str) else "",
+        session=session if tokens.is_name(session) else None,
     )
+
+
+def _spoken(name: str) -> str:
+    """A person's name in one line of what can be printed, and not too much of it."""
+    return "".join(one if one.isprintable() else " " for one in name)[:MOST_NAME].strip()

@@ -87,6 +87,13 @@ def identity(organisation_id: UUID, provider_id: UUID, subject: str) -> Select[F
     )
 
 
+def forget_identities(organisation_id: UUID, provider_id: UUID) -> Delete:
+    """Forgets whom a provider means by its subjects."""
+    return delete(FederatedIdentity).where(
+        FederatedIdentity.organisation_id == organisation_id, FederatedIdentity.provider_id == provider_id
+    )
+
+
 def use_once(owner_id: UUID, ticket_id: UUID, expires_at: datetime) -> ReturningInsert[UUID]:
     """Uses up a sealed thing; no row comes back when it was used before."""
     return (

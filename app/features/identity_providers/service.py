@@ -70,11 +70,18 @@ async def create(scope: Scope, new: IdentityProviderIn) -> IdentityProvider:
 
 
 async def change(scope: Scope, row: IdentityProvider, wanted: IdentityProviderPatch) -> None:
-    """Changes what is given; whoever came by one that is disabled is signed out. Raises `invalid`, `forbidden`."""
+    """Changes what is given; whoever came by one that is disabled is signed out. Raises `invalid`, `forbidden`.
+
+    With another issuer it is another provider: whom the former one vouched for is signed out, and known by it no more.
+    """
     _require_held(scope, Role(row.role))
+    before = row.issuer
     _change(scope, row, wanted.changes())
     await scope.db.flush()
-    if row.disabled_at is not None:
+    if row.issuer != before:
+        # Its subjects are names that the other one may give to anybody.
+        await scope.db.execute(queries.forget_identities(scope.organisation_id, row.id))
+    if row.issuer != before or row.disabled_at is not None:
         await _end_sessions(scope, row)
     await scope.db.refresh(row)
 

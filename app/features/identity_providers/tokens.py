@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeGuard
 
 from authlib.oidc.core.util import create_half_hash
 from joserfc import jws, jwt
@@ -25,7 +25,7 @@ KIND_NAMES = tuple(KINDS)
 MOST_KEYS = 100
 MOST_CHARACTERS = 64 * 1024
 LEAST_RSA_BITS = 2048
-MOST_SUBJECT = 255
+MOST_NAME = 255
 SKEW = timedelta(seconds=60)
 OLDEST = timedelta(minutes=10)
 LOGOUT_EVENT = "http://schemas.openid.net/event/backchannel-logout"
@@ -145,16 +145,21 @@ def check_logout_token(claims: Claims, expected: Expected) -> None:
         raise refused("subject_missing", "its token names nobody")
     if "sub" in claims:
         subject_of(claims)
-    if "sid" in claims and not isinstance(claims["sid"], str):
+    if "sid" in claims and not is_name(claims["sid"]):
         raise refused("subject_missing", "its token names no session")
 
 
 def subject_of(claims: Claims) -> str:
     """Whom a provider speaks of. Raises Problem `unauthenticated`."""
     subject = claims.get("sub")
-    if not isinstance(subject, str) or not 0 < len(subject) <= MOST_SUBJECT or not subject.isprintable():
+    if not is_name(subject):
         raise refused("subject_missing", "its token names nobody")
     return subject
+
+
+def is_name(value: object) -> TypeGuard[str]:
+    """Whether a provider may call a person or a session so."""
+    return isinstance(value, str) and 0 < len(value) <= MOST_NAME and value.isprintable()
 
 
 def _may_sign(key: Mapping[str, Any]) -> bool:

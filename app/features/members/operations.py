@@ -91,7 +91,7 @@ def change_role(db: Session, acting: Acting, found: Member, role: Role) -> None:
 
 
 def remove(db: Session, acting: Acting, found: Member) -> None:
-    """Takes a member out, with its sessions here, and with all tokens that clients have of it.
+    """Takes a member out, with its sessions here, all tokens that clients have of it, and the keys that it made.
 
     Raises `insufficient_scope`, `last_owner`.
     """
@@ -215,7 +215,8 @@ def _take_out(db: Session, acting: Acting, found: Member, action: str) -> None:
     organisation_id, user = acting.organisation_id, found.user
     if found.role is Role.owner:
         _require_another_owner(db, organisation_id, user.id)
-    acting.note(db, action, user_target(user), role=found.role)
+    keys = db.scalars(queries.end_keys(organisation_id, user.id)).all()
+    acting.note(db, action, user_target(user), role=found.role, keys=len(keys))
     # What of it is the person's own is seen only by whoever names the person.
     enter_tenants(db, {*acting.tenants, user.id})
     db.execute(queries.revoke_families(organisation_id, user.id))

@@ -1,6 +1,6 @@
 """What a person sees of the organisation that it looks at, and as whom it acts there."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -55,12 +55,16 @@ class Seat:
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """The page about members; lists are empty for who may not see them. `others` are (id, name) to look at instead."""
+    """The page about members; lists are empty for who may not see them. `others` are (id, name) to look at instead.
+
+    `keys` tells of each person how many keys end when it goes, where any do.
+    """
 
     seat: Seat
     members: Sequence[Member]
     invitations: Sequence[Invitation]
     others: Sequence[tuple[UUID, str]]
+    keys: Mapping[UUID | None, int]
 
 
 def take_seat(db: Session, user_id: UUID, email: str, organisation_id: UUID | None) -> Seat:
@@ -88,7 +92,9 @@ def look(db: Session, user_id: UUID, email: str, organisation_id: UUID | None) -
         rows = db.execute(queries.first_members(seat.organisation_id, MOST))
         members = [Member(*row) for row in rows]
         invitations = db.scalars(queries.newest_invitations(seat.organisation_id, MOST)).all()
-    return Overview(seat, members, invitations, [one for one in others if one[0] != organisation_id])
+    elsewhere = [one for one in others if one[0] != organisation_id]
+    keys = dict(db.execute(queries.key_counts(seat.organisation_id)).all())
+    return Overview(seat, members, invitations, elsewhere, keys)
 
 
 def organisations(db: Session, user_id: UUID) -> list[tuple[UUID, str]]:

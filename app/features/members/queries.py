@@ -3,11 +3,11 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import Delete, Select, Update, delete, func, select, update
+from sqlalchemy import Delete, Select, Update, delete, func, or_, select, update
 from sqlalchemy.sql.dml import ReturningUpdate
 
 from app.domain.permissions import Role
-from app.models import Invitation, Membership, OAuthConsent, OAuthFamily, Organisation, PersonSession, User
+from app.models import ApiKey, Invitation, Membership, OAuthConsent, OAuthFamily, Organisation, PersonSession, User
 
 LEFT = "left the organisation"
 
@@ -67,6 +67,27 @@ def revoke_families(organisation_id: UUID, user_id: UUID) -> Update:
         .where(*mine, OAuthFamily.revoked_at.is_(None))
         .values(revoked_at=func.now(), revoked_reason=LEFT)
         .execution_options(synchronize_session=False)
+    )
+
+
+def end_keys(organisation_id: UUID, user_id: UUID) -> ReturningUpdate[UUID]:
+    """Ends the keys of the organisation that the person made; their ids come back."""
+    return (
+        update(ApiKey)
+        .where(ApiKey.organisation_id == organisation_id, ApiKey.user_id == user_id, ApiKey.revoked_at.is_(None))
+        .values(revoked_at=func.now(), version=ApiKey.version + 1)
+        .returning(ApiKey.id)
+        .execution_options(synchronize_session=False)
+    )
+
+
+def key_counts(organisation_id: UUID) -> Select[UUID | None, int]:
+    """How many keys in force each person made in the organisation, where any."""
+    in_force = (ApiKey.revoked_at.is_(None), or_(ApiKey.expires_at.is_(None), ApiKey.expires_at > func.now()))
+    return (
+        select(ApiKey.user_id, func.count())
+        .where(ApiKey.organisation_id == organisation_id, ApiKey.user_id.is_not(None), *in_force)
+        .group_by(ApiKey.user_id)
     )
 
 

@@ -102,7 +102,10 @@ async def patch(
 
 @router.delete("/{member_id}", status_code=status.HTTP_204_NO_CONTENT, responses=problems(409))
 async def remove(found: WritableMember, db: Db, acts: ActingCaller) -> None:
-    """Takes a person out: its sessions here and all tokens of it are refused at once. The last owner stays."""
+    """Takes a person out: its sessions here, its tokens and the API keys that it made are refused at once.
+
+    The keys end for good: see before, by `madeBy` of each key, which programs need another one. The last owner stays.
+    """
     await db.run_sync(operations.remove, acts, found)
 
 
@@ -145,11 +148,15 @@ async def invite(
     return await once(status.HTTP_201_CREATED, work)
 
 
-@invitations.post("/{invitation_id}/resend", responses=problems(409))
-async def resend(found: LockedInvitation, request: Request, db: Db, acts: ActingCaller) -> InvitationOut:
+@invitations.post("/{invitation_id}/resend", response_model=InvitationOut, responses=problems(409))
+async def resend(found: LockedInvitation, request: Request, db: Db, acts: ActingCaller, once: OnceOnly) -> Response:
     """Sends the mail once more with another link, good for seven days from now; the link of before ends."""
-    await db.run_sync(operations.send_again, request.app.state.keyring, acts, found)
-    return InvitationOut.of(found)
+
+    async def work() -> Answer:
+        await db.run_sync(operations.send_again, request.app.state.keyring, acts, found)
+        return Answer(status.HTTP_200_OK, InvitationOut.of(found))
+
+    return await once(status.HTTP_200_OK, work)
 
 
 @invitations.delete("/{invitation_id}", status_code=status.HTTP_204_NO_CONTENT)

@@ -45,7 +45,7 @@ class SignedAssertion:
             if client is None or client.row.auth_method != AuthMethod.private_key_jwt:
                 raise InvalidClientError
             self._use(client.row, self._verified(client.row, client.id, text))
-        except REFUSED:
+        except (*REFUSED, OSError):  # some times are beyond what the system counts
             raise InvalidClientError from None
         return client
 

@@ -6,6 +6,7 @@ from app.domain.ids import encode
 from app.kit.errors import Problem, conflict, forbidden
 
 KEY = "key"
+USER = "user"
 SECRET = "sec"  # noqa: S105 the prefix of an id
 
 

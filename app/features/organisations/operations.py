@@ -30,7 +30,10 @@ DELETED = "organisation deleted"
 
 @dataclass(frozen=True, slots=True)
 class NewKey:
-    """A key that is to be made; see ApiKey. With a `ring` it signs, and its text is kept sealed."""
+    """A key that is to be made, by `user_id` if by a person; see ApiKey.
+
+    With a `ring` it signs, and its text is kept sealed.
+    """
 
     name: str
     environment: api_key.Environment
@@ -40,6 +43,7 @@ class NewKey:
     denied_networks: Sequence[str] = ()
     expires_at: datetime | None = None
     ring: KeyRing | None = None
+    user_id: UUID | None = None
 
 
 def create_organisation(db: Session, name: str) -> UUID:
@@ -159,6 +163,7 @@ def create_key(db: Session, organisation_id: UUID, new: NewKey) -> tuple[ApiKey,
         allowed_networks=list(new.allowed_networks),
         denied_networks=list(new.denied_networks),
         expires_at=new.expires_at,
+        user_id=new.user_id,
     )
     db.add(key)
     db.flush()

@@ -146,7 +146,11 @@ async def list_(
 
 @keys.post("", status_code=status.HTTP_201_CREATED, response_model=NewApiKeyOut)
 async def create(_caller: CanWriteKeys, asked: Asked, new: ApiKeyIn, once: OnceOnly, trail: Trailing) -> Response:
-    """Makes a key that may do no more than the caller's own. Its text is shown this once."""
+    """Makes a key that may do no more than the caller. Its text is shown this once.
+
+    Made with an access token of a person, or by a key that was, it is refused as soon as the person is locked out or
+    leaves the organisation, and it never does more than the person's role allows.
+    """
 
     async def work() -> Answer:
         made, text = await service.create(asked, new)

@@ -10,7 +10,7 @@ from app.domain import networks
 from app.domain.api_key import Environment as Kind
 from app.domain.ids import encode
 from app.domain.permissions import Permission, Role
-from app.features.organisations.errors import KEY, SECRET
+from app.features.organisations.errors import KEY, SECRET, USER
 from app.features.organisations.operations import MOST_KEY_DAYS
 from app.features.organisations.rotation import DEFAULT_OVERLAP, LONGEST_OVERLAP, Described
 from app.kit.wire import WHOLE, Instant, Out, OwnIn
@@ -122,7 +122,7 @@ class ApiKeySecretOut(Out):
 
 
 class ApiKeyOut(Out):
-    """An API key."""
+    """An API key; `made_by` is the person with whose place in the organisation it ends, if it is somebody's."""
 
     id: str
     name: str
@@ -130,6 +130,7 @@ class ApiKeyOut(Out):
     role: Role
     scopes: list[str] | None
     signs: bool
+    made_by: str | None
     allowed_networks: list[str]
     denied_networks: list[str]
     created_at: datetime
@@ -151,6 +152,7 @@ class ApiKeyOut(Out):
             role=Role(key.role),
             scopes=key.scopes,
             signs=key.signs,
+            made_by=None if key.user_id is None else encode(USER, key.user_id),
             allowed_networks=key.allowed_networks,
             denied_networks=key.denied_networks,
             created_at=key.created_at,

@@ -1,7 +1,7 @@
 """What a caller does with its organisation and with the organisation's API keys."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -104,7 +104,8 @@ async def create(scope: Scope, new: ApiKeyIn) -> tuple[Described, str]:
     columns = new.model_dump(exclude={"environment", "signs"}) | {"scopes": new.changes().get("scopes")}
     _require_sense(columns, kind)
     await _require_within(scope, kind, columns)
-    made = NewKey(environment=kind, ring=scope.ring if new.signs else None, **columns)
+    ring, maker = scope.ring if new.signs else None, scope.caller.answerable
+    made = NewKey(environment=kind, ring=ring, user_id=maker, **columns)
     key, text = await scope.db.run_sync(operations.create_key, scope.organisation_id, made)
     return await find(scope, key.id), text
 
@@ -178,7 +179,9 @@ async def _own_reach(scope: Scope) -> Reach:
     own = await scope.db.run_sync(rotation.find, scope.organisation_id, caller.key_id)
     if own.has_ended(utc_now()):
         raise unauthenticated()
-    return _reach(_columns(own.key), own.environment)
+    reach = _reach(_columns(own.key), own.environment)
+    # Whoever made it may be able to do less.
+    return replace(reach, permissions=reach.permissions & caller.permissions)
 
 
 def _require_address(scope: Scope, listed: NetworkList) -> None:

@@ -25,7 +25,10 @@ class LastOwnerError(ValueError):
 
 
 def disable(db: Session, user: User) -> bool:
-    """Locks a person out: sessions and tokens end at once. False when that was done before."""
+    """Locks a person out: sessions, tokens, the keys that it made and the links that it was mailed end at once.
+
+    False when that was done before.
+    """
     if user.disabled_at is not None:
         return False
     user.disabled_at = utc_now()
@@ -74,4 +77,6 @@ def _end_everything(db: Session, user: User, reason: str) -> None:
     db.flush()
     sessions.end_all(db, user.id, reason)
     db.execute(queries.revoke_families(user.id, reason))
+    db.execute(queries.end_keys(user.id))
+    db.execute(queries.void_links(user.id))
     changes.note(db, user.id)

@@ -6,6 +6,7 @@ from uuid import UUID
 from sqlalchemy import Delete, Select, Update, delete, exists, func, or_, select, update
 
 from app.models import (
+    ApiKey,
     Device,
     FailureCount,
     FederatedIdentity,
@@ -64,6 +65,18 @@ def revoke_families(user_id: UUID, reason: str) -> Update:
     """Ends all tokens that clients have of the person, whichever organisation's they are."""
     mine = (OAuthFamily.user_id == user_id, OAuthFamily.revoked_at.is_(None))
     return update(OAuthFamily).where(*mine).values(revoked_at=func.now(), revoked_reason=reason)
+
+
+def end_keys(user_id: UUID) -> Update:
+    """Ends the keys that the person made, whichever organisation's they are."""
+    mine = (ApiKey.user_id == user_id, ApiKey.revoked_at.is_(None))
+    return update(ApiKey).where(*mine).values(revoked_at=func.now(), version=ApiKey.version + 1)
+
+
+def void_links(user_id: UUID) -> Update:
+    """Ends whatever was mailed to the person and is still good."""
+    mine = (OneTimeToken.user_id == user_id, OneTimeToken.used_at.is_(None))
+    return update(OneTimeToken).where(*mine).values(used_at=func.now()).execution_options(synchronize_session=False)
 
 
 def forget(user_id: UUID) -> Iterator[Delete]:

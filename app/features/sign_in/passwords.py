@@ -1,6 +1,6 @@
 """Who somebody is, by a password: proven at sign-in, and shown once more before dangerous acts."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from uuid import UUID
 
 from app.auth.phases import Phases
@@ -12,27 +12,16 @@ from app.features.sign_in.service import WRONG, Proven
 from app.features.sign_in.throttle import PASSWORD, Account, Throttle, Try, account_of
 from app.kit.encryption import KeyRing
 from app.kit.errors import unauthenticated
-from app.kit.hashing import QUEUE_SECONDS, Hasher
-from app.kit.turns import Turns
-
-REST_SECONDS = 0.1
-"""After each sign-in while others wait: a flood gets a tenth of a process at most, and people do not notice."""
+from app.kit.hashing import Hasher
 
 
 @dataclass(frozen=True, slots=True)
 class Passwords:
-    """Verifies passwords; one for each process.
-
-    As many are looked up as may be hashed at once: a flood waits outside, where it costs next to nothing.
-    """
+    """Verifies passwords; one for each process."""
 
     hasher: Hasher
     throttle: Throttle
     ring: KeyRing
-    turns: Turns = field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "turns", Turns(self.hasher.threads, QUEUE_SECONDS, REST_SECONDS))
 
     async def prove(self, phases: Phases, address: str, password: str, circumstances: Circumstances) -> Proven:
         """The person of this address, whose password it is.
@@ -50,8 +39,7 @@ class Passwords:
 
     async def confirm(self, phases: Phases, user_id: UUID, password: str, circumstances: Circumstances) -> bool:
         """Whether it is the person's password. Raises Problem `too_many`, `unavailable`."""
-        async with self.turns.one():
-            return await self._try(phases, Try(Account(user_id), PASSWORD, circumstances), password)
+        return await self._try(phases, Try(Account(user_id), PASSWORD, circumstances), password)
 
     async def _try(self, phases: Phases, tried: Try, password: str) -> bool:
         async with phases.begin(tried.account.id) as db:

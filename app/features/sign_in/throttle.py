@@ -36,6 +36,7 @@ FAILED, SPRAYED = "session.refused", "sign_in.sprayed"
 STOPPED_SECONDS = 24 * 3600.0
 STOPPED = "Too many wrong tries: this is closed until you choose a new password by mail"
 LETTERS_ASKED, LETTERS_SENT = Policy("letters-asked", 20, 3600), Policy("letters-sent", 3, 3600)
+ADDRESSES_ASKED = Policy("addresses-asked", 5, 3600)
 _NOBODY = Actor("nobody")
 _ID_BYTES = 16
 
@@ -155,6 +156,10 @@ class Throttle:
         asker = Identity("ip", network_of(where.ip or ""))
         self._require(await self._exact.take(LETTERS_ASKED, asker), where)
         return (await self._exact.take(LETTERS_SENT, Identity("account", str(account.id)))).allowed
+
+    async def admit_address(self, user_id: UUID, where: Where) -> None:
+        """Counts a letter that a person has sent to an address that may be anybody's. Raises Problem `too_many`."""
+        self._require(await self._exact.take(ADDRESSES_ASKED, Identity("account", str(user_id))), where)
 
     async def require_room_at(self, circumstances: Circumstances) -> None:
         """Refuses a stranger whose address has spent its tries before anything is looked up.

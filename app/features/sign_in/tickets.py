@@ -1,5 +1,6 @@
 """Half a sign-in: what a person has shown so far, as a signed ticket that opens nothing but the next step."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -17,6 +18,8 @@ ISSUER = "postrider/sign-in"
 ALGORITHM = "HS256"
 PURPOSE = "sign-in-ticket"
 LIFETIME = timedelta(minutes=10)
+MOST_NEXT, HOME = 1900, "/account"
+"""Browsers keep no cookie beyond 4096 bytes, and without the ticket nobody comes to the second step."""
 REFUSED = (JoseError, KeyError, TypeError, ValueError, OverflowError, RecursionError)
 
 
@@ -54,8 +57,9 @@ class Ticket:
 
 
 def new_ticket(user_id: UUID, session_version: int, methods: Sequence[str], reason: str, next_: str) -> Ticket:
-    """A ticket from now on."""
-    return Ticket(new_id(), user_id, tuple(methods), reason, next_, utc_now() + LIFETIME, session_version)
+    """A ticket from now on. Where `next_` is too long for a cookie it leads to the person's own page."""
+    where = next_ if len(json.dumps(next_)) <= MOST_NEXT else HOME
+    return Ticket(new_id(), user_id, tuple(methods), reason, where, utc_now() + LIFETIME, session_version)
 
 
 class Tickets:

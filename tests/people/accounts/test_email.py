@@ -8,10 +8,11 @@ import pytest
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session, sessionmaker
 
+from app.features.people import lifecycle
 from app.kit.encryption import KeyRing
-from app.models import AuditEvent, PersonSession
+from app.models import AuditEvent, PersonSession, User
 from app.settings import Settings
-from tests.people.accounts.test_passwords import csrf_of, let_time_pass, reasons
+from tests.people.accounts.test_passwords import change, csrf_of, let_time_pass, reasons
 from tests.people.letters import letters
 from tests.people.visitor import Known, Visitor, location, new_person
 
@@ -34,6 +35,13 @@ async def ask(visitor: Visitor, address: str) -> int:
 async def confirm(visitor: Visitor, token: str) -> int:
     page = "/account/email/confirm?" + urlencode({"token": token})
     return (await visitor.submit("/account/email/confirm", at=page)).status
+
+
+async def assert_over(visitor: Visitor, person: Known, sessions: sessionmaker[Session], ring: KeyRing) -> None:
+    """The link to the new address opens nothing."""
+    (letter,) = letters(sessions, ring, person.id, "email_change")
+    reply = await visitor.get("/account/email/confirm?" + urlencode({"token": letter.values["token"]}))
+    assert (reply.status, reasons(visitor)) == (400, ["invalid_token"])
 
 
 @pytest.mark.acceptance("P12")
@@ -106,6 +114,27 @@ async def test_a_link_is_good_once_and_the_last_one_alone(
     assert (reply.status, reasons(visitor)) == (400, ["invalid_token"])
 
 
+async def test_a_change_of_the_password_ends_what_a_thief_may_have_asked_for(
+    visitor: Visitor, person: Known, sessions: sessionmaker[Session], ring: KeyRing
+) -> None:
+    await visitor.sign_in(person.email)
+    await ask(visitor, fresh(person))
+    assert await change(visitor, "seven drums under the old pier") == 303
+    await assert_over(visitor, person, sessions, ring)
+
+
+async def test_who_was_locked_out_comes_back_without_the_links_of_before(
+    visitor: Visitor, person: Known, sessions: sessionmaker[Session], ring: KeyRing
+) -> None:
+    await visitor.sign_in(person.email)
+    await ask(visitor, fresh(person))
+    with sessions.begin() as db:
+        user = db.get_one(User, person.id)
+        lifecycle.disable(db, user)
+        lifecycle.enable(db, user)
+    await assert_over(visitor, person, sessions, ring)
+
+
 async def test_an_address_that_somebody_has_is_neither_told_nor_given(
     visitor: Visitor, person: Known, sessions: sessionmaker[Session], ring: KeyRing
 ) -> None:
@@ -132,3 +161,9 @@ async def test_what_is_no_address_is_refused(visitor: Visitor, person: Known) ->
     await visitor.sign_in(person.email)
     assert await ask(visitor, "no address") == 422
     assert reasons(visitor) == ["no_address"]
+
+
+async def test_few_letters_an_hour_go_to_addresses_that_may_be_anybodys(visitor: Visitor, person: Known) -> None:
+    await visitor.sign_in(person.email)
+    asked = [await ask(visitor, f"{number}.{fresh(person)}") for number in range(6)]
+    assert asked == [202] * 5 + [429]

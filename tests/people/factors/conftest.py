@@ -19,7 +19,11 @@ __all__ = ["api"]
 
 @pytest.fixture(scope="module")
 def settings(environment: dict[str, str]) -> Settings:
-    """The settings of the module's database; so many wrong codes come from one address that risk is not looked at."""
+    """The settings of the module's database; risk is not looked at.
+
+    All of the module's people call from one address, and fail there so often that whoever has no factor yet would be
+    mailed a code first, as befits a sprayed address (see tests/people/sessions/test_risk.py).
+    """
     with mock.patch.dict(os.environ, environment | {"POSTRIDER_PEOPLE__STEP_UP_FROM": "1000"}, clear=True):
         return read_settings()
 

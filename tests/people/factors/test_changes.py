@@ -1,7 +1,9 @@
 """Whoever changes factors has just shown to be there, and hears of it by mail."""
 
+import asyncio
+
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, text
 from sqlalchemy.orm import Session, sessionmaker
 
 from app.auth.people import COOKIE
@@ -158,3 +160,41 @@ async def test_a_password_that_was_long_enough_beside_a_factor_only_keeps_the_la
     assert reply.status == 409
     assert b'data-reason="password_too_short"' in reply.raw
     assert location(await visitor.another().sign_in(person.email, short)) == "/sign-in/second-step"
+
+
+@pytest.mark.acceptance("P01")
+async def test_of_the_last_two_factors_one_stays_though_both_are_removed_at_once(
+    visitor: Visitor, tenant: Tenant, sessions: sessionmaker[Session], authenticator: Authenticator
+) -> None:
+    short = "8 chars!"
+    person = new_person(sessions, tenant.organisation_id, password=short)
+    await visitor.sign_in(person.email, short)
+    await add_app(visitor)
+    await add_passkey(visitor, authenticator)
+    forms = Forms((await visitor.get(FACTORS)).raw.decode()).forms
+    paths = [f"{FACTORS}/app/remove", f"{FACTORS}/passkey/remove"]
+    with sessions.begin() as db:
+        # Nobody gets beyond the letter, which comes after the removal, until both have come so far.
+        db.execute(text("LOCK TABLE mails IN SHARE MODE"))
+        under_way = [asyncio.create_task(visitor.post(path, forms[path])) for path in paths]
+        done, _ = await asyncio.wait(under_way, timeout=1)
+        assert not done
+    replies = await asyncio.gather(*under_way)
+    assert sorted(one.status for one in replies) == [303, 409]
+    assert location(await visitor.another().sign_in(person.email, short)) == "/sign-in/second-step"
+
+
+async def test_of_two_apps_that_are_added_at_once_one_counts(visitor: Visitor, person: Known) -> None:
+    await visitor.sign_in(person.email)
+    path = f"{FACTORS}/app"
+    pages = [(await visitor.get(path)).raw.decode() for _ in range(2)]
+    sent = [{**Forms(page).forms[path], "code": app_on(page).code()} for page in pages]
+    replies = await asyncio.gather(*(visitor.post(path, fields) for fields in sent))
+    assert sorted(one.status for one in replies) == [200, 303]
+    assert (await visitor.another().get("/sign-in")).status == 200
+    assert location(await visitor.another().sign_in(person.email)) == "/sign-in/second-step"
+
+
+async def test_a_name_that_holds_nul_is_refused(visitor: Visitor, person: Known, authenticator: Authenticator) -> None:
+    await visitor.sign_in(person.email)
+    assert (await add_passkey(visitor, authenticator, "a\0b")).status == 422

@@ -45,6 +45,23 @@ async def test_who_has_a_factor_is_not_stopped(visitor: Visitor, person: Known, 
     assert (await visitor.get("/account")).status == 200
 
 
+@pytest.mark.acceptance("M08")
+async def test_a_session_that_began_before_there_was_a_factor_shows_it_first(
+    visitor: Visitor, person: Known, api: Api
+) -> None:
+    await visitor.sign_in(person.email)
+    other = visitor.another()
+    await other.sign_in(person.email)
+    app, _ = await add_app(visitor)
+    assert (await other.get("/account")).status == 200
+    await demand(api)
+    assert (await visitor.get("/account")).status == 200
+    again = location(await other.get("/account"))
+    assert again == "/sign-in/again?next=/account"
+    assert location(await other.submit("/sign-in/again", at=again, password=PASSWORD, code=app.code())) == "/account"
+    assert (await other.get("/account")).status == 200
+
+
 async def test_the_last_factor_stays_while_it_is_demanded(visitor: Visitor, person: Known, api: Api) -> None:
     await visitor.sign_in(person.email)
     await add_app(visitor)

@@ -20,7 +20,7 @@ from app.settings import Settings
 from tests.api.client import Api
 from tests.api.operations import OPERATIONS
 from tests.people.factors.acts import add_app, half_way, mails
-from tests.people.visitor import Known, Visitor, location
+from tests.people.visitor import PASSWORD, Known, Visitor, location
 
 STEP = "/sign-in/second-step"
 CALLED_WITHOUT_CREDENTIAL = frozenset({"/health", "/health/ping", "/audit/download.csv"})
@@ -158,3 +158,15 @@ def at_risk(visitor: Visitor, person: Known, settings: Settings) -> Visitor:
     half = visitor.another()
     half.cookies[TICKET] = Tickets(settings.secrets.ring()).mint(new_ticket(person.id, 1, ("pwd",), "risk", "/account"))
     return half
+
+
+@pytest.mark.acceptance("S06")
+async def test_however_long_the_way_on_is_the_ticket_is_a_cookie_that_browsers_keep(
+    visitor: Visitor, person: Known
+) -> None:
+    await visitor.sign_in(person.email)
+    app, _ = await add_app(visitor)
+    other = visitor.another()
+    await other.submit("/sign-in", email=person.email, password=PASSWORD, next="/oauth/authorize?state=" + "x" * 4000)
+    assert len(TICKET) + 1 + len(other.cookies[TICKET]) <= 4096
+    assert location(await other.submit(STEP, code=app.code())) == "/account"

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from app.domain.ids import encode
 from app.features.oauth.tokens import Grant
-from app.models import LogoutNotice, OAuthClient, PersonSession
+from app.models import AuditEvent, LogoutNotice, OAuthClient, PersonSession
 from tests.api.client import Reply, Tenant
 from tests.people.oidc.granting import Granter
 from tests.people.visitor import Known, Visitor, location, new_person
@@ -65,6 +65,15 @@ async def test_oidcc_rp_initiated_logout(signed_in: SignedIn) -> None:
     assert (reply.status, reply.headers["location"]) == (303, f"{BACK}?state={STATE}")
     assert not await signed_in.is_signed_in()
     assert signed_in.owed() == [signed_in.client.id]
+
+
+async def test_the_audit_log_has_it(signed_in: SignedIn) -> None:
+    await signed_in.ask(id_token_hint=signed_in.hint)
+    told = select(AuditEvent.details).where(
+        AuditEvent.organisation_id == signed_in.client.organisation_id, AuditEvent.action == "session.ended"
+    )
+    with signed_in.sessions.begin() as db:
+        assert [one["reason"] for one in db.scalars(told)] == ["signed out by an application"]
 
 
 async def test_oidcc_rp_initiated_logout_no_state(signed_in: SignedIn) -> None:

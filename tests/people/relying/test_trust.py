@@ -13,7 +13,7 @@ from app.domain.permissions import Role
 from app.kit.clock import new_id, utc_now
 from app.models import Membership, Totp
 from tests.api.client import new_tenant
-from tests.people.relying.idp import Claims, Person, Provider, new_key, public, sign
+from tests.people.relying.idp import Claims, Person, Provider, new_key, public, running, sign
 from tests.people.relying.world import Relying
 from tests.people.visitor import Known, location, new_person
 
@@ -219,6 +219,31 @@ async def test_another_subject_with_a_known_address_does_not_become_that_person(
     assert not relying.is_signed_in(somebody)
     asked = await somebody.get(location(reply))
     assert (asked.status, location(asked).split("?")[0]) == (303, "/sign-in")
+
+
+@pytest.mark.acceptance("I09")
+async def test_the_same_subject_of_another_issuer_is_somebody_else(relying: Relying) -> None:
+    await relying.sign_in()
+    async with running(Provider(person=relying.provider.person)) as usurper:
+        headers = {"if-match": "*"}
+        changed = await relying.api.call("PATCH", relying.path, {"issuer": usurper.issuer}, headers=headers)
+        assert changed.status == 200, changed.raw
+        assert relying.live() == []
+        relying.provider = usurper
+        somebody = relying.visitor.another()
+        reply = await relying.sign_in(somebody)
+        assert (reply.status, location(reply).split("?")[0]) == (303, "/sign-in/provider/link")
+        assert not relying.is_signed_in(somebody)
+
+
+async def test_what_a_provider_calls_people_is_one_line_that_is_not_too_long(relying: Relying) -> None:
+    relying.provider.person.name = "Pat\r\nExample\0" + "x" * 1000
+    relying.provider.session = "sid\0"
+    assert (await relying.sign_in()).status == 303
+    found = relying.person()
+    assert found is not None
+    assert found.name == ("Pat  Example " + "x" * 1000)[:128]
+    assert [one.provider_session for one in relying.live()] == [None]
 
 
 @pytest.mark.acceptance("I09")

@@ -17,6 +17,7 @@ from app.main import create_app
 from app.models import FailureCount
 from app.settings import Http, Settings
 from tests.api.client import Reply, served
+from tests.people.factors.acts import add_app, half_way
 from tests.people.letters import letters
 from tests.people.sessions.acts import PHONE, events, rows
 from tests.people.sessions.places import GRAZ, HOME, SYDNEY, write_cities, write_networks
@@ -146,6 +147,30 @@ async def test_one_address_that_tries_many_people_makes_whom_it_finds_doubtful(
         assert (await sprayer.sign_in(victim.email, "correct horse battery staple")).status == 401
     assert is_asked(await sprayer.sign_in(person.email))
     assert events(sessions, person.organisation_id, "session.risk")[-1].details["reasons"] == ["spraying"]
+
+
+@pytest.mark.acceptance("S09")
+async def test_a_second_factor_is_enough_however_many_wrong_codes_came_from_the_address(
+    person: Known, sessions: sessionmaker[Session], http: aiohttp.ClientSession, url: str
+) -> None:
+    owner = Traveller(http, url).at("192.0.2.111")
+    await owner.sign_in(person.email)
+    app, _ = await add_app(owner)
+    for _ in range(SPRAYED):
+        victim = new_person(sessions, person.organisation_id, password=None)
+        assert (await owner.another().at("192.0.2.111").sign_in(victim.email)).status == 401
+    again = await half_way(owner, person.email)
+    for _ in range(BURST_FAILURES):
+        wrong = await again.submit("/sign-in/second-step", code="000000")
+        assert wrong.status == 401
+    with sessions.begin() as db:
+        # The pause after so many failures.
+        earlier = FailureCount.failed_at - timedelta(minutes=1)
+        db.execute(update(FailureCount).where(FailureCount.user_id == person.id).values(failed_at=earlier))
+    assert location(await again.submit("/sign-in/second-step", code=app.code())) == "/account"
+    begun = events(sessions, person.organisation_id, "session.begun")[-1]
+    assert {"burst"} <= set(begun.details["reasons"])
+    assert begun.details["decision"] == "let_in"
 
 
 @pytest.mark.acceptance("S09")
