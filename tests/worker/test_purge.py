@@ -5,14 +5,17 @@ from collections import Counter
 from collections.abc import Iterator
 from datetime import timedelta
 from itertools import islice
+from typing import Any
 from uuid import UUID
 
 import pytest
 from sqlalchemy import func, select
 
+from app.domain.permissions import Role
 from app.features.deliveries.operations import cancel
 from app.features.messages.operations import Once
 from app.features.organisations import operations as organisations
+from app.features.people import operations as people
 from app.features.retention import operations, purge
 from app.kit.clock import new_id
 from app.kit.db import Base
@@ -25,10 +28,23 @@ from app.models import (
     Endpoint,
     EndpointGate,
     Environment,
+    FederatedIdentity,
+    IdentityProvider,
+    Invitation,
+    LogoutNotice,
+    OAuthClient,
+    OAuthClientSecret,
+    OAuthCode,
+    OAuthConsent,
+    OAuthFamily,
+    OAuthRefreshToken,
     Organisation,
     OrganisationUsage,
+    PersonSession,
     PortalExpiry,
+    ProviderDomain,
     RevokedPortalToken,
+    RevokedToken,
     SignatureNonce,
     UsedLink,
 )
@@ -36,8 +52,15 @@ from tests.worker.house import App, House
 
 LONG_AGO, NOT_LONG_AGO = timedelta(days=31), timedelta(days=30, minutes=30)
 OWNED = ("environment_id", "organisation_id")
+# What the installation signs tokens with.
+INSTALLATIONS = frozenset({"signing_keys"})
 # What belongs to an environment or its organisation, and not to one of its applications.
-SHARED = {
+PEOPLE_AND_PROGRAMS = {
+    *("memberships", "invitations", "sessions", "identity_providers", "provider_domains", "federated_identities"),
+    *("oauth_clients", "oauth_client_secrets", "oauth_consents", "oauth_families", "oauth_codes"),
+    *("oauth_refresh_tokens", "revoked_tokens", "logout_notices"),
+}
+SHARED = PEOPLE_AND_PROGRAMS | {
     *(
         "organisations",
         "environments",
@@ -99,7 +122,67 @@ def company(house: House) -> Organisation:
         UsedLink(organisation_id=organisation_id, link_id=new_id(), expires_at=until),
         OrganisationUsage(organisation_id=organisation_id, month=until.date().replace(day=1), events=1),
     )
+    populate(house, organisation_id)
     return house.one(Organisation, id=organisation_id)
+
+
+def populate(house: House, organisation_id: UUID) -> None:
+    """Somebody who belongs to the organisation, its identity provider, and a client with all that it was given."""
+    with house.sessions.begin() as db:
+        user = people.create_user(db, f"{organisation_id.hex}@example.test")
+        db.flush()
+        people.join(db, organisation_id, user.id, Role.owner)
+    mine: dict[str, Any] = {"organisation_id": organisation_id}
+    now, until = house.now(), house.now(3600)
+    provider, client, family, session = (new_id() for _ in range(4))
+    asked = {"client_id": client, "user_id": user.id}
+    environment_id = house.rows(Environment, organisation_id=organisation_id)[0].id
+    words: dict[str, list[str]] = {
+        "redirect_uris": [],
+        "post_logout_redirect_uris": [],
+        "grant_types": [],
+        "scopes": [],
+    }
+    kind = {"auth_method": "none", "role": "viewer", "name": "n"}
+    house.add(
+        IdentityProvider(**mine, **kind, id=provider, issuer="https://i.test", client_id="c", scopes=[]),
+        OAuthClient(**mine, **kind, **words, id=client, environment_id=environment_id, id_token_algorithm="RS256"),
+        OAuthFamily(**mine, **asked, id=family, scopes=[], methods=[], expires_at=until),
+        Invitation(
+            **mine, id=new_id(), email="e", email_key="e", role="viewer", digest=b"d", invited_by="", expires_at=until
+        ),
+        PersonSession(
+            **mine,
+            id=session,
+            user_id=user.id,
+            digest=b"d",
+            session_version=1,
+            methods=[],
+            user_agent="",
+            expires_at=until,
+        ),
+    )
+    provided = {**mine, "provider_id": provider}
+    house.add(
+        ProviderDomain(**provided, domain="d.test", challenge="c"),
+        FederatedIdentity(**provided, subject="s", user_id=user.id, email="e"),
+        OAuthClientSecret(**mine, client_id=client, id=new_id(), digest=b"d", hint="h"),
+        OAuthConsent(**mine, **asked, scopes=[]),
+        OAuthCode(
+            **mine,
+            **asked,
+            id=new_id(),
+            family_id=family,
+            digest=b"d",
+            redirect_uri="r",
+            challenge="c",
+            scopes=[],
+            expires_at=until,
+        ),
+        OAuthRefreshToken(**mine, family_id=family, id=new_id(), digest=b"d", scopes=[]),
+        RevokedToken(**mine, token_id="t", expires_at=until),
+        LogoutNotice(**mine, **asked, id=new_id(), session_id=session, due_at=now),
+    )
 
 
 def census(house: House, organisation_id: UUID) -> Counter[str]:
@@ -107,10 +190,14 @@ def census(house: House, organisation_id: UUID) -> Counter[str]:
     ids = [organisation_id, *(one.id for one in house.rows(Environment, organisation_id=organisation_id))]
     found: Counter[str] = Counter()
     with house.sessions() as db:
-        for table in (one for one in Base.metadata.sorted_tables if one.name not in purge.KEPT):
-            columns = [table.c[name] for name in OWNED if name in table.c] or [table.c.id]
+        for table in (one for one in Base.metadata.sorted_tables if one.name not in purge.KEPT | INSTALLATIONS):
+            columns = [table.c[name] for name in OWNED if name in table.c]
+            if table.name == "organisations":
+                columns = [table.c.id]
             owned = [one.in_(ids) for one in columns]
-            found[table.name] = db.scalar(select(func.count()).select_from(table).where(*owned[:1])) or 0
+            # Whatever belongs to people alone outlives their organisations.
+            if owned:
+                found[table.name] = db.scalar(select(func.count()).select_from(table).where(*owned[:1])) or 0
     return found
 
 
