@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from unittest import mock
+from uuid import UUID
 
 import aiohttp
 import pytest
@@ -180,8 +181,8 @@ def _wrong(name: str, value: object) -> Any:  # noqa: ANN401 pytest's own
     return pytest.param(name, value, id=f"{name}={value!r}")
 
 
-NOW = time.time()
 MISSING = object()
+NOBODY = UUID(int=7)
 WRONG = [
     *(pytest.param(name, MISSING, id=f"no {name}") for name in ("aud", "iss", "exp", "sub", "client_id", "iat", "jti")),
     *(pytest.param(name, MISSING, id=f"no {name}") for name in ("org", "fam", "scope")),
@@ -196,16 +197,16 @@ WRONG = [
     _wrong("exp", float("inf")),
     _wrong("exp", float("nan")),
     _wrong("exp", 10**30),
-    _wrong("sub", encode("user", new_id())),
-    _wrong("sub", encode("client", new_id())),
+    _wrong("sub", encode("user", NOBODY)),
+    _wrong("sub", encode("client", NOBODY)),
     _wrong("sub", ""),
     _wrong("sub", 7),
-    _wrong("client_id", encode("client", new_id())),
+    _wrong("client_id", encode("client", NOBODY)),
     _wrong("client_id", "client"),
     _wrong("jti", ""),
     _wrong("jti", 7),
-    _wrong("org", encode("org", new_id())),
-    _wrong("fam", new_id().hex),
+    _wrong("org", encode("org", NOBODY)),
+    _wrong("fam", NOBODY.hex),
     _wrong("fam", "x"),
 ]
 
