@@ -91,6 +91,8 @@ def process_environment(urls: DatabaseUrls, redis_url: str) -> dict[str, str]:
         # Every test fails to authenticate from the same address.
         "POSTRIDER_LIMITS__SIGN_IN__IP": "1000000/minute",
         "POSTRIDER_PEOPLE__FAILURES_PER_ADDRESS": "1000000/minute",
+        # So whoever signs in from there as well would be asked for a second step, as befits a sprayed address.
+        "POSTRIDER_PEOPLE__STEP_UP_FROM": "1000",
         **urls.as_environment(),
     }
 

@@ -29,6 +29,7 @@ def settings(environment: dict[str, str], tmp_path_factory: pytest.TempPathFacto
         "POSTRIDER_PEOPLE__PLACES": str(write_cities(folder / "city.mmdb")),
         "POSTRIDER_PEOPLE__NETWORKS": str(write_networks(folder / "asn.mmdb")),
     }
+    del given["POSTRIDER_PEOPLE__STEP_UP_FROM"]
     with mock.patch.dict(os.environ, given, clear=True):
         return read_settings()
 

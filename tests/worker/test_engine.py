@@ -387,6 +387,7 @@ class TestCelery:
         pid = self.start(system, target)
         self.in_flight(target, Answer(200, after=SLOW))
         os.kill(pid, signal.SIGTERM)
+        wait_for(lambda: "Warm shutdown" in system.log("worker"))
         time.sleep(0.1)
         target.send()
         wait_for(lambda: system.children["worker"].ended() == 0, 15)

@@ -1,6 +1,7 @@
 """Passwords cannot be guessed: neither for one person, nor one for many."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
 from uuid import UUID
@@ -58,7 +59,10 @@ async def test_very_many_tries_at_once_are_counted_one_by_one(
     strangers = [stranger() for _ in range(20)]
     await asyncio.gather(*(one.get("/sign-in") for one in strangers))
     replies = await asyncio.gather(*(one.sign_in(person.email, "wrong") for one in strangers))
-    assert sorted(one.status for one in replies) == 5 * [401] + 15 * [429]
+    statuses = Counter(one.status for one in replies)
+    assert statuses[401] == 5
+    # One after the other goes in, and who waited in vain has tried nothing.
+    assert statuses[429] + statuses[503] == 15
 
 
 @pytest.mark.acceptance("P10")

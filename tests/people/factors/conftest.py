@@ -1,13 +1,10 @@
 """People with factors."""
 
-import os
-from unittest import mock
-
 import pytest
 import pytest_asyncio
 from sqlalchemy.orm import Session, sessionmaker
 
-from app.settings import Settings, read_settings
+from app.settings import Settings
 from tests.api.client import Tenant
 from tests.api.conftest import api
 from tests.people.factors.acts import add_app, half_way
@@ -15,17 +12,6 @@ from tests.people.factors.authenticator import Authenticator
 from tests.people.visitor import Known, Visitor, new_person
 
 __all__ = ["api"]
-
-
-@pytest.fixture(scope="module")
-def settings(environment: dict[str, str]) -> Settings:
-    """The settings of the module's database; risk is not looked at.
-
-    All of the module's people call from one address, and fail there so often that whoever has no factor yet would be
-    mailed a code first, as befits a sprayed address (see tests/people/sessions/test_risk.py).
-    """
-    with mock.patch.dict(os.environ, environment | {"POSTRIDER_PEOPLE__STEP_UP_FROM": "1000"}, clear=True):
-        return read_settings()
 
 
 @pytest.fixture

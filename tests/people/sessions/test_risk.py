@@ -15,7 +15,7 @@ from app.domain.risk import BURST_FAILURES, SPRAYED
 from app.kit.places import Places
 from app.main import create_app
 from app.models import FailureCount
-from app.settings import Http, Settings
+from app.settings import Http, PeopleSettings, Settings
 from tests.api.client import Reply, served
 from tests.people.factors.acts import add_app, half_way
 from tests.people.letters import letters
@@ -28,7 +28,8 @@ from tests.people.visitor import Known, Visitor, location, new_person
 def well_placed(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """Behind a proxy that is trusted, with the operator's databases."""
     folder = tmp_path_factory.mktemp("places")
-    people = {"places": write_cities(folder / "city.mmdb"), "networks": write_networks(folder / "asn.mmdb")}
+    people: dict[str, object] = {"step_up_from": PeopleSettings().step_up_from}
+    people |= {"places": write_cities(folder / "city.mmdb"), "networks": write_networks(folder / "asn.mmdb")}
     update = {"http": Http(trusted_proxies=("127.0.0.0/8",)), "people": settings.people.model_copy(update=people)}
     return settings.model_copy(update=update)
 
