@@ -39,7 +39,7 @@ from worker.process import Process
 from worker.stopping import Stopping
 
 DRAIN_SECONDS = 1.0
-SLOW = 0.6
+SLOW = 0.8
 HANGING = Answer(200, after=30.0)
 
 
@@ -388,7 +388,7 @@ class TestCelery:
         self.in_flight(target, Answer(200, after=SLOW))
         os.kill(pid, signal.SIGTERM)
         wait_for(lambda: "Warm shutdown" in system.log("worker"))
-        time.sleep(0.1)
+        time.sleep(0.3)  # until the claim has ended that may have begun before
         target.send()
         wait_for(lambda: system.children["worker"].ended() == 0, 15)
         assert len(target.receiver.at(target.path)) == 4
