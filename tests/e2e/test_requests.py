@@ -110,7 +110,8 @@ def test_no_ownership_challenge_is_advertised(customer: Customer, receiver: Rece
     endpoint = customer.endpoint(f"{receiver.base}/unused")
     with urllib.request.urlopen(f"{customer.api.base}/openapi.json", timeout=10) as answer:  # noqa: S310  # our server
         document = json.load(answer)
-    names = " ".join([*document["paths"], *document["components"]["schemas"]]).lower()
+    every = [*document["paths"], *document["components"]["schemas"]]
+    names = " ".join(name for name in every if "endpoint" in name.lower()).lower()
     for word in ("challenge", "verify", "verification", "ownership"):
         assert word not in names
         at = f"/app/{customer.app}/endpoint/{endpoint}/{word}"
