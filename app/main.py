@@ -89,7 +89,7 @@ from app.features.organisations.usage import Usage
 from app.features.sign_in.passwords import Passwords
 from app.features.sign_in.throttle import Throttle
 from app.features.sign_in.tickets import Tickets
-from app.kit import errors_http, logs
+from app.kit import errors_http
 from app.kit.cache import Cache
 from app.kit.db import assert_durable, make_async_engine, make_async_sessions
 from app.kit.dedicated import AsyncDedicated
@@ -107,6 +107,7 @@ from app.kit.rate_limits.policy import parse_rate
 from app.kit.rate_limits.store import Store
 from app.kit.surface import Surface
 from app.kit.surface.bodies import BodyGuard, PlainPaths
+from app.kit.telemetry import logs
 from app.kit.turns import Turns
 from app.settings import Database, Egress, Environment, Settings, read_settings
 

@@ -3,7 +3,7 @@
 import re
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -12,6 +12,7 @@ from pydantic import (
     BeforeValidator,
     Field,
     FilePath,
+    NonNegativeInt,
     PositiveFloat,
     PositiveInt,
     SecretStr,
@@ -290,6 +291,27 @@ class Audit(BaseModel):
     anchors: Path | None = None
 
 
+class Telemetry(BaseModel):
+    """What processes tell of themselves, and where.
+
+    Metrics and probes are served on the first free one of `ports` ports from `port` on, by each process of a part for
+    itself; without a port on none. Traces go where OTEL_EXPORTER_OTLP_ENDPOINT says, `sample` of them; endpoints are
+    told of theirs if `send_traceparent`. Errors go to `sentry_dsn`, `revision` says what was built.
+    `access_lines` lines are written a second of requests, and as many of attempts, in each process.
+    """
+
+    host: str = "127.0.0.1"
+    port: PositiveInt | None = None
+    ports: PositiveInt = 16
+    log_format: Literal["json", "console"] | None = None
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    access_lines: NonNegativeInt = 50
+    sample: float = Field(default=0.05, ge=0, le=1)
+    send_traceparent: bool = False
+    sentry_dsn: SecretStr | None = None
+    revision: str = "unknown"
+
+
 class Settings(BaseSettings):
     """All settings. No secret has a default."""
 
@@ -308,6 +330,7 @@ class Settings(BaseSettings):
     people: PeopleSettings = PeopleSettings()
     oauth: OAuthSettings = OAuthSettings()
     mail: Mail = Mail()
+    telemetry: Telemetry = Telemetry()
 
     @field_validator("public_url")
     @classmethod

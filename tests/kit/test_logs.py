@@ -6,7 +6,8 @@ import logging
 import sys
 from typing import Any
 
-from app.kit import logs
+from app.kit.telemetry import logs
+from app.kit.telemetry.about import About, begin
 
 
 def _line(**extra: Any) -> dict[str, Any]:  # noqa: ANN401 a record takes anything
@@ -16,7 +17,7 @@ def _line(**extra: Any) -> dict[str, Any]:  # noqa: ANN401 a record takes anythi
 
 
 def _named() -> dict[str, Any]:
-    logs.about("request-1")
+    begin(About(request_id="request-1"))
     return _line(exc_info=None)
 
 

@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterable, Mapping
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.kit import logs
 from app.kit.errors_http import REQUEST_ID, REQUEST_ID_KEY
 from app.kit.random_bytes import RandomBytes
+from app.kit.telemetry.about import About, begin
 
 Refused = Callable[[Scope, int], None]
 Pairs = tuple[tuple[bytes, bytes], ...]
@@ -65,7 +65,7 @@ class Answers:
             return
         request_id = _request_id(scope)
         scope[REQUEST_ID_KEY] = request_id
-        logs.about(request_id)
+        begin(About(request_id=request_id))
 
         async def send_whole(message: Message) -> None:
             if message["type"] == "http.response.start":

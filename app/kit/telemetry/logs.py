@@ -1,15 +1,12 @@
-"""Log lines as JSON, each with the id of the request that it is about."""
+"""Log lines as JSON, each with the ids of what it is about."""
 
 import logging
-from contextvars import ContextVar
 
 import structlog
 from structlog.stdlib import ProcessorFormatter
 from structlog.typing import EventDict
 
-REQUEST_ID = "request_id"
-# Set for each request, and read for the few that log: binding it the general way costs as much as a look-up.
-_request: ContextVar[str | None] = ContextVar(REQUEST_ID, default=None)
+from app.kit.telemetry import about
 
 
 def formatter() -> logging.Formatter:
@@ -18,7 +15,7 @@ def formatter() -> logging.Formatter:
         processors=[ProcessorFormatter.remove_processors_meta, structlog.processors.JSONRenderer()],
         foreign_pre_chain=[
             structlog.contextvars.merge_contextvars,
-            _name_request,
+            _name_work,
             structlog.stdlib.add_log_level,
             structlog.stdlib.add_logger_name,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -42,11 +39,5 @@ def install() -> None:
     root.setLevel(logging.INFO)
 
 
-def about(request_id: str) -> None:
-    """Marks what this task logs from here on."""
-    _request.set(request_id)
-
-
-def _name_request(_logger: object, _method: str, event: EventDict) -> EventDict:
-    request_id = _request.get()
-    return event if request_id is None else {**event, REQUEST_ID: request_id}
+def _name_work(_logger: object, _method: str, event: EventDict) -> EventDict:
+    return {**about.current().known(), **event}
