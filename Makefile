@@ -6,17 +6,21 @@ ARGS ?=
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
 LONGER := --ignore=tests/faults --ignore=tests/fuzz
-# Tests that run whole installations and look at the clock: they have the machine to themselves.
+# Tests that start whole installations, browsers, and other people's clients and judges.
+APART := tests/browser tests/sdk tests/ssrf tests/tenancy/test_mixed_load.py tests/people/sessions/test_processes.py \
+	tests/people/relying/test_certified.py tests/people/oidc/test_judges.py
+# Those that look at the clock while they do: they have the machine to themselves.
 WHOLE := tests/e2e tests/dev
-# ARGS may choose tests of one of two runs only: pytest ends with 5 where it ran none.
+# ARGS may choose tests of one of the two runs of `make e2e` only: pytest ends with 5 where it ran none.
 NONE_CHOSEN := { [ $$? -eq 5 ] && [ -n '$(subst ','\'',$(ARGS))' ]; }
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check permissions faults fuzz bench acceptance lock clean
+.PHONY: help run test e2e check permissions faults fuzz bench acceptance lock clean
 
 help:
 	@echo 'make run         start everything here and deliver a first event (PORT=8000)'
-	@echo 'make test        the tests, against real servers (ARGS="-k words")'
+	@echo 'make test        the tests, against real servers, in less than ten minutes (ARGS="-k words")'
+	@echo 'make e2e         those that start whole installations, browsers and other clients'
 	@echo 'make permissions write app/auth/permissions.md anew from the routes'
 	@echo 'make check       ruff, mypy, import-linter, bandit and semgrep'
 	@echo 'make acceptance  the acceptance rows, with a count of those that hold'
@@ -44,7 +48,10 @@ run: .venv/stamp
 	@exec $(BIN)/python -m app.cli.main dev --with-parent $(if $(PORT),--port $(PORT)) $(ARGS)
 
 test: .venv/stamp
-	$(PYTEST) -n 2 --dist loadfile $(LONGER) $(WHOLE:%=--ignore=%) $(ARGS) || $(NONE_CHOSEN)
+	$(PYTEST) -n 2 --dist loadfile $(LONGER) $(APART:%=--ignore=%) $(WHOLE:%=--ignore=%) $(ARGS)
+
+e2e: .venv/stamp
+	$(PYTEST) -n 2 --dist loadfile $(APART) $(ARGS) || $(NONE_CHOSEN)
 	$(PYTEST) $(WHOLE) $(ARGS) || $(NONE_CHOSEN)
 
 check: .venv/stamp

@@ -1,6 +1,5 @@
 """The composition root of the workers: the broker, the queues, the schedule, the processes."""
 
-import logging
 import time
 from datetime import timedelta
 from typing import Any
@@ -10,6 +9,7 @@ from celery.signals import worker_init, worker_process_init, worker_process_shut
 from kombu.entity import Exchange, Queue
 
 from app.kit.queue import MAINTENANCE_QUEUE, RETENTION_TASK, SIGNING_KEYS_TASK, WAKE_QUEUE
+from app.kit.telemetry.logs import get_logger
 from app.kit.wakes import Wake
 from app.settings import read_settings
 from worker.background import run_due_tasks
@@ -19,7 +19,7 @@ from worker.signing_keys import turn_keys
 from worker.stopping import Stopping
 
 START_AGAIN_SECONDS = 1.0
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 settings = read_settings()
 celery = Celery("postrider", broker=settings.redis.url.get_secret_value())
 celery.conf.update(
@@ -80,7 +80,7 @@ def start_process(**_: Any) -> None:  # noqa: ANN401 see above
         process.start()
     except Exception:
         # Celery would keep a process that delivers nothing; this one ends, and the pool makes another.
-        logger.exception("a process could not begin to deliver; another one tries again")
+        logger.exception("process_not_started", effect="another one tries again")
         time.sleep(START_AGAIN_SECONDS)
         raise SystemExit(1) from None
     _process.append(process)

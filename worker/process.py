@@ -1,6 +1,5 @@
 """What each worker process owns: its database engine, its delivery engine, its sweeps. Made after the fork."""
 
-import logging
 from collections.abc import Callable
 from datetime import timedelta
 
@@ -15,6 +14,7 @@ from app.kit.encryption import KeyRing
 from app.kit.instance import marker
 from app.kit.interpreter import settle, share_among_threads
 from app.kit.post import Folder, Port, Smtp
+from app.kit.telemetry.logs import get_logger
 from app.settings import Settings
 from worker.audit import Sealer
 from worker.delivery.claim import Claimer
@@ -25,7 +25,7 @@ from worker.mail import Outgoing, Postman
 from worker.stopping import Stopping
 from worker.sweeps import Sweeper
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 class Process:
@@ -75,7 +75,7 @@ def refuse_unsafe_database(settings: Settings) -> None:
     except NotDurableError as error:
         raise SystemExit(f"postrider worker: {error}") from None
     except OperationalError as error:
-        logger.warning("the database is out of reach: %s", error.orig)
+        logger.warning("database_unavailable", error=str(error.orig))
     finally:
         database.dispose()
 

@@ -249,7 +249,7 @@ async def in_person(person: Annotated[Person, Depends(signed_in)]) -> Person:
 
 def _in_person(person: Person) -> Person:
     if person.impersonator is not None:
-        raise forbidden("Whoever acts for somebody else cannot change how they sign in", "impersonated")
+        raise forbidden("Whoever acts for somebody else cannot do this in their place", "impersonated")
     return person
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from fastapi import Response
 
-from app.auth.people import SignedIn, set_cookie
+from app.auth.people import InPerson, set_cookie
 from app.auth.phases import InPhases
 from app.console.password import hasher
 from app.console.sign_in import circumstances, proceed, terms
@@ -37,7 +37,7 @@ async def show(visiting: Visiting, phases: InPhases, token: str = "") -> Respons
 
 
 @router.post("")
-async def accept(visiting: Visiting, person: SignedIn, fields: Posted, phases: InPhases) -> Response:
+async def accept(visiting: Visiting, person: InPerson, fields: Posted, phases: InPhases) -> Response:
     """Lets in whoever is signed in as the one who was invited. The session goes on under another secret."""
     token = _read(field(fields, "token"))
     async with phases.begin(token.owner_id, person.user_id) as db:

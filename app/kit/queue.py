@@ -1,12 +1,12 @@
 """Wakes workers: a message that says only that something is due. Losing one loses nothing."""
 
-import logging
 import threading
 import time
 
 from celery import Celery
 from kombu.exceptions import OperationalError
 
+from app.kit.telemetry.logs import get_logger
 from app.kit.wakes import Wake
 
 RETENTION_TASK = "retention.run"
@@ -16,7 +16,7 @@ MAINTENANCE_QUEUE = "maintenance"
 QUEUES = {Wake.delivery: WAKE_QUEUE, Wake.background: MAINTENANCE_QUEUE, Wake.mail: MAINTENANCE_QUEUE}
 PAUSE_SECONDS = 0.25
 EXPIRES_SECONDS = 5
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 # A broker that hangs may hold the publisher for this long, never a request: it has a thread of its own.
 TRANSPORT = {"socket_timeout": 0.2, "socket_connect_timeout": 0.2, "retry_on_timeout": False, "max_retries": 0}
@@ -71,5 +71,5 @@ class Waker:
             self._app.send_task(wake, queue=queue, expires=EXPIRES_SECONDS, retry=False, ignore_result=True)
         except (OperationalError, OSError) as error:
             # Workers look by themselves every second, so a lost wake-up costs latency only.
-            logger.warning("broker out of reach, workers will find the work by themselves: %s", error)
+            logger.warning("wake_up_not_sent", wake=wake.name, error=str(error), effect="workers look for work")
             time.sleep(1)

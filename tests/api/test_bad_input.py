@@ -2,12 +2,15 @@
 
 import asyncio
 import json
+import os
 import re
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from unittest import mock
 
+import aiohttp
 import pytest
 import pytest_asyncio
 import yarl
@@ -16,7 +19,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session, sessionmaker
 
 from app.models import Application, ApplicationKind, Endpoint, EventType, Message
-from tests.api.client import Api, Reply, Tenant
+from app.settings import Settings, read_settings
+from tests.api.client import Api, Reply, Tenant, new_tenant
 from tests.api.operations import OPERATIONS, WITH_BODY, Operation, Places, is_problem
 from tests.api.world import World, uuid_of
 
@@ -121,9 +125,24 @@ of_the_contract = pytest.mark.parametrize("operation", [one for one in WITH_BODY
 ours = pytest.mark.parametrize("operation", [one for one in WITH_BODY if one.is_ours], ids=str)
 
 
+@pytest.fixture(scope="module")
+def settings(environment: dict[str, str]) -> Settings:
+    """Nothing is refused because there is too much of it."""
+    limits = {"POSTRIDER_LIMITS__ADMINISTRATION__KEY": "0", "POSTRIDER_LIMITS__ADMINISTRATION__ORGANISATION": "0"}
+    with mock.patch.dict(os.environ, environment | limits, clear=True):
+        return read_settings()
+
+
 @pytest_asyncio.fixture
 async def places(api: Api, tenant: Tenant, sessions: sessionmaker[Session]) -> Places:
     return await Places.of(World(api, sessions, tenant.id))
+
+
+@pytest_asyncio.fixture(scope="module")
+async def untouched(http: aiohttp.ClientSession, base_url: str, sessions: sessionmaker[Session]) -> Places:
+    """One organisation for all that is refused, since that changes nothing."""
+    tenant = new_tenant(sessions)
+    return await Places.of(World(Api(http, base_url, tenant.key), sessions, tenant.id))
 
 
 def test_operations_are_found() -> None:
@@ -133,9 +152,9 @@ def test_operations_are_found() -> None:
 
 @pytest.mark.acceptance("H08")
 @with_body
-async def test_a_body_that_is_no_json_object_is_refused(places: Places, operation: Operation) -> None:
+async def test_a_body_that_is_no_json_object_is_refused(untouched: Places, operation: Operation) -> None:
     for name, text in TEXTS.items():
-        reply = await places.send_raw(operation, text)
+        reply = await untouched.send_raw(operation, text)
         assert is_problem(reply, 422), (name, reply.raw)
         assert reply.fields[0].startswith("body"), (name, reply.fields)
 
@@ -154,7 +173,7 @@ async def test_a_payload_may_have_any_number_of_parts(places: Places) -> None:
 
 
 @pytest.mark.acceptance("H08")
-async def test_what_is_wrong_in_many_ways_is_refused_too(places: Places) -> None:
+async def test_what_is_wrong_in_many_ways_is_refused_too(untouched: Places) -> None:
     deep, long = b"[" * 65 + b"]" * 65, b",".join([b"1"] * 10_001)
     both = b'{"a":%b,"a":[%b],"b":"\x00","c":%b,"d":"\xff"}' % (deep, long, b"9" * 2000)
     for text in (
@@ -165,7 +184,7 @@ async def test_what_is_wrong_in_many_ways_is_refused_too(places: Places) -> None
         both * 2,
     ):
         for operation in WITH_BODY:
-            assert is_problem(await places.send_raw(operation, text), 422), str(operation)
+            assert is_problem(await untouched.send_raw(operation, text), 422), str(operation)
 
 
 async def test_a_payload_may_use_all_of_the_levels(places: Places) -> None:
@@ -176,34 +195,34 @@ async def test_a_payload_may_use_all_of_the_levels(places: Places) -> None:
 
 @pytest.mark.acceptance("H09")
 @with_body
-async def test_other_content_types_are_refused(places: Places, operation: Operation) -> None:
+async def test_other_content_types_are_refused(untouched: Places, operation: Operation) -> None:
     for content_type in CONTENT_TYPES:
         raw = json.dumps(operation.least()).encode()
-        reply = await places.send_raw(operation, raw, **{"content-type": content_type})
+        reply = await untouched.send_raw(operation, raw, **{"content-type": content_type})
         assert is_problem(reply, 415), (content_type, reply.raw)
 
 
 @with_body
-async def test_a_body_without_a_content_type_is_refused(places: Places, operation: Operation) -> None:
-    answer = await _exchange(places, operation, b"content-length: 2\r\n", b"{}")
+async def test_a_body_without_a_content_type_is_refused(untouched: Places, operation: Operation) -> None:
+    answer = await _exchange(untouched, operation, b"content-length: 2\r\n", b"{}")
     assert is_problem(answer, 415)
 
 
 @pytest.mark.acceptance("H08")
 @with_body
-async def test_a_long_body_is_refused_before_it_is_sent(places: Places, operation: Operation) -> None:
+async def test_a_long_body_is_refused_before_it_is_sent(untouched: Places, operation: Operation) -> None:
     for length in (LIMIT + 1, 10**12, 2**63 - 1):
         head = f"content-type: application/json\r\ncontent-length: {length}\r\n".encode()
-        answer = await _exchange(places, operation, head, b"")
+        answer = await _exchange(untouched, operation, head, b"")
         assert is_problem(answer, 413), answer.raw
         assert answer.code == "payload_too_large"
 
 
 @pytest.mark.acceptance("H08")
 @with_body
-async def test_a_long_body_without_a_length_is_cut_as_it_comes(places: Places, operation: Operation) -> None:
+async def test_a_long_body_without_a_length_is_cut_as_it_comes(untouched: Places, operation: Operation) -> None:
     head = b"content-type: application/json\r\ntransfer-encoding: chunked\r\n"
-    sent, answer = await _pour(places, operation, head, b"10000\r\n%b\r\n" % (b" " * 65536))
+    sent, answer = await _pour(untouched, operation, head, b"10000\r\n%b\r\n" % (b" " * 65536))
     assert is_problem(answer, 413), answer.raw
     # What lies in the buffers of both sides comes on top.
     assert sent < 32 * MIB
@@ -225,7 +244,7 @@ async def test_a_payload_of_a_mebibyte_is_taken_and_one_byte_more_is_not(places:
 
 @pytest.mark.acceptance("H08")
 @with_body
-async def test_integers_beyond_all_bounds_are_refused_by_name(places: Places, operation: Operation) -> None:
+async def test_integers_beyond_all_bounds_are_refused_by_name(untouched: Places, operation: Operation) -> None:
     for name in operation.fields:
         if "integer" not in json.dumps(operation.fields[name]):
             continue
@@ -233,25 +252,25 @@ async def test_integers_beyond_all_bounds_are_refused_by_name(places: Places, op
             value: object = [huge] if "array" in json.dumps(operation.fields[name]) else huge
             if name == "application":
                 value = {"name": "a", "throttleRate": huge}
-            reply = await places.send(operation, **{name: value})
+            reply = await untouched.send(operation, **{name: value})
             assert is_problem(reply, 422), (name, huge, reply.raw)
             assert reply.fields[0].startswith(f"body.{name}"), (name, reply.fields)
 
 
 @with_body
-async def test_a_field_of_another_type_is_refused_by_name(places: Places, operation: Operation) -> None:
+async def test_a_field_of_another_type_is_refused_by_name(untouched: Places, operation: Operation) -> None:
     for name, schema in operation.fields.items():
         for value in _of_other_types(schema):
-            reply = await places.send(operation, **{name: value})
+            reply = await untouched.send(operation, **{name: value})
             assert is_problem(reply, 422), (name, value, reply.raw)
             assert reply.fields[0].startswith(f"body.{name}"), (name, value, reply.fields)
 
 
 @with_body
-async def test_a_missing_field_is_named(places: Places, operation: Operation) -> None:
+async def test_a_missing_field_is_named(untouched: Places, operation: Operation) -> None:
     for name in operation.body.get("required", ()):
         least = {key: value for key, value in operation.least().items() if key != name}
-        reply = await places.send_raw(operation, json.dumps(least).encode())
+        reply = await untouched.send_raw(operation, json.dumps(least).encode())
         assert is_problem(reply, 422)
         assert reply.fields == [f"body.{name}"]
 
@@ -333,10 +352,10 @@ def _all_is_ours(places: Places, tenant: Tenant) -> None:
 
 
 @ours
-async def test_our_own_routes_refuse_unknown_fields(places: Places, operation: Operation) -> None:
+async def test_our_own_routes_refuse_unknown_fields(untouched: Places, operation: Operation) -> None:
     forged = {name: value for name, value in PROTECTED.items() if name not in operation.fields}
     for name, value in {**UNKNOWN, **forged}.items():
-        reply = await places.send(operation, **{name: value})
+        reply = await untouched.send(operation, **{name: value})
         assert is_problem(reply, 422), reply.raw
         assert reply.fields == [f"body.{name}"]
 
@@ -345,24 +364,24 @@ NAMING = [one for one in OPERATIONS if "{" in one.path]
 
 
 @pytest.mark.parametrize("operation", NAMING, ids=str)
-async def test_what_is_no_name_is_not_found(places: Places, operation: Operation) -> None:
+async def test_what_is_no_name_is_not_found(untouched: Places, operation: Operation) -> None:
     body = json.dumps(operation.least()).encode() if operation.body else None
     for place in re.findall(r"{(\w+)}", operation.path):
-        wrong = (*NO_NAMES, *(() if operation.method == "PUT" else _of_other_kinds(places, place)))
+        wrong = (*NO_NAMES, *(() if operation.method == "PUT" else _of_other_kinds(untouched, place)))
         for name in wrong:
-            reply = await _call_exactly(places, operation.method, places.path(operation, **{place: name}), body)
+            reply = await _call_exactly(untouched, operation.method, untouched.path(operation, **{place: name}), body)
             assert reply.status in {404, 422}, (place, name, reply.raw)
             assert is_problem(reply, reply.status), (place, name)
 
 
 @pytest.mark.parametrize("operation", [one for one in OPERATIONS if one.parameters("query")], ids=str)
-async def test_values_in_the_query_that_cannot_be(places: Places, operation: Operation) -> None:
+async def test_values_in_the_query_that_cannot_be(untouched: Places, operation: Operation) -> None:
     body = json.dumps(operation.least()).encode() if operation.body else None
     for name, schema in operation.parameters("query").items():
         for value, status in _wrong_values(name, schema):
-            path = places.path(operation)
+            path = untouched.path(operation)
             headers = operation.whatever_version
-            reply = await places.api.call(operation.method, path, raw=body, query={name: value}, headers=headers)
+            reply = await untouched.api.call(operation.method, path, raw=body, query={name: value}, headers=headers)
             assert is_problem(reply, status), (name, value, reply.raw)
             if status == 422:
                 assert reply.fields[0].startswith(f"query.{name}"), (name, value, reply.fields)
@@ -374,11 +393,11 @@ KEYED = [one for one in OPERATIONS if "idempotency-key" in one.parameters("heade
 
 
 @pytest.mark.parametrize("operation", KEYED, ids=str)
-async def test_an_idempotency_key_that_cannot_be_is_named(places: Places, operation: Operation) -> None:
+async def test_an_idempotency_key_that_cannot_be_is_named(untouched: Places, operation: Operation) -> None:
     body = json.dumps(operation.least()).encode() if operation.body else b""
     head = b"content-type: application/json\r\ncontent-length: %d\r\nidempotency-key: " % len(body)
     for key in (b"", b"x" * 257, b"x" * 20_000, b"\xc3\xa9", b"\xff", b"a\tb"):
-        reply = await _exchange(places, operation, head + key + b"\r\n", body)
+        reply = await _exchange(untouched, operation, head + key + b"\r\n", body)
         assert is_problem(reply, 422), (key, reply.raw)
         assert reply.fields == ["header.idempotency-key"]
 
@@ -398,12 +417,12 @@ WITHOUT_CREDENTIAL = ("/health", "/health/ping", "/audit/download.csv")
     "credential",
     ["", "Bearer", "Bearer  ", "Basic YTpi", "Bearer x", "Bearer \xff", "Bearer " + "x" * 60_000, "Bearer a.b.c", "é"],
 )
-async def test_a_credential_that_cannot_be_is_refused(places: Places, credential: str) -> None:
+async def test_a_credential_that_cannot_be_is_refused(untouched: Places, credential: str) -> None:
     for operation in OPERATIONS:
         if operation.path in WITHOUT_CREDENTIAL:
             continue
         headers = f"authorization: {credential}\r\n".encode("latin-1")
-        reply = await _exchange(places, operation, headers, b"", credential=b"")
+        reply = await _exchange(untouched, operation, headers, b"", credential=b"")
         assert is_problem(reply, 401), (str(operation), reply.raw)
         assert reply.headers["www-authenticate"] == "Bearer"
 
@@ -425,14 +444,14 @@ async def test_a_credential_that_cannot_be_is_refused(places: Places, credential
         b"no colon\r\n",
     ],
 )
-async def test_what_is_no_http_is_refused_in_json(places: Places, lines: bytes) -> None:
-    reply = await _exchange(places, _ingest(), lines, b"{}")
+async def test_what_is_no_http_is_refused_in_json(untouched: Places, lines: bytes) -> None:
+    reply = await _exchange(untouched, _ingest(), lines, b"{}")
     assert is_problem(reply, 400)
 
 
 @pytest.mark.parametrize("more", [b"x" * 65536, b"x: y\r\n" * 10_000])
-async def test_a_head_without_end_is_cut_as_it_comes(places: Places, more: bytes) -> None:
-    sent, answer = await _pour(places, _ingest(), b"a: b", more)
+async def test_a_head_without_end_is_cut_as_it_comes(untouched: Places, more: bytes) -> None:
+    sent, answer = await _pour(untouched, _ingest(), b"a: b", more)
     assert is_problem(answer, 431), answer.raw
     assert answer.code == "headers_too_large"
     assert sent < 32 * MIB

@@ -8,8 +8,9 @@ import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 from uuid import UUID
 
@@ -56,6 +57,14 @@ class Fate:
     endpoint: str
     failure: str | None
     seconds: float
+
+
+class Lease(NamedTuple):
+    """The right to make an attempt, of whoever took it: the number of the attempt is the fence."""
+
+    endpoint_id: UUID
+    message_id: UUID
+    attempt: int
 
 
 @dataclass
@@ -236,6 +245,33 @@ class Scene:
         """The messages that are under a lease."""
         statement = "SELECT DISTINCT message_id FROM due_deliveries WHERE state = 1 AND environment_id = ANY(%s)"
         return self._messages(statement)
+
+    def leases(self) -> frozenset[Lease]:
+        """The leases of this moment; whose they are, the database does not say."""
+        statement = (
+            "SELECT endpoint_id, message_id, attempt FROM due_deliveries WHERE state = 1 AND environment_id = ANY(%s)"
+        )
+        rows = self.lab.postgres.query(statement, self._organisations, database=self.database)
+        return frozenset(Lease(*row) for row in rows)
+
+    def unrecorded(self, leases: frozenset[Lease]) -> frozenset[Lease]:
+        """Those by which no attempt has been written down."""
+        statement = (
+            "SELECT endpoint_id, message_id, number FROM attempts "
+            "WHERE environment_id = ANY(%s) AND message_id = ANY(%s)"
+        )
+        messages = [one.message_id for one in leases]
+        rows = self.lab.postgres.query(statement, self._organisations, messages, database=self.database)
+        return leases - {Lease(*row) for row in rows}
+
+    def transactions(self) -> frozenset[tuple[int, datetime]]:
+        """The worker's transactions of this moment: whose backend serves each, and when it began."""
+        statement = (
+            "SELECT pid, xact_start FROM pg_stat_activity "
+            "WHERE datname = %s AND usename = %s AND xact_start IS NOT NULL"
+        )
+        role = urlsplit(self.system.environment["POSTRIDER_DATABASE__WORKER_URL"]).username
+        return frozenset(self.lab.postgres.query(statement, self.database, role))
 
     def received(self) -> frozenset[str]:
         """The messages that have come to the receiver."""

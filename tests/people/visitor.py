@@ -4,6 +4,7 @@ import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from html.parser import HTMLParser
 from typing import Self
 from urllib.parse import urlsplit
@@ -115,6 +116,12 @@ class Known:
     organisation_id: UUID
 
 
+@cache
+def _hashed(password: str) -> str:
+    """As it is stored; once for all who have the same one, since it takes as long as the rest of making them."""
+    return PasswordHasher(PASSES, MEMORY_KIB, LANES).hash(password)
+
+
 def new_person(
     sessions: sessionmaker[Session],
     organisation_id: UUID,
@@ -129,5 +136,5 @@ def new_person(
         db.flush()
         operations.join(db, organisation_id, user.id, role)
         if password is not None:
-            operations.set_password(db, user.id, PasswordHasher(PASSES, MEMORY_KIB, LANES).hash(password))
+            operations.set_password(db, user.id, _hashed(password))
         return Known(user.id, address, organisation_id)

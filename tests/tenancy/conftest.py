@@ -33,7 +33,7 @@ class Town:
     theirs: Resident
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def town(servers: Servers, template: str, receiver: Receiver) -> Iterator[Town]:
     """Settled by the API and the workers; then the workers stop, so that whatever changes was done by a test."""
     with cloned_database(servers, template) as urls:

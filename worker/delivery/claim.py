@@ -332,6 +332,8 @@ def _job(row: Any, destination: Destination, payload: Any, facts: Any, taken: fl
         destination=destination,
         content_type=payload.content_type,
         body=payload.body,
+        traceparent=payload.traceparent,
+        request_id=payload.request_id,
         is_unwell=bool(facts.consecutive_failures or facts.open_until or facts.slow_until),
         is_operational=facts.kind == ApplicationKind.operational,
         claimed_at=facts.now,

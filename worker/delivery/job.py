@@ -50,7 +50,10 @@ class Destination:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A delivery under lease. `attempt` is its fence; `claimed_at` the database's time, `taken` the process's clock."""
+    """A delivery under lease. `attempt` is its fence; `claimed_at` the database's time, `taken` the process's clock.
+
+    `traceparent` and `request_id` say what brought the message: see `Payload`.
+    """
 
     key: DueKey
     application_id: UUID
@@ -61,6 +64,8 @@ class Job:
     destination: Destination
     content_type: str
     body: bytes
+    traceparent: bytes | None
+    request_id: str | None
     is_unwell: bool
     is_operational: bool
     claimed_at: datetime

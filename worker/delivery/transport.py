@@ -1,7 +1,6 @@
 """Sends claimed deliveries, many at once, on an event loop in a thread of its own."""
 
 import asyncio
-import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -16,10 +15,11 @@ from app.domain.signing import delivery_headers, sign
 from app.kit.clock import new_id
 from app.kit.egress import Answer, Egress, Options, Outgoing, Policy
 from app.kit.instance import HEADER
+from app.kit.telemetry.logs import get_logger
 from worker.delivery.job import Job, Sent
 
 KEPT_BYTES = 16 * 1024
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 class Transport:
@@ -114,7 +114,7 @@ class Transport:
             outgoing = self._outgoing(job, started_at)
         except Exception:
             # Whatever it is, it must come back as a result: what never ends would take room for ever.
-            logger.exception("a delivery to endpoint %s cannot be signed", job.key.endpoint_id)
+            logger.exception("delivery_not_signed", endpoint_id=ids.encode("ep", job.key.endpoint_id))
             return _unsent("the request cannot be made")
         return await self._egress.post(outgoing)
 

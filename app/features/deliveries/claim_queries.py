@@ -246,7 +246,7 @@ def take() -> Select[*tuple[Any, ...]]:
     sent = select(taken).distinct().subquery("sent")
     table = table_of(Payload)
     found = (
-        select(table.c.content_type, table.c.body)
+        select(table.c.content_type, table.c.body, table.c.traceparent, table.c.request_id)
         .where(
             table.c.environment_id == sent.c.environment_id,
             table.c.message_id == sent.c.message_id,

@@ -5,7 +5,6 @@ a message that cannot be stored fails its own request only, and a client that go
 """
 
 import asyncio
-import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 from uuid import UUID
@@ -18,6 +17,7 @@ from app.features.messages.operations import Accepted, Incoming, Replayed, Resul
 from app.kit.db import is_conflict, sqlstate
 from app.kit.dedicated import AsyncDedicated
 from app.kit.errors import Kind, Problem
+from app.kit.telemetry.logs import get_logger
 
 Outcome = Result | Exception
 Waiting = tuple[Incoming, asyncio.Future[Outcome]]
@@ -27,7 +27,7 @@ PARTITION_GONE = "23514"
 RETRIES = 8
 PATIENCE_SECONDS = 10.0
 LOOK_SECONDS = 1.0
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 class Committer:
@@ -118,7 +118,7 @@ class Committer:
                 await self._commit([one])
             return
         if not is_outage(error) and not is_conflict(error):
-            logger.error("a message could not be stored", exc_info=error)
+            logger.error("message_not_stored", exc_info=error)
         for _, waiting in batch:
             _tell(waiting, _refusal(error))
 

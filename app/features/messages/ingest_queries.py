@@ -133,6 +133,8 @@ MESSAGE = (
     "only",
     "content_type",
     "body",
+    "traceparent",
+    "request_id",
     "key",
     "body_digest",
     "status",
@@ -206,6 +208,8 @@ def _ask() -> Select[*tuple[Any, ...]]:
         only=Uuid(),
         content_type=Text(),
         body=LargeBinary(),
+        traceparent=LargeBinary(),
+        request_id=Text(),
         key=LargeBinary(),
         body_digest=LargeBinary(),
         status=SmallInteger(),
@@ -382,7 +386,7 @@ def _insert_messages(given: CTE) -> Insert:
 
 
 def _insert_payloads(given: CTE) -> Insert:
-    names = ("environment_id", "id", "expires_on", "content_type", "body")
+    names = ("environment_id", "id", "expires_on", "content_type", "body", "traceparent", "request_id")
     columns = ["environment_id", "message_id", *names[2:]]
     return insert(table_of(Payload)).from_select(columns, select(*(given.c[name] for name in names)))
 

@@ -53,7 +53,7 @@ class Incoming:
 
     `body` is sent and signed as it is. `endpoint_id` limits the fan-out to one endpoint, whatever it subscribes to.
     `response` is what the caller is answered, and again when it repeats the request under the same `once`. It counts
-    for `organisation_id`, if for any.
+    for `organisation_id`, if for any. `traceparent` and `request_id` say what brought it: see `Payload`.
     """
 
     environment_id: UUID
@@ -73,6 +73,8 @@ class Incoming:
     once: Once | None = None
     new_application: NewApplication | None = None
     organisation_id: UUID | None = None
+    traceparent: bytes | None = None
+    request_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,6 +301,8 @@ def _row(entry: _Entry, place: int, created_at: datetime) -> tuple[Any, ...]:
         one.endpoint_id,
         one.content_type,
         one.body,
+        one.traceparent,
+        one.request_id,
         *(_NO_KEY if one.once is None else (one.once.key, one.once.body_digest, one.once.status, one.response)),
     )
 

@@ -1,20 +1,38 @@
-"""Log lines as JSON, each with the ids of what it is about."""
+"""Log lines of one schema: an event's name with fields, and the ids of what it is about."""
 
 import logging
+from collections.abc import Mapping, MutableMapping
+from typing import Any
 
 import structlog
-from structlog.stdlib import ProcessorFormatter
-from structlog.typing import EventDict
+from structlog.stdlib import BoundLogger, ProcessorFormatter
+from structlog.typing import EventDict, WrappedLogger
 
 from app.kit.telemetry import about
+
+FIELDS = "fields"
+"""Where a record of ours holds the fields of its event."""
+
+
+def get_logger(name: str) -> BoundLogger:
+    """The logger of a module: `logger.warning("redis_unavailable", error="…")`.
+
+    An event's name is a word that stays; what varies is in its fields. `exception`, or `exc_info`, adds a trace.
+    """
+    return structlog.wrap_logger(  # type: ignore[no-any-return] # of the class that is named here
+        logging.getLogger(name),
+        processors=[structlog.stdlib.filter_by_level, _to_record],
+        wrapper_class=BoundLogger,
+        cache_logger_on_first_use=True,
+    )
 
 
 def formatter() -> logging.Formatter:
     """Writes a record of any library as one JSON object."""
     return ProcessorFormatter(
-        processors=[ProcessorFormatter.remove_processors_meta, structlog.processors.JSONRenderer()],
+        processors=[ProcessorFormatter.remove_processors_meta, structlog.processors.JSONRenderer(default=str)],
         foreign_pre_chain=[
-            structlog.contextvars.merge_contextvars,
+            _add_fields,
             _name_work,
             structlog.stdlib.add_log_level,
             structlog.stdlib.add_logger_name,
@@ -37,6 +55,16 @@ def install() -> None:
     handler.setFormatter(formatter())
     root.addHandler(handler)
     root.setLevel(logging.INFO)
+
+
+def _to_record(_logger: WrappedLogger, _method: str, event: EventDict) -> tuple[tuple[str], Mapping[str, Any]]:
+    """What the standard library's logger is called with; its record is what other handlers see too."""
+    name, exc_info = event.pop("event"), event.pop("exc_info", None)
+    return (name,), {"exc_info": exc_info, "extra": {FIELDS: event}}
+
+
+def _add_fields(_logger: object, _method: str, event: EventDict) -> MutableMapping[str, Any]:
+    return {**getattr(event["_record"], FIELDS, {}), **event}
 
 
 def _name_work(_logger: object, _method: str, event: EventDict) -> EventDict:

@@ -173,13 +173,35 @@ async def test_an_invitation_is_for_nobody_else(
     assert (await visitor.another().sign_in(known.email, SECRET)).status == 401
 
 
+async def test_an_operator_who_acts_for_somebody_does_not_accept_for_them(
+    ask: Ask, visitor: Visitor, environment: Mapping[str, str], sessions: sessionmaker[Session]
+) -> None:
+    known = new_person(sessions, new_tenant(sessions).organisation_id)
+    link = await ask.link(known.email)
+    operator = visitor.another()
+    acting = path(environment, "users", "impersonate", known.email, "--reason", "ticket 4711")
+    assert location(await operator.submit("/sign-in/impersonation", at=acting)) == "/account"
+    assert (await operator.submit("/invitation", at=link)).status == 403
+    assert reasons(operator) == ["impersonated"]
+    with sessions() as db:
+        assert db.get(Membership, (ask.tenant.organisation_id, known.id)) is None
+    # The invitation is still there for whom it is meant.
+    await visitor.sign_in(known.email)
+    assert location(await visitor.submit("/invitation", at=link)) == "/organisation/members"
+
+
+def path(environment: Mapping[str, str], *command: str) -> str:
+    """The path of a link that one of the operator's commands prints."""
+    made = CliRunner(env=environment).invoke(main, command)
+    assert made.exit_code == 0, made.output
+    return made.output.strip().removeprefix("http://localhost:8000")
+
+
 @pytest.fixture
 def first_link(environment: Mapping[str, str], tenant: Tenant) -> tuple[str, str]:
     """The address of a first owner and the path of its link, as the operator's command prints it."""
     to = address()
-    made = CliRunner(env=environment).invoke(main, ["users", "owner", encode("org", tenant.organisation_id), to])
-    assert made.exit_code == 0, made.output
-    return to, made.output.strip().removeprefix("http://localhost:8000")
+    return to, path(environment, "users", "owner", encode("org", tenant.organisation_id), to)
 
 
 @pytest.mark.acceptance("P13")
