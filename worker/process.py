@@ -14,6 +14,7 @@ from app.kit.encryption import KeyRing
 from app.kit.instance import marker
 from app.kit.interpreter import settle, share_among_threads
 from app.kit.post import Folder, Port, Smtp
+from app.kit.telemetry import traces
 from app.kit.telemetry.logs import get_logger
 from app.settings import Settings
 from worker.audit import Sealer
@@ -24,6 +25,7 @@ from worker.logouts import Announcer, Herald
 from worker.mail import Outgoing, Postman
 from worker.stopping import Stopping
 from worker.sweeps import Sweeper
+from worker.tracing import start_traces
 
 logger = get_logger(__name__)
 
@@ -45,6 +47,7 @@ class Process:
 
     def start(self) -> None:
         """Refuses a database that would lose data, then begins to deliver."""
+        start_traces(self.settings, "worker", self.database)
         with self.database.connect() as connection:
             assert_durable(connection)
         self._transport.start()
@@ -62,6 +65,7 @@ class Process:
         self.postman.stop()
         self.herald.stop()
         self._transport.stop()
+        traces.stop()
         self._deliveries.dispose()
         self.database.dispose()
 
@@ -106,7 +110,8 @@ def _outgoing(settings: Settings, ring: KeyRing) -> Outgoing:
 
 
 def _transport(settings: Settings, ring: KeyRing, notify: Callable[[], None]) -> Transport:
-    return Transport(*_way_out(settings), instance=marker(ring), notify=notify)
+    tells = settings.telemetry.send_traceparent
+    return Transport(*_way_out(settings), instance=marker(ring), notify=notify, tells_traces=tells)
 
 
 def _way_out(settings: Settings) -> tuple[Policy, Options]:

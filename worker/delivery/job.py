@@ -50,8 +50,9 @@ class Destination:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A delivery under lease. `attempt` is its fence; `claimed_at` the database's time, `taken` the process's clock.
+    """A delivery under lease. `attempt` is its fence; `claimed_at` the database's time.
 
+    By the process's clock the claim `began`, and had it `taken`.
     `traceparent` and `request_id` say what brought the message: see `Payload`.
     """
 
@@ -70,6 +71,7 @@ class Job:
     is_operational: bool
     claimed_at: datetime
     taken: float
+    began: float
 
     def database_time(self) -> datetime:
         """Now by the database's clock, carried forward by the time since the claim."""
@@ -78,7 +80,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """What one attempt brought. `body` is what is kept of the answer."""
+    """What one attempt brought. `body` is what is kept of the answer; `traceparent` is the attempt's span."""
 
     job: Job
     attempt_id: UUID
@@ -89,6 +91,7 @@ class Sent:
     body: bytes
     retry_after: str | None
     duration_ms: int
+    traceparent: bytes | None = None
 
     @property
     def verdict(self) -> Verdict:

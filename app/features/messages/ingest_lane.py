@@ -18,6 +18,7 @@ from app.features.messages.ingest_router import refuse_own
 from app.features.messages.posting import JSON, Post, read
 from app.features.organisations.usage import Usage
 from app.kit.instance import HEADER
+from app.kit.telemetry.traces import Request
 from app.kit.wire import is_name
 
 _JSON = JSON.encode()
@@ -42,6 +43,7 @@ class IngestLane:
         self._state = state
         self._limit = limit
         self._path = re.compile(re.escape(prefix) + "/app/([^/]+)/msg")
+        self._route = f"{prefix}/app/{{app_id}}/msg"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serves one request."""
@@ -67,7 +69,9 @@ class IngestLane:
         self, scope: Scope, headers: dict[bytes, bytes], application: str, receive: Receive, send: Send
     ) -> None:
         try:
-            status, body, repeats = await self._take(scope, headers, application, receive)
+            with Request(headers.get(b"traceparent"), self._route, scope["scheme"]) as request:
+                status, body, repeats = await self._take(scope, headers, application, receive)
+                request.answer(status)
         except Gone:
             return
         start = [(b"content-length", b"%d" % len(body)), (b"content-type", _JSON)]
