@@ -1,14 +1,16 @@
 """The composition root of the workers: the broker, the queues, the schedule, the processes."""
 
+import atexit
 import time
 from datetime import timedelta
 from typing import Any
 
 from celery import Celery
-from celery.signals import worker_init, worker_process_init, worker_process_shutdown, worker_shutting_down
+from celery.signals import beat_init, worker_init, worker_process_init, worker_process_shutdown, worker_shutting_down
 from kombu.entity import Exchange, Queue
 
 from app.kit.queue import MAINTENANCE_QUEUE, RETENTION_TASK, SIGNING_KEYS_TASK, WAKE_QUEUE
+from app.kit.telemetry import traces
 from app.kit.telemetry.logs import get_logger
 from app.kit.wakes import Wake
 from app.settings import read_settings
@@ -17,6 +19,7 @@ from worker.process import Process, refuse_missing_folder, refuse_unsafe_databas
 from worker.retention import retain
 from worker.signing_keys import turn_keys
 from worker.stopping import Stopping
+from worker.tracing import start_traces
 
 START_AGAIN_SECONDS = 1.0
 logger = get_logger(__name__)
@@ -70,6 +73,13 @@ def check_settings(**_: Any) -> None:  # noqa: ANN401 the signal's own arguments
     """Ends the worker before it begins, when its database would lose data or its folder is not there."""
     refuse_missing_folder(settings)
     refuse_unsafe_database(settings)
+
+
+@beat_init.connect
+def trace_beat(**_: Any) -> None:  # noqa: ANN401 see above
+    """Records the tasks that beat sends."""
+    start_traces(settings, "beat")
+    atexit.register(traces.stop)
 
 
 @worker_process_init.connect
