@@ -1,6 +1,5 @@
 """Seals the audit log, outside of the transactions that write it."""
 
-import logging
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,13 +8,15 @@ from uuid import UUID
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, sessionmaker
 
+from app.domain.ids import encode
 from app.features.audit import queries
 from app.features.audit.anchors import AnchorFolder
 from app.features.audit.operations import seal
 from app.kit.encryption import KeyRing
+from app.kit.telemetry.logs import get_logger
 
 TURN_SECONDS = 2.0
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 class Sealer:
@@ -52,11 +53,12 @@ class Sealer:
                 made = seal(db, self._ring, organisation_id)
         except IntegrityError:
             # Its place in the chain is taken, which no sealer does to another one.
-            logger.error("the audit log of %s cannot go on; `postrider audit verify` names its fault", organisation_id)  # noqa: TRY400 in a line
+            broken = encode("org", organisation_id)
+            logger.error("audit_log_broken", organisation_id=broken, remedy="postrider audit verify")  # noqa: TRY400 in a line
             return False
         if made is None:
             return False
-        logger.info("audit anchor: %s", made.anchor())
+        logger.info("audit_sealed", anchor=made.anchor())
         if self._behind is not None:
             self._behind.add(organisation_id)
         return True
@@ -68,10 +70,13 @@ class Sealer:
         if self._behind is None:
             with self._sessions() as db:
                 self._behind = set(db.scalars(queries.sealed()))
+        failure: Exception | None = None
         for organisation_id in sorted(self._behind):
             try:
                 self._anchors.catch_up(self._sessions, organisation_id)
             except (OSError, ValueError) as error:
-                logger.error("audit anchors of %s wait, and are tried again: %s", organisation_id, error)  # noqa: TRY400 in a line
+                failure = failure or error
             else:
                 self._behind.discard(organisation_id)
+        if failure is not None:
+            logger.error("audit_anchors_wait", organisations=len(self._behind), error=str(failure))

@@ -1,6 +1,5 @@
 """Carries background tasks on, step by step; each step is a transaction of its own, so any process may take over."""
 
-import logging
 import time
 
 from sqlalchemy.orm import Session, sessionmaker
@@ -8,10 +7,11 @@ from sqlalchemy.orm import Session, sessionmaker
 from app.features.background_tasks import operations
 from app.features.background_tasks.operations import LeaseLostError, StepError
 from app.features.deliveries import replays
+from app.kit.telemetry.logs import get_logger
 from app.models import BackgroundTask
 
 TURN_SECONDS = 5.0
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 def run_due_tasks(sessions: sessionmaker[Session], seconds: float = TURN_SECONDS) -> int:
@@ -38,12 +38,12 @@ def _run(sessions: sessionmaker[Session], task: BackgroundTask) -> None:
         with sessions.begin() as db:
             _step(db, task)
     except LeaseLostError:
-        logger.warning("a step of %s took too long and was dropped; another process has gone on", task.id)
+        logger.warning("background_step_dropped", task_id=str(task.id), effect="another process has gone on")
     except StepError as error:
         with sessions.begin() as db:
             operations.fail(db, task, str(error))
     except Exception:
-        logger.exception("a step of %s failed", task.id)
+        logger.exception("background_step_failed", task_id=str(task.id))
         with sessions.begin() as db:
             operations.stumble(db, task)
 

@@ -1,7 +1,6 @@
 """Tells clients that a session is over: claims rows, sends with no transaction open, records what came of it."""
 
 import asyncio
-import logging
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,10 +11,12 @@ from uuid import UUID
 from sqlalchemy import Update
 from sqlalchemy.orm import Session, sessionmaker
 
+from app.domain.ids import encode
 from app.features.oauth import keys, notice_queries
 from app.features.oauth.tokens import Minter
 from app.kit.egress import Answer, Egress, Options, Outgoing, Policy
 from app.kit.encryption import KeyRing
+from app.kit.telemetry.logs import get_logger
 from app.kit.token_keys import Algorithm
 from app.models import LogoutNotice
 from worker.stopping import Stopping
@@ -24,7 +25,7 @@ INTERVAL_SECONDS = 2.0
 AT_ONCE = 16
 TAKEN = frozenset({200, 204})
 FORM = {"content-type": "application/x-www-form-urlencoded"}
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,7 @@ class Herald:
                     pass
             except Exception:
                 # Whatever it is, the thread may not end with it.
-                logger.exception("a round of logouts failed; the next one tries again")
+                logger.exception("logouts_failed", effect="the next round tries again")
             self._ended.wait(INTERVAL_SECONDS)
 
 
@@ -118,7 +119,7 @@ async def _say(egress: Egress, word: Word) -> Update:
     if answer.failure is None and answer.status in TAKEN:
         return notice_queries.told(word.notice)
     failure = _failure(answer)
-    logger.warning("client %s was not told of a logout: %s", word.notice.client_id, failure)
+    logger.warning("client_not_told_of_logout", client_id=encode("client", word.notice.client_id), error=failure)
     return notice_queries.failed(word.notice, failure)
 
 

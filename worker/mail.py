@@ -1,6 +1,5 @@
 """Sends mail: claims a row, sends with no transaction open, records what came of it."""
 
-import logging
 import threading
 from dataclasses import dataclass
 
@@ -10,11 +9,12 @@ from app.features.mail import operations, queries
 from app.features.mail.letters import write
 from app.kit.encryption import KeyRing, Undecryptable
 from app.kit.post import NotSent, Port, compose, envelope_sender
+from app.kit.telemetry.logs import get_logger
 from app.models import Mail
 from worker.stopping import Stopping
 
 INTERVAL_SECONDS = 2.0
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class Postman:
                 self._go_round()
             except Exception:
                 # Whatever it is, the thread may not end with it.
-                logger.exception("a round of mail failed; the next one tries again")
+                logger.exception("mail_failed", effect="the next round tries again")
             self._woken.wait(INTERVAL_SECONDS)
 
     def _go_round(self) -> None:
@@ -75,7 +75,11 @@ class Postman:
             db.execute(queries.give_up())
             waits = db.scalar(queries.is_due())
         if waits and not self._has_told:
-            logger.error("mail waits for a day at most: set POSTRIDER_MAIL__URL to a mail server and start again")
+            logger.error(
+                "mail_has_no_server",
+                effect="it waits for a day at most",
+                remedy="set POSTRIDER_MAIL__URL",
+            )
             self._has_told = True
 
     def _is_over(self) -> bool:
@@ -91,7 +95,7 @@ def send_one(sessions: sessionmaker[Session], outgoing: Outgoing, port: Port) ->
     try:
         _send(mail, outgoing, port)
     except (NotSent, Undecryptable) as error:
-        logger.warning("mail %s (%s) was not sent at attempt %d: %s", mail.id, mail.kind, mail.attempts, error)
+        logger.warning("mail_not_sent", mail_id=str(mail.id), kind=mail.kind, attempt=mail.attempts, error=str(error))
         is_final = isinstance(error, NotSent) and error.is_final
         statement = (
             queries.refused(mail, str(error))

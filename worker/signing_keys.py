@@ -1,15 +1,14 @@
 """The turning of signing keys as Celery runs it."""
 
-import logging
-
 from sqlalchemy.orm import Session, sessionmaker
 
 from app.domain.audit import Actor
 from app.features.oauth import keys
 from app.kit.encryption import KeyRing
+from app.kit.telemetry.logs import get_logger
 
 WORKER = Actor("worker")
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 def turn_keys(sessions: sessionmaker[Session], ring: KeyRing) -> None:
@@ -20,4 +19,4 @@ def turn_keys(sessions: sessionmaker[Session], ring: KeyRing) -> None:
     with sessions.begin() as db:
         taken = keys.turn(db, ring, made, WORKER)
     if taken:
-        logger.info("signing keys: made %s", ", ".join(one.id.hex for one in taken))
+        logger.info("signing_keys_made", key_ids=[one.id.hex for one in taken])

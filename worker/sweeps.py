@@ -1,6 +1,5 @@
 """What every worker process does by its own timer, so that it is done while the broker is away."""
 
-import logging
 import threading
 from collections.abc import Callable
 
@@ -8,11 +7,12 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from app.features.deliveries import claim_queries
 from app.features.organisations import expiry
+from app.kit.telemetry.logs import get_logger
 from worker.background import run_due_tasks
 from worker.stopping import Stopping
 
 INTERVAL_SECONDS = 2.0
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 class Sweeper:
@@ -41,7 +41,7 @@ class Sweeper:
                     act()
                 except Exception:
                     # Whatever it is, neither this thread nor another act may end with it.
-                    logger.exception("a sweep failed; the next one tries again")
+                    logger.exception("sweep_failed", effect="the next one tries again")
             self._ended.wait(INTERVAL_SECONDS)
 
     def _run_tasks(self) -> None:

@@ -1,7 +1,6 @@
 """When and from where each API key was used last, written down in batches."""
 
 import asyncio
-import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,10 +17,11 @@ from app.domain.addresses import Address
 from app.domain.networks import normal
 from app.kit.arrays import transpose, unnest
 from app.kit.db import enter_tenants
+from app.kit.telemetry.logs import get_logger
 from app.models import ApiKey
 
 FLUSH_SECONDS = 10.0
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ class Uses:
         try:
             await self.flush()
         except Exception as error:  # noqa: BLE001 no request waits for it, and the next batch takes it along
-            logger.warning("the last uses of keys could not be written: %s", type(error).__name__)
+            logger.warning("key_uses_not_stored", error=type(error).__name__)
 
     async def _store(self, uses: Sequence[Use]) -> None:
         rows = [(one.organisation_id, one.key_id, one.at, one.address) for one in uses]

@@ -2,16 +2,17 @@
 
 import asyncio
 import contextlib
-import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Generic, TypeVar
+
+from app.kit.telemetry.logs import get_logger
 
 FLUSH_SECONDS = 5.0
 # What is handed over together must not hold up the loop for long.
 MOST = 1000
 Key = TypeVar("Key")
 Item = TypeVar("Item")
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 class Batches(Generic[Key, Item]):
@@ -71,7 +72,7 @@ class Batches(Generic[Key, Item]):
             ended.set()
             await task
             if self._items:
-                logger.error("%d items are lost", len(self._items))
+                logger.error("batch_lost", items=len(self._items))
 
     async def _run(self, ended: asyncio.Event) -> None:
         is_last = False
@@ -82,4 +83,4 @@ class Batches(Generic[Key, Item]):
             try:
                 await self.flush()
             except Exception:
-                logger.exception("a batch could not be stored and is kept")
+                logger.exception("batch_not_stored", effect="it is kept and tried again")

@@ -6,7 +6,6 @@ right now by somebody who asked before. An epoch is a random text: one that was 
 comes back. While Redis is out, nothing is found and nothing is kept.
 """
 
-import logging
 import secrets
 import time
 from collections.abc import Collection, Sequence
@@ -25,6 +24,7 @@ from redis.retry import Retry
 
 from app.kit.circuit import CONNECTIONS, PATIENCE_SECONDS, Circuit, pool_of
 from app.kit.encryption import Forged, KeyRing
+from app.kit.telemetry.logs import get_logger
 
 LIFE_SECONDS = 5.0
 EPOCH_SECONDS = 60
@@ -34,7 +34,7 @@ TRIES = 3
 PURPOSE = "cache"
 ENTRY, EPOCH = "postrider:cache:", "postrider:epoch:"
 OUT = ("sessions and tokens are looked up in PostgreSQL each time", "sessions and tokens are cached again")
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +126,7 @@ def forget_from_outside(url: str, owners: Collection[UUID]) -> None:
             for name in map(_epoch, owners):
                 client.set(name, _new(), ex=EPOCH_SECONDS)
     except (RedisError, OSError) as error:
-        logger.warning("Redis is out of reach (%s): processes find out within five seconds", type(error).__name__)
+        logger.warning("cache_not_cleared", error=type(error).__name__, effect="processes find out within five seconds")
 
 
 def _new() -> str:

@@ -1,7 +1,6 @@
 """A circuit around Redis: nobody waits for a server that does not answer."""
 
 import asyncio
-import logging
 import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
@@ -11,11 +10,13 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
+from app.kit.telemetry.logs import get_logger
+
 T = TypeVar("T")
 PATIENCE_SECONDS = 0.2
 REST_SECONDS = 1.0
 CONNECTIONS = 16
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 def pool_of(url: str, patience: float) -> BlockingConnectionPool:
@@ -68,9 +69,9 @@ class Circuit:
         self._ask_at = time.monotonic() + REST_SECONDS
         if not self._is_out:
             self._is_out = True
-            logger.warning("Redis is out of reach (%s): %s", type(error).__name__, self._without)
+            logger.warning("redis_unavailable", error=type(error).__name__, effect=self._without)
 
     def _recover(self) -> None:
         if self._is_out:
             self._is_out = False
-            logger.warning("Redis answers again: %s", self._again)
+            logger.warning("redis_available", effect=self._again)

@@ -1,6 +1,5 @@
 """Turns kinds of error into HTTP: always JSON, with the wire's `code` and `detail` and RFC 9457's members."""
 
-import logging
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -18,6 +17,7 @@ from starlette.requests import ClientDisconnect
 from app.kit.db import sqlstate
 from app.kit.errors import BEARER, Fault, Kind, Problem, changed, forbidden
 from app.kit.methods import allowed
+from app.kit.telemetry.logs import get_logger
 
 STATUS = {
     Kind.bad_request: 400,
@@ -63,7 +63,7 @@ OUTAGES = (DBAPIError, PoolTimeoutError, OSError, PostgresConnectionError, TooMa
 OUTAGE_CLASSES = frozenset({"08", "28", "3D", "53", "57", "58"})
 # A policy of row-level security, or a right that the role does not have.
 REFUSED_BY_THE_DATABASE = "42501"
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 def install(app: FastAPI) -> None:
@@ -164,11 +164,11 @@ async def _http(request: Request, error: Exception) -> Response:
 async def _database(request: Request, error: Exception) -> JSONResponse:
     if isinstance(error, DBAPIError) and sqlstate(error) == REFUSED_BY_THE_DATABASE:
         # Nobody got at anything, but a check of ours that stands before the database's did not bite.
-        logger.error("the database refused what the API allowed", exc_info=error)
+        logger.error("database_refused_request", exc_info=error)
         return problem_answer(request, forbidden())
     if isinstance(error, DBAPIError) and not _is_outage(error):
         return await _unexpected(request, error)
-    logger.warning("database unavailable: %s", type(error).__name__)
+    logger.warning("database_unavailable", error=type(error).__name__)
     detail = "The service cannot reach its database; try again"
     return answer(request, 503, "unavailable", detail, {"Retry-After": "1"})
 
@@ -183,5 +183,5 @@ def _is_outage(error: DBAPIError) -> bool:
 
 
 async def _unexpected(request: Request, error: Exception) -> JSONResponse:
-    logger.error("unexpected error", exc_info=error)
+    logger.error("request_failed", exc_info=error)
     return answer(request, 500, "internal_error", "Something went wrong; the request id names it in our logs")

@@ -37,7 +37,10 @@ class Message(Base):
 
 
 class Payload(Base):
-    """The exact bytes that are signed and sent. Partitioned by the day on which they expire."""
+    """The exact bytes that are signed and sent. Partitioned by the day on which they expire.
+
+    `traceparent` is the span that brought them (trace id, span id and flags, 25 bytes), `request_id` the request.
+    """
 
     __tablename__ = "payloads"
     __table_args__ = ({"postgresql_partition_by": "RANGE (expires_on)"},)
@@ -47,6 +50,8 @@ class Payload(Base):
     expires_on: Mapped[date] = mapped_column(primary_key=True)
     content_type: Mapped[String]
     body: Mapped[Bytes]
+    traceparent: Mapped[Bytes | None]
+    request_id: Mapped[String | None]
 
 
 class MessageEventId(Base):

@@ -132,7 +132,7 @@ async def test_what_could_not_be_written_is_written_later(
     away = make_async_engine("postgresql://nobody@127.0.0.1:1/none", pool_size=1)
     uses = Uses(away, seconds=0.01)
     uses.note(one.key_id, one.organisation_id, "192.0.2.1")
-    await until(lambda: "could not be written" in caplog.text)
+    await until(lambda: "key_uses_not_stored" in caplog.messages)
     uses._engine = engine  # the database is back
     await uses.flush()
     assert last_use(sessions, one.key_id)[1] == "192.0.2.1"

@@ -110,7 +110,7 @@ def test_f02_frozen_workers(lab: Lab, installation: System) -> None:
         time.sleep(1)
         book = load.stop()
     took = scene.settle(30)
-    zombies = installation.log("worker").count("results came after their lease ended")
+    zombies = installation.log("worker").count("results_after_lease")
     scene.conclude(book, recovery=scene.recovery(book, thawed), note=f"settled in {took:.1f} s")
     assert zombies, "what the frozen worker held was written down twice"
 

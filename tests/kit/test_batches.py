@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import pytest
 
 from app.kit.batches import Batches
+from tests.lines import fields_of
 
 
 class Store:
@@ -91,7 +92,7 @@ async def test_the_timer_outlives_a_failure(caplog: pytest.LogCaptureFixture) ->
     store.away = True
     async with batches.running():
         batches.add("a", 1)
-        while "could not be stored" not in caplog.text:  # noqa: ASYNC110 a log has no event
+        while "batch_not_stored" not in caplog.messages:  # noqa: ASYNC110 a log has no event
             await asyncio.sleep(0.01)
         store.away = False
         await asyncio.wait_for(store.came.wait(), 5)
@@ -108,4 +109,5 @@ async def test_what_is_lost_at_the_end_is_said(caplog: pytest.LogCaptureFixture)
         batches = collecting(store)
         async with batches.running():
             batches.add("a", 1)
-    assert "1 items are lost" in caplog.text
+    (line,) = [one for one in caplog.records if one.msg == "batch_lost"]
+    assert fields_of(line) == {"items": 1}

@@ -24,6 +24,7 @@ from app.kit.clock import new_id
 from app.kit.db import make_engine, make_sessions
 from app.kit.encryption import KeyRing
 from app.models import AuditChain, AuditEvent, AuditUnsealed
+from tests.lines import fields_of
 from tests.worker.test_plans import explained
 from worker.audit import Sealer
 
@@ -243,7 +244,8 @@ class TestAnchors:
         sealer = Sealer(sessions, ring, home)
         write(sessions, organisation)
         sealer.run()
-        assert f"audit anchors of {organisation} wait" in caplog.text
+        (line,) = [one for one in caplog.records if one.msg == "audit_anchors_wait"]
+        assert fields_of(line)["organisations"] >= 1
         home.mkdir()
         sealer.run()
         assert AnchorFolder(home).path(organisation).exists()
@@ -254,8 +256,9 @@ class TestAnchors:
         write(sessions, organisation)
         with caplog.at_level(logging.INFO, logger="worker.audit"):
             sealer.run()
-        [line] = [one for one in caplog.messages if str(organisation) in one]
-        assert Seal.of_anchor(line.removeprefix("audit anchor: ")).last == 1
+        anchors = [fields_of(one)["anchor"] for one in caplog.records if one.msg == "audit_sealed"]
+        (anchor,) = [one for one in anchors if str(organisation) in one]
+        assert Seal.of_anchor(anchor).last == 1
 
 
 KEPT = ("audit_events", "audit_chain", "audit_seals")

@@ -4,6 +4,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -56,10 +57,12 @@ class TestTaking:
     def test_a_job_carries_what_sending_takes(self, house: House) -> None:
         app = house.app()
         endpoint = house.endpoint(app, url="https://example.test/hook", header_style="svix", retry_schedule=[0, 7])
-        (message,) = house.send(app, body=b'{"a":1.0}', content_type="text/x")
+        origin: dict[str, Any] = {"traceparent": bytes(range(25)), "request_id": "req_1"}
+        (message,) = house.send(app, body=b'{"a":1.0}', content_type="text/x", **origin)
         job = house.claim_one()
         assert (job.key.endpoint_id, job.key.message_id, job.attempt, job.failures) == (endpoint, message, 1, 0)
         assert (job.body, job.content_type, job.event_type) == (b'{"a":1.0}', "text/x", "a.b")
+        assert {"traceparent": job.traceparent, "request_id": job.request_id} == origin
         assert (job.destination.url, job.destination.header_style) == ("https://example.test/hook", "svix")
         assert job.destination.retry_schedule == (0, 7)
         assert len(job.destination.live_keys(job.claimed_at)) == 1

@@ -1,6 +1,5 @@
 """Remembers how to send to endpoints, until they change."""
 
-import logging
 from collections import OrderedDict, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,15 +7,17 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
+from app.domain.ids import encode
 from app.domain.signing import parse_secret
 from app.features.deliveries import claim_queries as queries
 from app.features.endpoints.sealing import open_headers, open_secret
 from app.kit.arrays import transpose
 from app.kit.encryption import KeyRing, Undecryptable
+from app.kit.telemetry.logs import get_logger
 from worker.delivery.job import Destination
 
 MOST = 20_000
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 class Destinations:
@@ -54,8 +55,9 @@ class Destinations:
             return self._open(row, secrets)
         except (Undecryptable, ValueError) as error:
             # One endpoint's lost key must not stop the others: its attempts fail, and say why.
-            logger.error("endpoint %s cannot be delivered to: %s", row.id, error)  # noqa: TRY400 the error says it all
-            return Destination(row.revision, row.url, (), (), row.header_style, None, None, fault=str(error))
+            logger.error("endpoint_not_usable", endpoint_id=encode("ep", row.id), error=str(error))  # noqa: TRY400 the error says it all
+            owner = row.organisation_id
+            return Destination(row.revision, row.url, (), (), row.header_style, None, None, str(error), owner)
 
     def _open(self, row: Any, secrets: Sequence[Any]) -> Destination:  # noqa: ANN401 as above
         owner = (row.environment_id, row.id)
@@ -68,4 +70,5 @@ class Destinations:
             header_style=row.header_style,
             ca_pem=row.ca_pem and row.ca_pem.encode(),
             retry_schedule=row.retry_schedule and tuple(row.retry_schedule),
+            organisation_id=row.organisation_id,
         )

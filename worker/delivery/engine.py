@@ -1,6 +1,5 @@
 """The delivery loop of one worker process: record what came back, claim what is due, send it, again."""
 
-import logging
 import threading
 import time
 from collections import Counter
@@ -12,10 +11,12 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlch
 from app.features.messages.operations import forget_partitions
 from app.kit.db import is_conflict
 from app.kit.dedicated import Dedicated
+from app.kit.telemetry.logs import get_logger
 from app.models import Lane
 from worker.delivery.claim import Claimed, Claimer, Demand
 from worker.delivery.job import DueKey, EndpointKey, Job, Sent
 from worker.delivery.record import record, release
+from worker.delivery.tracing import trace_recording
 from worker.delivery.transport import Transport
 from worker.stopping import Stopping
 
@@ -29,7 +30,7 @@ WARM_SECONDS, LOOK_AGAIN_SECONDS = 0.3, 0.015
 FAILURE_PAUSE_SECONDS = 0.5
 REPEATS = 3
 LANES_IN_FLIGHT = {Lane.first: 1.0, Lane.retry: 0.5, Lane.replay: 0.25}
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +136,7 @@ class Engine:
             claimed = self._transact(results, claiming=wants)
         except Exception:
             # Nothing is lost: results stay here until they are recorded, leases run out by themselves.
-            logger.exception("a cycle failed; the next one tries again")
+            logger.exception("cycle_failed", effect="the next one tries again")
             forget_partitions()
             self._isolate()
             time.sleep(FAILURE_PAUSE_SECONDS)
@@ -151,7 +152,7 @@ class Engine:
                 return
             except Exception:
                 # Its lease runs out, and it is tried again.
-                logger.exception("the result of an attempt could not be recorded")
+                logger.exception("attempt_not_recorded", effect="its lease runs out, and it is tried again")
                 self._settle([one], self._pokes | {one.job.key.endpoint})
 
     def _must_record(self) -> bool:
@@ -196,12 +197,13 @@ class Engine:
             raise
         self._settle(results, claimed.busy)
         self._took = time.monotonic() - began
+        trace_recording(results, self._took)
         if claiming:
             self._looked = time.monotonic()
             self._more = claimed.more
             self._crowded = claimed.crowded
         if recorded.zombies:
-            logger.warning("results came after their lease ended: %d", recorded.zombies)
+            logger.warning("results_after_lease", results=recorded.zombies, effect="they are dropped")
         return claimed
 
     def _settle(self, results: Sequence[Sent], pokes: set[EndpointKey]) -> None:
@@ -241,4 +243,4 @@ class Engine:
             with self._connection.begin() as db:
                 release(db, left)
         except (SQLAlchemyError, OSError):
-            logger.exception("what was not sent could not be given back; its leases run out by themselves")
+            logger.exception("deliveries_not_given_back", effect="their leases run out by themselves")

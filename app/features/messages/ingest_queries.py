@@ -133,6 +133,8 @@ MESSAGE = (
     "only",
     "content_type",
     "body",
+    "traceparent",
+    "request_id",
     "key",
     "body_digest",
     "status",
@@ -150,13 +152,13 @@ class Outcome(IntEnum):
 
 
 @cache
-def store() -> Select[int, int, int]:
+def store() -> Select[int, int, int, UUID | None]:
     """Stores messages with the bytes to be sent, and owes them to the endpoints that listen, in one statement.
 
-    Returns the outcome of each by its place, and to how many endpoints a stored one is owed. One is `unknown` whose
-    application is not found, `repeated` whose idempotency key somebody holds, `taken` whose event id its application
-    has. No key is in it twice. Channels come as an array's text, tags as JSON text; `only` limits a message to one
-    endpoint, whatever that subscribes to.
+    Returns the outcome of each by its place, to how many endpoints a stored one is owed, and its application. One is
+    `unknown` whose application is not found, `repeated` whose idempotency key somebody holds, `taken` whose event id
+    its application has. No key is in it twice. Channels come as an array's text, tags as JSON text; `only` limits a
+    message to one endpoint, whatever that subscribes to.
     """
     asked = _ask().cte("asked")
     keys = _take_keys(asked).cte("keys")
@@ -176,8 +178,11 @@ def store() -> Select[int, int, int]:
             message.c.place,
             literal_column(str(int(Outcome.stored))).label("outcome"),
             func.coalesce(func.cardinality(message.c.endpoint_ids), 0).label("endpoints"),
+            message.c.application_id,
         ),
-        select(asked.c.place, refused, literal_column("0")).where(asked.c.place.not_in(select(message.c.place))),
+        select(asked.c.place, refused, literal_column("0"), asked.c.application_id).where(
+            asked.c.place.not_in(select(message.c.place))
+        ),
     ).subquery("answer")
     stored = {
         "stored": _insert_messages(message),
@@ -206,6 +211,8 @@ def _ask() -> Select[*tuple[Any, ...]]:
         only=Uuid(),
         content_type=Text(),
         body=LargeBinary(),
+        traceparent=LargeBinary(),
+        request_id=Text(),
         key=LargeBinary(),
         body_digest=LargeBinary(),
         status=SmallInteger(),
@@ -382,7 +389,7 @@ def _insert_messages(given: CTE) -> Insert:
 
 
 def _insert_payloads(given: CTE) -> Insert:
-    names = ("environment_id", "id", "expires_on", "content_type", "body")
+    names = ("environment_id", "id", "expires_on", "content_type", "body", "traceparent", "request_id")
     columns = ["environment_id", "message_id", *names[2:]]
     return insert(table_of(Payload)).from_select(columns, select(*(given.c[name] for name in names)))
 

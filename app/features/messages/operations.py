@@ -3,7 +3,7 @@
 import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -53,7 +53,7 @@ class Incoming:
 
     `body` is sent and signed as it is. `endpoint_id` limits the fan-out to one endpoint, whatever it subscribes to.
     `response` is what the caller is answered, and again when it repeats the request under the same `once`. It counts
-    for `organisation_id`, if for any.
+    for `organisation_id`, if for any. `traceparent` and `request_id` say what brought it: see `Payload`.
     """
 
     environment_id: UUID
@@ -73,6 +73,8 @@ class Incoming:
     once: Once | None = None
     new_application: NewApplication | None = None
     organisation_id: UUID | None = None
+    traceparent: bytes | None = None
+    request_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,7 @@ class Accepted:
 
     message_id: UUID
     endpoints: int
+    application_id: UUID | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,10 +271,10 @@ def _store(db: Session, entries: Sequence[_Entry]) -> _Refused:
     )
     rows = [_row(entry, place, moment) for place, (entry, moment) in enumerate(zip(entries, created, strict=True))]
     owed = 0
-    for place, outcome, endpoints in fetch(db, queries.store(), transpose(rows, *queries.MESSAGE)):
+    for place, outcome, endpoints, application_id in fetch(db, queries.store(), transpose(rows, *queries.MESSAGE)):
         entry = entries[place]
         if outcome == Outcome.stored:
-            entry.result = Accepted(entry.incoming.message_id, endpoints)
+            entry.result = Accepted(entry.incoming.message_id, endpoints, application_id)
             owed += endpoints
         else:
             refused[outcome].append(entry)
@@ -299,6 +302,8 @@ def _row(entry: _Entry, place: int, created_at: datetime) -> tuple[Any, ...]:
         one.endpoint_id,
         one.content_type,
         one.body,
+        one.traceparent,
+        one.request_id,
         *(_NO_KEY if one.once is None else (one.once.key, one.once.body_digest, one.once.status, one.response)),
     )
 

@@ -6,7 +6,6 @@ What a process counted in its last second is lost when it is killed. Redis has n
 """
 
 import asyncio
-import logging
 import time
 from collections import defaultdict
 from collections.abc import Collection, Mapping
@@ -23,13 +22,14 @@ from app.kit.arrays import transpose
 from app.kit.clock import utc_now
 from app.kit.db import enter_tenants
 from app.kit.errors import Kind, Problem
+from app.kit.telemetry.logs import get_logger
 
 FLUSH_SECONDS = 1.0
 # What was not read for so long is read again before it is relied on.
 KNOWN_SECONDS = 5.0
 LONGEST_RETRY = timedelta(hours=1)
 OUTAGES = (SQLAlchemyError, PostgresError, InterfaceError, OSError)
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 @dataclass(slots=True)
@@ -96,9 +96,9 @@ class Usage:
         try:
             await self.flush()
         except OUTAGES as error:
-            logger.warning("usage is added later: %s", type(error).__name__)
+            logger.warning("usage_not_stored", error=type(error).__name__, effect="it is added later")
         except Exception:
-            logger.exception("usage could not be added; it is tried again")
+            logger.exception("usage_not_stored", effect="it is added later")
 
     async def flush(self) -> None:
         """Adds what was counted, and reads back the totals of the organisations in use. Raises what a session does."""

@@ -1,6 +1,5 @@
 """Keeps partitions ahead of time and lets data go when its time is over; each step is a transaction of its own."""
 
-import logging
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from app.domain.ids import timestamp
 from app.features.retention import people_queries, queries
 from app.features.retention.purge import purge
+from app.kit.telemetry.logs import get_logger
 
 KEPT = timedelta(days=90)
 AHEAD = 3
@@ -26,7 +26,7 @@ BATCH = 1000
 # Shorter than the broker's patience with a task.
 PURGE_SECONDS = 300.0
 DAY = timedelta(days=1)
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 Sessions = sessionmaker[Session]
 
 
@@ -104,7 +104,7 @@ def _drop(sessions: Sessions, report: Report, parent: str, day: date) -> None:
             dropped = db.execute(queries.drop_partition(parent, day)).scalar_one()
     except OperationalError:
         # Somebody reads it just now; the next run tries again.
-        logger.warning("the partition of %s for %s is in use", parent, day)
+        logger.warning("partition_in_use", table=parent, day=str(day), effect="the next run drops it")
         return
     if dropped:
         report.dropped.append(f"{parent} {day}")

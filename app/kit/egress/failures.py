@@ -1,7 +1,6 @@
 """What went wrong, as a kind to decide by and a short text that is safe to show."""
 
 import errno
-import logging
 import ssl
 from collections.abc import Callable
 
@@ -13,12 +12,13 @@ from app.domain.outcome import Failure
 from app.kit.egress.connections import Attempt, BlockedAddressError, TooLargeError
 from app.kit.egress.names import NameLookupError
 from app.kit.egress.tls import BadAuthorityError, WrongPinError
+from app.kit.telemetry.logs import get_logger
 
 _OURS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EADDRNOTAVAIL, errno.EADDRINUSE})
 _UNREACHABLE = frozenset({errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENETDOWN})
 _PROXY_FOUND_NOBODY = frozenset({502, 503, 504})
 _DETAIL = 200
-_log = logging.getLogger(__name__)
+_log = get_logger(__name__)
 
 Explained = tuple[Failure, str]
 
@@ -35,7 +35,7 @@ def explain(error: BaseException, attempt: Attempt) -> Explained:
             if isinstance(link, kind):
                 failure, detail = rule(link, attempt)
                 return failure, detail[:_DETAIL]
-    _log.error("unforeseen error of an outgoing request", exc_info=error)
+    _log.error("outgoing_request_failed", exc_info=error)
     return Failure.OTHER, "the request failed"
 
 

@@ -1,6 +1,5 @@
 """Plain HTTP where HTTPS is required: pages move on, everything else is refused."""
 
-import logging
 import re
 from collections.abc import Awaitable, Callable, Collection
 
@@ -11,22 +10,21 @@ from app.domain.hosts import is_loopback
 from app.kit.errors import Kind, Problem
 from app.kit.methods import READS
 from app.kit.surface.hosts import host_of
+from app.kit.telemetry.logs import get_logger
 
 Leaked = Callable[[Scope], Awaitable[None]]
 CARRIERS = frozenset({b"authorization", b"cookie"})
 IN_QUERY = re.compile(rb"(?:^|&)(?:access_)?token=")
 REQUIRED = "Plain HTTP is refused: call {url}, and replace a credential that was sent without HTTPS"
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 async def log_leaked(scope: Scope) -> None:
     """Tells the operator, in a line that does not hold the credential."""
-    client = scope.get("client")
     logger.warning(
-        "a credential came over plain HTTP and is to be replaced: %s %s from %s",
-        scope["method"],
-        scope["path"].encode("unicode_escape").decode(),
-        client and client[0],
+        "credential_without_https",
+        method=scope["method"],
+        remedy="replace it; the audit log says whose it is, if it is good",
     )
 
 
