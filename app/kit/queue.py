@@ -12,6 +12,7 @@ from opentelemetry.trace import Span, SpanKind
 
 from app.kit.telemetry import traces
 from app.kit.telemetry.logs import get_logger
+from app.kit.telemetry.metrics import WAKE_UPS
 from app.kit.telemetry.trace_context import Carried, of_span, to_header
 from app.kit.wakes import Wake
 
@@ -23,6 +24,8 @@ QUEUES = {Wake.delivery: WAKE_QUEUE, Wake.background: MAINTENANCE_QUEUE, Wake.ma
 PAUSE_SECONDS = 0.25
 CAUSES = 16
 EXPIRES_SECONDS = 5
+SENT_AT = "sent_at"
+"""The header of a task that says when it was sent (Unix time)."""
 logger = get_logger(__name__)
 
 # A broker that hangs may hold the publisher for this long, never a request: it has a thread of its own.
@@ -81,14 +84,17 @@ class Waker:
         queue = QUEUES[wake]
         try:
             with ExitStack() as spans:
-                headers = _headers(spans, queue, self._causes.pop(wake, []))
+                headers = {SENT_AT: time.time(), **_headers(spans, queue, self._causes.pop(wake, []))}
                 self._app.send_task(
                     wake, queue=queue, expires=EXPIRES_SECONDS, retry=False, ignore_result=True, headers=headers
                 )
         except (OperationalError, OSError) as error:
             # Workers look by themselves every second, so a lost wake-up costs latency only.
+            WAKE_UPS.labels(wake.name, "failed").inc()
             logger.warning("wake_up_not_sent", wake=wake.name, error=str(error), effect="workers look for work")
             time.sleep(1)
+        else:
+            WAKE_UPS.labels(wake.name, "sent").inc()
 
 
 def _headers(spans: ExitStack, queue: str, causes: Sequence[Carried]) -> dict[str, str]:
