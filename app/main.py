@@ -108,6 +108,7 @@ from app.kit.rate_limits.store import Store
 from app.kit.surface import Surface
 from app.kit.surface.bodies import BodyGuard, PlainPaths
 from app.kit.telemetry import logs, traces
+from app.kit.telemetry.access import AccessLines
 from app.kit.telemetry.instruments import instrumented
 from app.kit.turns import Turns
 from app.kit.wakes import Wake
@@ -202,8 +203,8 @@ class Postrider(Documented):
 
 def create_app(settings: Settings | None = None) -> FastAPI:
     """The ASGI application; gunicorn calls it in each worker process."""
-    logs.install()
     settings = settings or read_settings()
+    logs.install("api", settings.telemetry.log_format, settings.telemetry.log_level)
     app = Postrider(
         title="Postrider",
         lifespan=_lifespan,
@@ -259,6 +260,7 @@ def _surface(settings: Settings, state: State) -> Surface:
         written=http.proxy_headers,
         refused=partial(note_refusal, state),
         leaked=partial(note_leak, state),
+        served=AccessLines(settings.telemetry.access_lines).tell,
     )
 
 

@@ -20,6 +20,7 @@ from app.settings import Settings
 from worker.audit import Sealer
 from worker.delivery.claim import Claimer
 from worker.delivery.engine import ASK_AGAIN_SECONDS, Engine, Limits
+from worker.delivery.lines import AttemptLines
 from worker.delivery.transport import Transport
 from worker.logouts import Announcer, Herald
 from worker.mail import Outgoing, Postman
@@ -110,8 +111,9 @@ def _outgoing(settings: Settings, ring: KeyRing) -> Outgoing:
 
 
 def _transport(settings: Settings, ring: KeyRing, notify: Callable[[], None]) -> Transport:
-    tells = settings.telemetry.send_traceparent
-    return Transport(*_way_out(settings), instance=marker(ring), notify=notify, tells_traces=tells)
+    telemetry = settings.telemetry
+    lines, tells = AttemptLines(telemetry.access_lines), telemetry.send_traceparent
+    return Transport(*_way_out(settings), instance=marker(ring), notify=notify, lines=lines, tells_traces=tells)
 
 
 def _way_out(settings: Settings) -> tuple[Policy, Options]:

@@ -42,6 +42,7 @@ class Destination:
     ca_pem: bytes | None
     retry_schedule: tuple[int, ...] | None
     fault: str | None = None
+    organisation_id: UUID | None = None
 
     def live_keys(self, now: datetime) -> list[Key]:
         """The keys that sign at `now`, the database's time."""

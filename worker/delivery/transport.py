@@ -18,6 +18,7 @@ from app.kit.instance import HEADER
 from app.kit.telemetry.logs import get_logger
 from app.kit.telemetry.trace_context import of_span, to_header
 from worker.delivery.job import Job, Sent
+from worker.delivery.lines import AttemptLines, begin_note
 from worker.delivery.tracing import begin_attempt, end_attempt
 
 KEPT_BYTES = 16 * 1024
@@ -37,6 +38,7 @@ class Transport:
         *,
         instance: str,
         notify: Callable[[], None],
+        lines: AttemptLines,
         tells_traces: bool = False,
     ) -> None:
         self.results: deque[Sent] = deque()
@@ -44,6 +46,7 @@ class Transport:
         self._options = options
         self._instance = instance
         self._notify = notify
+        self._lines = lines
         self._tells_traces = tells_traces
         self._loop = uvloop.new_event_loop()
         self._sending: dict[asyncio.Task[None], Job] = {}
@@ -101,14 +104,17 @@ class Transport:
             task.add_done_callback(self._sending.pop)
 
     async def _deliver(self, job: Job) -> None:
-        self.results.append(await self._attempt(job))
+        sent = await self._attempt(job)
+        self.results.append(sent)
         self._notify()
+        self._lines.tell(sent)
 
     async def _attempt(self, job: Job) -> Sent:
         attempt_id = new_id()
         started_at = job.database_time()
         span = begin_attempt(job, attempt_id)
         traceparent = job.traceparent if span is None else of_span(span)
+        begin_note(job, attempt_id, traceparent)
         answer = await self._post(job, started_at, traceparent)
         sent = Sent(
             job=job,
@@ -134,7 +140,7 @@ class Transport:
             outgoing = self._outgoing(job, started_at, traceparent)
         except Exception:
             # Whatever it is, it must come back as a result: what never ends would take room for ever.
-            logger.exception("delivery_not_signed", endpoint_id=ids.encode("ep", job.key.endpoint_id))
+            logger.exception("delivery_not_signed")
             return _unsent("the request cannot be made")
         return await self._egress.post(outgoing)
 

@@ -14,10 +14,11 @@ from app.auth.signed_requests import SIGNATURES
 from app.domain.permissions import Permission
 from app.features.messages.admission import Admission
 from app.features.messages.committer import Committer
-from app.features.messages.ingest_router import refuse_own
+from app.features.messages.ingest_router import CREATE, refuse_own
 from app.features.messages.posting import JSON, Post, read
 from app.features.organisations.usage import Usage
 from app.kit.instance import HEADER
+from app.kit.telemetry.access import OPERATION
 from app.kit.telemetry.traces import Request
 from app.kit.wire import is_name
 
@@ -50,6 +51,7 @@ class IngestLane:
         match = self._path.fullmatch(scope["path"]) if scope["type"] == "http" else None
         headers = dict(scope["headers"]) if match else {}
         if match and self._is_plain(scope, headers) and is_name(match[1]):
+            scope[OPERATION] = CREATE
             await self._serve(scope, headers, match[1], receive, send)
         else:
             await self._app(scope, receive, send)

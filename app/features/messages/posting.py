@@ -55,6 +55,8 @@ class Ask:
         A request that is repeated has the same body, so that its payload is the one that was answered before.
         """
         if isinstance(result, Accepted):
+            note = about.current()
+            note.application_id, note.message_id = result.application_id, result.message_id
             return ACCEPTED, self._with_payload(self.incoming.response), False
         return result.status, self._with_payload(result.response), True
 
