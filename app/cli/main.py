@@ -15,11 +15,13 @@ from app.cli.retention import retention
 from app.cli.secrets import secrets
 from app.cli.signing_keys import signing_keys
 from app.cli.users import users
+from app.kit.telemetry import logs
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
     """Webhooks as a service: an event in, signed webhooks out."""
+    logs.install("cli")
 
 
 COMMANDS = (

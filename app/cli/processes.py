@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Never
@@ -11,10 +12,11 @@ import click
 from app.cli.audit import operator
 from app.cli.operator import in_one_line, settings_or_exit, transaction
 from app.features.oauth import keys
+from app.kit.telemetry import logs
 
 # Longer than proxies keep an idle connection: whoever sends into one that is just being closed gets no answer.
 _KEEP_ALIVE_SECONDS = 75
-_CELERY = ["-m", "celery", "-A", "worker.celery_app"]
+_CELERY = ["celery", "--quiet", "-A", "worker.celery_app"]
 
 
 @click.command()
@@ -24,10 +26,16 @@ _CELERY = ["-m", "celery", "-A", "worker.celery_app"]
 @click.option("--drain-seconds", default=30, show_default=True, help="How long requests may finish on SIGTERM.")
 def api(host: tuple[str, ...], port: int, workers: int, drain_seconds: int) -> None:
     """Serve the HTTP API (gunicorn with uvicorn's worker)."""
+    _become("-m", *api_module(host, port, workers, drain_seconds))
+
+
+def api_module(host: Sequence[str], port: int, workers: int, drain_seconds: int) -> list[str]:
+    """The module that serves the API, with its words."""
     binds = [f"--bind=[{one}]:{port}" if ":" in one else f"--bind={one}:{port}" for one in host]
     waits = [f"--graceful-timeout={drain_seconds}", f"--keep-alive={_KEEP_ALIVE_SECONDS}"]
     kind = ["--worker-class=app.kit.protocol.Worker", f"--workers={workers}", "--no-control-socket"]
-    _become("-m", "gunicorn", *kind, *waits, *binds, "app.main:create_app()")
+    words = ["--logger-class=app.cli.server_log.Logger"]
+    return ["gunicorn", *kind, *words, *waits, *binds, "app.main:create_app()"]
 
 
 @click.command()
@@ -35,9 +43,14 @@ def api(host: tuple[str, ...], port: int, workers: int, drain_seconds: int) -> N
 @click.option("--queues", default="", help="Queues to serve, by comma; all when left out.")
 def worker(processes: int, queues: str) -> None:
     """Deliver webhooks and run background tasks (Celery)."""
+    _become("-m", *worker_module(processes, queues))
+
+
+def worker_module(processes: int, queues: str = "") -> list[str]:
+    """The module that delivers, with its words."""
     chosen = ["--queues", queues] if queues else []
     quiet = ["--without-gossip", "--without-mingle", "--loglevel", "INFO"]
-    _become(*_CELERY, "worker", "--pool", "prefork", "--concurrency", str(processes), *quiet, *chosen)
+    return [*_CELERY, "worker", "--pool", "prefork", "--concurrency", str(processes), *quiet, *chosen]
 
 
 @click.command()
@@ -45,7 +58,7 @@ def worker(processes: int, queues: str) -> None:
 def beat(schedule: str | None) -> None:
     """Start the periodic tasks (Celery beat)."""
     file = ["--schedule", schedule] if schedule else []
-    _become(*_CELERY, "beat", "--loglevel", "INFO", "--pidfile", "", *file)
+    _become("-m", *_CELERY, "beat", "--loglevel", "INFO", "--pidfile", "", *file)
 
 
 @click.command()
@@ -58,7 +71,9 @@ def migrate(revision: str) -> None:
     config = Config()
     config.set_main_option("script_location", str(_folder_of("migrations")).replace("%", "%%"))
     with in_one_line():
-        settings_or_exit().database.migrator()
+        settings = settings_or_exit()
+        logs.install("migrate", settings.telemetry.log_format, settings.telemetry.log_level)
+        settings.database.migrator()
         command.upgrade(config, revision)
     if revision == "head":
         _make_keys()

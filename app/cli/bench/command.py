@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from app.cli.bench import accepting, delivering, latency, scale
+from app.cli.bench import accepting, delivering, latency, scale, telemetry
 from app.cli.bench.accept import accept
 from app.cli.bench.bench import Bench, prepare
 from app.cli.bench.figures import Figures
@@ -21,11 +21,11 @@ from app.cli.dev.folder import Folder
 from app.cli.dev.interrupts import Interrupts, Stopped
 from app.cli.dev.ports import any_free
 
-_PHASES = ("accept", "deliver", "latency", "scale")
+_PHASES = ("accept", "deliver", "latency", "scale", "telemetry")
 
 
 @click.group(invoke_without_command=True)
-@click.option("--short", is_flag=True, help="Fewer and smaller rounds, about 90 seconds.")
+@click.option("--short", is_flag=True, help="Fewer and smaller rounds, about four minutes.")
 @click.option("--floors/--no-floors", default=True, help="Whether a missed floor makes the exit status 1.")
 @click.option(
     "--processes",
@@ -93,6 +93,8 @@ def _measure(made: Bench, phases: tuple[str, ...]) -> None:
             _measure_workers(made, phases)
     if "scale" in phases:
         scale.measure(made)
+    if "telemetry" in phases:
+        telemetry.measure(made)
 
 
 def _measure_workers(made: Bench, phases: tuple[str, ...]) -> None:

@@ -6,7 +6,7 @@ import re
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -16,16 +16,19 @@ from urllib.error import URLError
 
 import psycopg
 import redis
+from psycopg import sql
 
 from app.cli.bench.usage import Usage, parent_of
 from app.cli.dev.errors import DevError
-from app.cli.dev.ports import any_free
+from app.cli.dev.ports import LOOPBACK, any_free
 from app.cli.dev.process import Child, Program, last_words, wait_until
 from app.cli.dev.roles import DatabaseUrls, create_roles, with_database
 from app.cli.embedded import embedded_postgres, embedded_redis
+from app.cli.processes import api_module, worker_module
 from app.kit.encryption import KeyRing
 
 _START_SECONDS = 60.0
+_DRAIN_SECONDS = 30
 _MODULE = [sys.executable, "-m"]
 _STATEMENT = re.compile(rb"LOG:  (?:statement|execute [^:]*): ")
 
@@ -77,6 +80,13 @@ class Machine:
         if done.returncode:
             raise DevError(f"the migration failed: {last_words(log)} ({log})")
         return urls
+
+    def copy(self, original: str, name: str) -> DatabaseUrls:
+        """A new database with all that another one holds, to which nobody may be connected."""
+        copied = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(original))
+        with psycopg.connect(self.postgres_url, autocommit=True) as connection:
+            connection.execute(copied)
+        return create_roles(self.postgres_url, database=name)
 
     def superuser(self, name: str) -> str:
         """The superuser's URL of a database."""
@@ -132,11 +142,14 @@ class Machine:
             child.stop()
 
     @contextmanager
-    def api(self, urls: DatabaseUrls) -> Iterator[str]:
-        """Our API, with the product's default settings; yields its URL."""
+    def api(
+        self, urls: DatabaseUrls, name: str = "api", more: Mapping[str, str] | None = None, *, silent: bool = False
+    ) -> Iterator[str]:
+        """Our API, with the product's default settings and `more`; yields its URL. A silent one counts nothing."""
         port = any_free()
-        words = ["app.cli.main", "api", f"--port={port}", f"--workers={self.processes}"]
-        with self.running("api", *words, env=self._environment(urls)) as child:
+        words = api_module([LOOPBACK], port, self.processes, _DRAIN_SECONDS)
+        env = {**self._environment(urls), **(more or {})}
+        with self.running(name, *_silenced(words, silent=silent), env=env) as child:
             await_http(child, f"http://127.0.0.1:{port}/api/v1/health")
             yield f"http://127.0.0.1:{port}"
 
@@ -153,14 +166,23 @@ class Machine:
             yield f"http://127.0.0.1:{port}"
 
     @contextmanager
-    def worker(self, urls: DatabaseUrls, name: str = "worker", redis_database: int = 0) -> Iterator[Child]:
-        """Our workers, with the product's default settings."""
-        words = ["app.cli.main", "worker", f"--processes={self.processes}"]
-        with self.running(name, *words, env=self._environment(urls, redis_database)) as child:
+    def worker(
+        self,
+        urls: DatabaseUrls,
+        name: str = "worker",
+        redis_database: int = 0,
+        more: Mapping[str, str] | None = None,
+        *,
+        silent: bool = False,
+    ) -> Iterator[Child]:
+        """Our workers, with the product's default settings and `more`. Silent ones count nothing."""
+        words = _silenced(worker_module(self.processes), silent=silent)
+        env = {**self._environment(urls, redis_database), **(more or {})}
+        with self.running(name, *words, env=env) as child:
             yield child
 
     def _environment(self, urls: DatabaseUrls, redis_database: int = 0) -> dict[str, str]:
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("POSTRIDER_")}
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("POSTRIDER_", "OTEL_"))}
         return {
             **kept,
             **urls.as_environment(),
@@ -194,6 +216,10 @@ def _answers(url: str) -> bool:
             return bool(answer.status == HTTPStatus.OK)
     except (URLError, OSError):
         return False
+
+
+def _silenced(words: Sequence[str], *, silent: bool) -> list[str]:
+    return ["app.cli.bench.silent", *words] if silent else list(words)
 
 
 def _postmaster(url: str) -> int:

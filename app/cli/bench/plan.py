@@ -19,6 +19,8 @@ class Plan:
     stored: tuple[int, ...]
     scale_backlog: int
     scale_seconds: float
+    telemetry_seconds: float
+    telemetry_backlog: int
 
 
 FULL = Plan(
@@ -34,6 +36,8 @@ FULL = Plan(
     stored=(10_000, 100_000, 1_000_000),
     scale_backlog=10_000,
     scale_seconds=6.0,
+    telemetry_seconds=2.0,
+    telemetry_backlog=5_000,
 )
 SHORT = Plan(
     name="short",
@@ -48,6 +52,8 @@ SHORT = Plan(
     stored=(1_000, 10_000),
     scale_backlog=2_000,
     scale_seconds=2.0,
+    telemetry_seconds=1.0,
+    telemetry_backlog=2_000,
 )
 
 
@@ -75,4 +81,6 @@ FLOORS = {
     "latency_p99_ms": Floor(100, at_least=False),
     "scale_spread": Floor(0.15, at_least=False),
     "memory_growth": Floor(0.15, at_least=False),
+    "telemetry_cost_us_per_accepted": Floor(100, at_least=False),
+    "telemetry_cost_us_per_delivered": Floor(60, at_least=False),
 }

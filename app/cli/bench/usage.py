@@ -1,12 +1,13 @@
 """What processes cost: CPU time and peak memory, with all their children. Needs /proc; elsewhere nothing is known."""
 
 import os
+import time
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
 _PROC = Path("/proc")
-_PARENT, _TIMES = 1, slice(11, 15)
+_PARENT, _TIMES_OF_ENDED_CHILDREN = 1, slice(13, 15)
 _KIB = 1024
 
 
@@ -60,7 +61,16 @@ def _stat(pid: int) -> list[str]:
 
 
 def _cpu_seconds(pid: int) -> float:
-    return sum(map(int, _stat(pid)[_TIMES])) / os.sysconf("SC_CLK_TCK")
+    ended = sum(map(int, _stat(pid)[_TIMES_OF_ENDED_CHILDREN])) / os.sysconf("SC_CLK_TCK")
+    try:
+        return ended + time.clock_gettime(_clock_of(pid))
+    except OSError:
+        return ended
+
+
+def _clock_of(pid: int) -> int:
+    """Linux's clock of a process's CPU time, which counts nanoseconds where /proc counts hundredths of a second."""
+    return ~pid << 3 | 2
 
 
 def _peak_bytes(pid: int) -> int | None:

@@ -1,0 +1,148 @@
+"""What logs, traces, metrics and reports of errors cost of a processor, each beside the same with all of them off.
+
+The same processes run from beginning to end, one for each choice of signals, and take turns: a difference is one of two
+turns of the same round. What is on is heard: spans are taken, metrics are scraped once a turn.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+
+from app.cli.bench import signals
+from app.cli.bench.bench import Bench
+from app.cli.bench.seed import add_backlog
+from app.cli.bench.signals import EVERY, OFF, Signals
+from app.cli.bench.tools import Receiver
+from app.cli.bench.world import Tenant, make_tenants
+from app.cli.dev.errors import DevError
+from app.cli.dev.ports import any_free
+
+_CONNECTIONS = 256
+_DATABASE = "telemetry"
+_PATIENCE_SECONDS = 60.0
+# Until spans have left and results are recorded.
+_AFTERWARDS_SECONDS = 1.0
+_MICRO = 1e6
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """Processes with their choice of signals: their name, where they serve metrics, and a turn of them.
+
+    A turn returns how many messages it was about.
+    """
+
+    chosen: Signals
+    name: str
+    port: int
+    turn: Callable[[], int]
+
+
+def measure(bench: Bench) -> None:
+    """Adds telemetry_cost_us_per_accepted and _per_delivered, what each signal adds, and what whole traces add."""
+    takers = Receiver(any_free())
+    with bench.machine.running("takers", "app.cli.bench.receiver", f"--port={takers.port}"):
+        _measure(bench, takers, "accepted", _accepting)
+        bench.forget_backlog()
+        _measure(bench, takers, "delivered", _delivering)
+
+
+Prepare = Callable[[Bench, Receiver, ExitStack], list[Side]]
+
+
+def _measure(bench: Bench, takers: Receiver, what: str, prepare: Prepare) -> None:
+    with ExitStack() as stack:
+        sides = prepare(bench, takers, stack)
+        for number in range(bench.plan.rounds):
+            costs = dict(_round(bench, takers, sides, number))
+            _add(bench, what, costs)
+            bench.say(f"telemetry, round {number + 1}: {_shown(costs)} for a message that is {what}")
+
+
+def _round(bench: Bench, takers: Receiver, sides: Sequence[Side], number: int) -> Iterator[tuple[str, float]]:
+    turn = number % len(sides)
+    for side in (*sides[turn:], *sides[:turn]):
+        takers.reset()
+        before = bench.machine.usage.cpu_seconds(side.name)
+        count = side.turn()
+        if side.chosen.metrics:
+            signals.scrape(side.port)
+        time.sleep(_AFTERWARDS_SECONDS)
+        yield side.chosen.name, (bench.machine.usage.cpu_seconds(side.name) - before) / count * _MICRO
+        _refuse_wrong_spans(side, takers)
+
+
+def _refuse_wrong_spans(side: Side, takers: Receiver) -> None:
+    if (takers.count().received > 0) is not side.chosen.traces:
+        raise DevError(f"{side.name} has sent {takers.count().received} times, though traces are {side.chosen.traces}")
+
+
+def _add(bench: Bench, what: str, costs: Mapping[str, float]) -> None:
+    off = costs[OFF.name]
+    bench.figures.add(**{f"cpu_us_per_{what}_without_telemetry": off})
+    named = {f"{name}_cost_us_per_{what}": cost - off for name, cost in costs.items() if name != OFF.name}
+    bench.figures.add(**named)
+
+
+def _accepting(bench: Bench, takers: Receiver, stack: ExitStack) -> list[Side]:
+    """APIs that each accept at half of the rate that all can: full batches would not be the same."""
+    started = [_api(bench, takers, stack, one) for one in EVERY]
+    words = (f"--connections={_CONNECTIONS}", f"--seconds={bench.plan.telemetry_seconds}")
+    floods = [bench.load(url, *words)["accepted_per_second"] for _, _, _, url in started]
+    rate = min(floods) / 2
+    return [
+        Side(chosen, name, port, partial(_post, bench, url, *words, f"--rate={rate}"))
+        for chosen, name, port, url in started
+    ]
+
+
+def _api(bench: Bench, takers: Receiver, stack: ExitStack, chosen: Signals) -> tuple[Signals, str, int, str]:
+    port, name = any_free(), f"api-{chosen.name}"
+    more = chosen.environment(takers, port)
+    url = stack.enter_context(bench.machine.api(bench.urls, name, more, silent=not chosen.metrics))
+    return chosen, name, port, url
+
+
+def _post(bench: Bench, url: str, *words: str) -> int:
+    result = bench.load(url, *words)
+    if set(result["answers"]) != {"202"} or result["lost_connections"]:
+        raise DevError(f"{url} answered {result['answers']}, {result['lost_connections']} connections were lost")
+    accepted: int = result["accepted_in_all"]
+    return accepted
+
+
+def _delivering(bench: Bench, takers: Receiver, stack: ExitStack) -> list[Side]:
+    """Workers, each on a database of their own with the same tenants, where they deliver backlogs."""
+    machine, original = bench.machine, f"{_DATABASE}_{OFF.name}"
+    urls = {OFF.name: machine.database(original)}
+    tenants = make_tenants(urls[OFF.name].migrator, machine.ring, bench.receiver.url)
+    for chosen in EVERY[1:]:
+        urls[chosen.name] = machine.copy(original, f"{_DATABASE}_{chosen.name}")
+    sides = []
+    for number, chosen in enumerate(EVERY, 1):
+        port, name = any_free(), f"worker-{chosen.name}"
+        more = chosen.environment(takers, port)
+        silent = not chosen.metrics
+        stack.enter_context(machine.worker(urls[chosen.name], name, number, more, silent=silent))
+        sides.append(Side(chosen, name, port, partial(_drain, bench, f"{_DATABASE}_{chosen.name}", tenants)))
+    for side in sides:
+        side.turn()
+    return sides
+
+
+def _drain(bench: Bench, database: str, tenants: Sequence[Tenant]) -> int:
+    backlog = bench.plan.telemetry_backlog
+    add_backlog(bench.machine.superuser(database), tenants, backlog)
+    received = bench.receiver.wait_for(backlog, _PATIENCE_SECONDS).received
+    bench.receiver.reset()
+    if received < backlog:
+        raise DevError(f"only {received} of {backlog} messages were delivered")
+    return backlog
+
+
+def _shown(costs: Mapping[str, float]) -> str:
+    off = costs[OFF.name]
+    others = (f"{name} {cost - off:+.0f}" for name, cost in costs.items() if name != OFF.name)
+    return f"{off:.0f} µs, {', '.join(others)}"
