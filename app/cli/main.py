@@ -8,6 +8,7 @@ from app.cli.clients import clients
 from app.cli.dev.command import dev
 from app.cli.keys import keys
 from app.cli.mail import mail
+from app.cli.observe.command import observe
 from app.cli.orgs import orgs
 from app.cli.processes import api, beat, migrate, worker
 from app.cli.retention import retention
@@ -39,6 +40,7 @@ COMMANDS = (
     secrets,
     signing_keys,
     audit,
+    observe,
 )
 for command in COMMANDS:
     main.add_command(command)

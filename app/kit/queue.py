@@ -5,12 +5,14 @@ import time
 from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import ExitStack
+from typing import Any
 
 from celery import Celery
 from kombu.exceptions import OperationalError
 from opentelemetry.trace import Span, SpanKind
 
-from app.kit.telemetry import traces
+from app.kit.telemetry import about, traces
+from app.kit.telemetry.about import About
 from app.kit.telemetry.logs import get_logger
 from app.kit.telemetry.metrics import WAKE_UPS
 from app.kit.telemetry.trace_context import Carried, of_span, to_header
@@ -23,6 +25,8 @@ MAINTENANCE_QUEUE = "maintenance"
 QUEUES = {Wake.delivery: WAKE_QUEUE, Wake.background: MAINTENANCE_QUEUE, Wake.mail: MAINTENANCE_QUEUE}
 PAUSE_SECONDS = 0.25
 CAUSES = 16
+ABOUT = "about"
+"""The header of a task that holds the ids of what it is done for."""
 EXPIRES_SECONDS = 5
 SENT_AT = "sent_at"
 """The header of a task that says when it was sent (Unix time)."""
@@ -42,6 +46,7 @@ class Waker:
         self._app = Celery(broker=broker_url, set_as_current=False)
         self._app.conf.update(broker_transport_options=TRANSPORT, task_ignore_result=True)
         self._wanted: set[Wake] = set()
+        self._askers: dict[Wake, About] = {}
         self._causes: defaultdict[Wake, list[Carried]] = defaultdict(list)
         self._signal = threading.Event()
         self._stopped = False
@@ -52,9 +57,13 @@ class Waker:
         self._thread.start()
 
     def wake(self, wake: Wake = Wake.delivery, causes: Sequence[Carried] | None = None) -> None:
-        """Asks for a wake-up; returns at once. `causes` are the recorded spans that ask, by default the one at hand."""
+        """Asks for a wake-up; returns at once. `causes` are the recorded spans that ask, by default the one at hand.
+
+        Its ids, those of the first request that asks, go along to the lines of the task.
+        """
         if causes is None:
             causes = traces.at_hand()
+            self._askers.setdefault(wake, about.current())
         if causes:
             self._causes[wake] += causes[:CAUSES]
         if wake not in self._wanted:
@@ -84,9 +93,15 @@ class Waker:
         queue = QUEUES[wake]
         try:
             with ExitStack() as spans:
-                headers = {SENT_AT: time.time(), **_headers(spans, queue, self._causes.pop(wake, []))}
+                asker = {SENT_AT: time.time(), **_ids(self._askers.pop(wake, None))}
+                headers = asker | _headers(spans, queue, self._causes.pop(wake, []))
                 self._app.send_task(
-                    wake, queue=queue, expires=EXPIRES_SECONDS, retry=False, ignore_result=True, headers=headers
+                    wake,
+                    queue=queue,
+                    expires=EXPIRES_SECONDS,
+                    retry=False,
+                    ignore_result=True,
+                    headers=headers,
                 )
         except (OperationalError, OSError) as error:
             # Workers look by themselves every second, so a lost wake-up costs latency only.
@@ -97,7 +112,7 @@ class Waker:
             WAKE_UPS.labels(wake.name, "sent").inc()
 
 
-def _headers(spans: ExitStack, queue: str, causes: Sequence[Carried]) -> dict[str, str]:
+def _headers(spans: ExitStack, queue: str, causes: Sequence[Carried]) -> dict[str, Any]:
     """Begins a span of the sending in each trace; the task goes on with the first."""
     begun: list[Span] = []
     for cause in causes[:CAUSES]:
@@ -107,6 +122,10 @@ def _headers(spans: ExitStack, queue: str, causes: Sequence[Carried]) -> dict[st
             spans.enter_context(traces.within(span))
             begun.append(span)
     return {"traceparent": to_header(of_span(begun[0]))} if begun else {}
+
+
+def _ids(asker: About | None) -> dict[str, Any]:
+    return {} if asker is None else {ABOUT: asker.known()}
 
 
 def _attributes(queue: str) -> dict[str, str]:
