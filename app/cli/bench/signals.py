@@ -7,6 +7,7 @@ from urllib.error import URLError
 from app.cli.bench.tools import Receiver
 from app.cli.dev.errors import DevError
 from app.cli.dev.ports import LOOPBACK
+from app.settings import Telemetry
 
 PORTS = 16
 _QUIET = {"POSTRIDER_TELEMETRY__ACCESS_LINES": "0", "POSTRIDER_TELEMETRY__LOG_LEVEL": "ERROR"}
@@ -27,6 +28,12 @@ class Signals:
     metrics: bool = False
     reports: bool = False
     sample: float | None = None
+
+    @property
+    def sampled(self) -> float:
+        """The part of messages whose traces are sent."""
+        default = Telemetry().sample if self.sample is None else self.sample
+        return default if self.traces else 0.0
 
     def environment(self, takers: Receiver, port: int) -> dict[str, str]:
         """What a process finds in its environment; metrics are served from a port on."""

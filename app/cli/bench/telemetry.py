@@ -126,15 +126,17 @@ def _delivering(bench: Bench, takers: Receiver, stack: ExitStack) -> list[Side]:
         more = chosen.environment(takers, port)
         silent = not chosen.metrics
         stack.enter_context(machine.worker(urls[chosen.name], name, number, more, silent=silent))
-        sides.append(Side(chosen, name, port, partial(_drain, bench, f"{_DATABASE}_{chosen.name}", tenants)))
+        sides.append(
+            Side(chosen, name, port, partial(_drain, bench, f"{_DATABASE}_{chosen.name}", tenants, chosen.sampled))
+        )
     for side in sides:
         side.turn()
     return sides
 
 
-def _drain(bench: Bench, database: str, tenants: Sequence[Tenant]) -> int:
+def _drain(bench: Bench, database: str, tenants: Sequence[Tenant], sampled: float) -> int:
     backlog = bench.plan.telemetry_backlog
-    add_backlog(bench.machine.superuser(database), tenants, backlog)
+    add_backlog(bench.machine.superuser(database), tenants, backlog, sampled=sampled)
     received = bench.receiver.wait_for(backlog, _PATIENCE_SECONDS).received
     bench.receiver.reset()
     if received < backlog:
