@@ -7,8 +7,9 @@ BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
 LONGER := --ignore=tests/faults --ignore=tests/fuzz
 # Tests that start whole installations, browsers, and other people's clients and judges.
-APART := tests/browser tests/sdk tests/ssrf tests/tenancy/test_mixed_load.py tests/people/sessions/test_processes.py \
-	tests/people/relying/test_certified.py tests/people/oidc/test_judges.py
+APART := tests/browser tests/sdk tests/ssrf \
+	tests/people/oidc/test_judges.py tests/people/relying/test_certified.py tests/people/sessions/test_processes.py \
+	$(addprefix tests/tenancy/test_,foreign_objects.py mixed_load.py names_and_keys.py rows.py)
 # Those that look at the clock while they do: they have the machine to themselves.
 WHOLE := tests/e2e tests/dev
 # ARGS may choose tests of one of the two runs of `make e2e` only: pytest ends with 5 where it ran none.

@@ -107,8 +107,11 @@ from app.kit.rate_limits.policy import parse_rate
 from app.kit.rate_limits.store import Store
 from app.kit.surface import Surface
 from app.kit.surface.bodies import BodyGuard, PlainPaths
-from app.kit.telemetry import logs
+from app.kit.telemetry import logs, traces
+from app.kit.telemetry.access import AccessLines
+from app.kit.telemetry.instruments import instrumented
 from app.kit.turns import Turns
+from app.kit.wakes import Wake
 from app.settings import Database, Egress, Environment, Settings, read_settings
 
 PREFIX = "/api/v1"
@@ -200,8 +203,8 @@ class Postrider(Documented):
 
 def create_app(settings: Settings | None = None) -> FastAPI:
     """The ASGI application; gunicorn calls it in each worker process."""
-    logs.install()
     settings = settings or read_settings()
+    logs.install("api", settings.telemetry.log_format, settings.telemetry.log_level)
     app = Postrider(
         title="Postrider",
         lifespan=_lifespan,
@@ -257,6 +260,7 @@ def _surface(settings: Settings, state: State) -> Surface:
         written=http.proxy_headers,
         refused=partial(note_refusal, state),
         leaked=partial(note_leak, state),
+        served=AccessLines(settings.telemetry.access_lines).tell,
     )
 
 
@@ -295,7 +299,7 @@ def _destinations(settings: Settings) -> Destinations:
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     settings: Settings = app.state.settings
     state = app.state
-    async with _database(settings.database) as engine:
+    async with _database(settings.database) as engine, _traced(app, engine):
         state.engine = engine
         state.sessions = make_async_sessions(engine)
         state.signing_keys = SigningKeys(state.sessions, state.keyring)
@@ -353,6 +357,20 @@ async def _database(database: Database) -> AsyncIterator[AsyncEngine]:
 
 
 @asynccontextmanager
+async def _traced(app: FastAPI, engine: AsyncEngine) -> AsyncIterator[None]:
+    settings: Settings = app.state.settings
+    telemetry = settings.telemetry
+    provider = traces.start(
+        telemetry.sample, "api", environment=settings.environment.value, revision=telemetry.revision
+    )
+    try:
+        with instrumented(app, engine.sync_engine, provider):
+            yield
+    finally:
+        await asyncio.to_thread(traces.stop)
+
+
+@asynccontextmanager
 async def _cache(app: FastAPI) -> AsyncIterator[Cache]:
     settings: Settings = app.state.settings
     url = settings.redis.url.get_secret_value()
@@ -400,7 +418,12 @@ async def _committer(app: FastAPI) -> AsyncIterator[Committer]:
     ingest = app.state.settings.ingest
     app.state.admission = Admission(ingest.batch, Presence(PRESENT_SECONDS))
     async with _dedicated(app.state.settings.database) as connection:
-        committer = Committer(connection, batch=ingest.batch, wake=app.state.waker.wake, count=app.state.usage.count)
+        committer = Committer(
+            connection,
+            batch=ingest.batch,
+            wake=partial(app.state.waker.wake, Wake.delivery),
+            count=app.state.usage.count,
+        )
         running = asyncio.create_task(committer.run(), name="committer")
         try:
             yield committer

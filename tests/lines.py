@@ -3,7 +3,7 @@
 from logging import LogRecord
 from typing import Any
 
-from app.kit.telemetry.logs import FIELDS
+from app.kit.telemetry.lines import FIELDS
 
 
 def fields_of(record: LogRecord) -> dict[str, Any]:

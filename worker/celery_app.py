@@ -1,14 +1,27 @@
 """The composition root of the workers: the broker, the queues, the schedule, the processes."""
 
+import atexit
+import logging
+import sys
 import time
 from datetime import timedelta
 from typing import Any
 
 from celery import Celery
-from celery.signals import worker_init, worker_process_init, worker_process_shutdown, worker_shutting_down
+from celery.apps import worker as program
+from celery.signals import (
+    beat_init,
+    celeryd_init,
+    setup_logging,
+    worker_init,
+    worker_process_init,
+    worker_process_shutdown,
+    worker_shutting_down,
+)
 from kombu.entity import Exchange, Queue
 
 from app.kit.queue import MAINTENANCE_QUEUE, RETENTION_TASK, SIGNING_KEYS_TASK, WAKE_QUEUE
+from app.kit.telemetry import logs, traces
 from app.kit.telemetry.logs import get_logger
 from app.kit.wakes import Wake
 from app.settings import read_settings
@@ -17,6 +30,7 @@ from worker.process import Process, refuse_missing_folder, refuse_unsafe_databas
 from worker.retention import retain
 from worker.signing_keys import turn_keys
 from worker.stopping import Stopping
+from worker.tracing import start_traces
 
 START_AGAIN_SECONDS = 1.0
 logger = get_logger(__name__)
@@ -65,11 +79,32 @@ stopping = Stopping()
 _process: list[Process] = []
 
 
+@celeryd_init.connect
+@setup_logging.connect
+def begin_to_log(**_: Any) -> None:  # noqa: ANN401 the signal's own arguments
+    """Has Celery's processes log as all others do; that this is connected keeps Celery from its own ways."""
+    part = "beat" if "beat" in sys.argv else "worker"
+    logs.install(part, settings.telemetry.log_format, settings.telemetry.log_level)
+    program.safe_say = _say  # type: ignore[attr-defined] # its stubs lack it
+
+
+def _say(text: str, _stream: object = None) -> None:
+    """What Celery would print beside its log, of signals that came."""
+    logging.getLogger(program.__name__).info(text)
+
+
 @worker_init.connect
 def check_settings(**_: Any) -> None:  # noqa: ANN401 the signal's own arguments
     """Ends the worker before it begins, when its database would lose data or its folder is not there."""
     refuse_missing_folder(settings)
     refuse_unsafe_database(settings)
+
+
+@beat_init.connect
+def trace_beat(**_: Any) -> None:  # noqa: ANN401 see above
+    """Records the tasks that beat sends."""
+    start_traces(settings, "beat")
+    atexit.register(traces.stop)
 
 
 @worker_process_init.connect
@@ -97,6 +132,7 @@ def stop_process(**_: Any) -> None:  # noqa: ANN401 see above
     """Ends a process of the pool; what it cannot finish goes back at once."""
     while _process:
         _process.pop().stop()
+    logs.flush()
 
 
 @celery.task(name=Wake.delivery)

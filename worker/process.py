@@ -14,16 +14,19 @@ from app.kit.encryption import KeyRing
 from app.kit.instance import marker
 from app.kit.interpreter import settle, share_among_threads
 from app.kit.post import Folder, Port, Smtp
+from app.kit.telemetry import traces
 from app.kit.telemetry.logs import get_logger
 from app.settings import Settings
 from worker.audit import Sealer
 from worker.delivery.claim import Claimer
 from worker.delivery.engine import ASK_AGAIN_SECONDS, Engine, Limits
+from worker.delivery.lines import AttemptLines
 from worker.delivery.transport import Transport
 from worker.logouts import Announcer, Herald
 from worker.mail import Outgoing, Postman
 from worker.stopping import Stopping
 from worker.sweeps import Sweeper
+from worker.tracing import start_traces
 
 logger = get_logger(__name__)
 
@@ -45,6 +48,7 @@ class Process:
 
     def start(self) -> None:
         """Refuses a database that would lose data, then begins to deliver."""
+        start_traces(self.settings, "worker", self.database)
         with self.database.connect() as connection:
             assert_durable(connection)
         self._transport.start()
@@ -62,6 +66,7 @@ class Process:
         self.postman.stop()
         self.herald.stop()
         self._transport.stop()
+        traces.stop()
         self._deliveries.dispose()
         self.database.dispose()
 
@@ -106,7 +111,9 @@ def _outgoing(settings: Settings, ring: KeyRing) -> Outgoing:
 
 
 def _transport(settings: Settings, ring: KeyRing, notify: Callable[[], None]) -> Transport:
-    return Transport(*_way_out(settings), instance=marker(ring), notify=notify)
+    telemetry = settings.telemetry
+    lines, tells = AttemptLines(telemetry.access_lines), telemetry.send_traceparent
+    return Transport(*_way_out(settings), instance=marker(ring), notify=notify, lines=lines, tells_traces=tells)
 
 
 def _way_out(settings: Settings) -> tuple[Policy, Options]:

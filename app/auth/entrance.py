@@ -18,6 +18,7 @@ from app.auth.uses import Uses
 from app.domain.owned_tokens import Token
 from app.kit.errors import Kind, Problem, forbidden
 from app.kit.routing import BODY
+from app.kit.telemetry import about
 
 CALLER = "postrider.caller"
 """Where the scope holds the caller, once it was let in."""
@@ -93,6 +94,8 @@ class Entrance:
 
     def _welcome(self, scope: Scope, caller: Caller) -> Caller:
         scope[IDENTIFIED] = caller
+        note = about.current()
+        note.organisation_id, note.application_id = caller.organisation_id, caller.application_id
         address = address_of(scope)
         if caller.networks and not caller.may_call_from(address):
             raise forbidden("The credential may not be used from this address", "ip_denied")

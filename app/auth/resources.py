@@ -13,6 +13,7 @@ from app.domain.ids import decode
 from app.domain.permissions import Permission
 from app.kit.errors import not_found
 from app.kit.query import Reference
+from app.kit.telemetry import about
 from app.kit.wire import is_name
 from app.models import Application, ApplicationKind
 
@@ -70,6 +71,7 @@ async def load_application(
     found = await seek_application(db, environment_id, reference, lock=lock)
     if found is None:
         raise not_found("Application")
+    about.current().application_id = found.id
     return found
 
 

@@ -8,17 +8,20 @@ from app.cli.clients import clients
 from app.cli.dev.command import dev
 from app.cli.keys import keys
 from app.cli.mail import mail
+from app.cli.observe.command import observe
 from app.cli.orgs import orgs
 from app.cli.processes import api, beat, migrate, worker
 from app.cli.retention import retention
 from app.cli.secrets import secrets
 from app.cli.signing_keys import signing_keys
 from app.cli.users import users
+from app.kit.telemetry import logs
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
     """Webhooks as a service: an event in, signed webhooks out."""
+    logs.install("cli")
 
 
 COMMANDS = (
@@ -37,6 +40,7 @@ COMMANDS = (
     secrets,
     signing_keys,
     audit,
+    observe,
 )
 for command in COMMANDS:
     main.add_command(command)

@@ -12,10 +12,11 @@ import click
 from app.cli.audit import operator
 from app.cli.operator import in_one_line, settings_or_exit, transaction
 from app.features.oauth import keys
+from app.kit.telemetry import logs
 
 # Longer than proxies keep an idle connection: whoever sends into one that is just being closed gets no answer.
 _KEEP_ALIVE_SECONDS = 75
-_CELERY = ["celery", "-A", "worker.celery_app"]
+_CELERY = ["celery", "--quiet", "-A", "worker.celery_app"]
 
 
 @click.command()
@@ -33,7 +34,8 @@ def api_module(host: Sequence[str], port: int, workers: int, drain_seconds: int)
     binds = [f"--bind=[{one}]:{port}" if ":" in one else f"--bind={one}:{port}" for one in host]
     waits = [f"--graceful-timeout={drain_seconds}", f"--keep-alive={_KEEP_ALIVE_SECONDS}"]
     kind = ["--worker-class=app.kit.protocol.Worker", f"--workers={workers}", "--no-control-socket"]
-    return ["gunicorn", *kind, *waits, *binds, "app.main:create_app()"]
+    words = ["--logger-class=app.cli.server_log.Logger"]
+    return ["gunicorn", *kind, *words, *waits, *binds, "app.main:create_app()"]
 
 
 @click.command()
@@ -69,7 +71,9 @@ def migrate(revision: str) -> None:
     config = Config()
     config.set_main_option("script_location", str(_folder_of("migrations")).replace("%", "%%"))
     with in_one_line():
-        settings_or_exit().database.migrator()
+        settings = settings_or_exit()
+        logs.install("migrate", settings.telemetry.log_format, settings.telemetry.log_level)
+        settings.database.migrator()
         command.upgrade(config, revision)
     if revision == "head":
         _make_keys()

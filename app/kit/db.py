@@ -77,6 +77,8 @@ def make_async_engine(
         make_url(url).set(drivername="postgresql+asyncpg"),
         pool_size=pool_size,
         max_overflow=0,
+        # Payloads and secrets are among them, and errors are logged.
+        hide_parameters=True,
         pool_timeout=5,
         # Whoever comes after a restart of the server is not told of it. The hot paths do without: what meets a dead
         # connection there fails, and the next has a new one.
@@ -96,6 +98,7 @@ def make_engine(url: str, *, pool_size: int = 4, steady: bool = False, name: str
         make_url(url).set(drivername="postgresql+psycopg"),
         pool_size=pool_size,
         max_overflow=2,
+        hide_parameters=True,
         pool_timeout=5,
         pool_pre_ping=not steady,
         connect_args={

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, ClassVar
@@ -115,9 +116,16 @@ class Worker(UvicornWorker):  # type: ignore[misc] # it ships no types
     CONFIG_KWARGS: ClassVar[dict[str, Any]] = {
         **UvicornWorker.CONFIG_KWARGS,
         **SERVER,
+        # There is a line of our own for each request.
+        "access_log": False,
         # See `_beat`.
         "callback_notify": None,
     }
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 gunicorn's own arguments
+        super().__init__(*args, **kwargs)
+        # Uvicorn would have its lines go where gunicorn's go, which has no place of its own.
+        logging.getLogger("uvicorn.error").propagate = True
 
     async def _serve(self) -> None:
         beating = asyncio.create_task(self._beat())

@@ -2,11 +2,17 @@
 
 import threading
 import time
+from collections import defaultdict
+from collections.abc import Sequence
+from contextlib import ExitStack
 
 from celery import Celery
 from kombu.exceptions import OperationalError
+from opentelemetry.trace import Span, SpanKind
 
+from app.kit.telemetry import traces
 from app.kit.telemetry.logs import get_logger
+from app.kit.telemetry.trace_context import Carried, of_span, to_header
 from app.kit.wakes import Wake
 
 RETENTION_TASK = "retention.run"
@@ -15,6 +21,7 @@ WAKE_QUEUE = "wake"
 MAINTENANCE_QUEUE = "maintenance"
 QUEUES = {Wake.delivery: WAKE_QUEUE, Wake.background: MAINTENANCE_QUEUE, Wake.mail: MAINTENANCE_QUEUE}
 PAUSE_SECONDS = 0.25
+CAUSES = 16
 EXPIRES_SECONDS = 5
 logger = get_logger(__name__)
 
@@ -32,6 +39,7 @@ class Waker:
         self._app = Celery(broker=broker_url, set_as_current=False)
         self._app.conf.update(broker_transport_options=TRANSPORT, task_ignore_result=True)
         self._wanted: set[Wake] = set()
+        self._causes: defaultdict[Wake, list[Carried]] = defaultdict(list)
         self._signal = threading.Event()
         self._stopped = False
         self._thread = threading.Thread(target=self._run, name="waker", daemon=True)
@@ -40,8 +48,12 @@ class Waker:
         """Starts the thread."""
         self._thread.start()
 
-    def wake(self, wake: Wake = Wake.delivery) -> None:
-        """Asks for a wake-up; returns at once."""
+    def wake(self, wake: Wake = Wake.delivery, causes: Sequence[Carried] | None = None) -> None:
+        """Asks for a wake-up; returns at once. `causes` are the recorded spans that ask, by default the one at hand."""
+        if causes is None:
+            causes = traces.at_hand()
+        if causes:
+            self._causes[wake] += causes[:CAUSES]
         if wake not in self._wanted:
             self._wanted.add(wake)
             self._signal.set()
@@ -68,8 +80,33 @@ class Waker:
     def _send(self, wake: Wake) -> None:
         queue = QUEUES[wake]
         try:
-            self._app.send_task(wake, queue=queue, expires=EXPIRES_SECONDS, retry=False, ignore_result=True)
+            with ExitStack() as spans:
+                headers = _headers(spans, queue, self._causes.pop(wake, []))
+                self._app.send_task(
+                    wake, queue=queue, expires=EXPIRES_SECONDS, retry=False, ignore_result=True, headers=headers
+                )
         except (OperationalError, OSError) as error:
             # Workers look by themselves every second, so a lost wake-up costs latency only.
             logger.warning("wake_up_not_sent", wake=wake.name, error=str(error), effect="workers look for work")
             time.sleep(1)
+
+
+def _headers(spans: ExitStack, queue: str, causes: Sequence[Carried]) -> dict[str, str]:
+    """Begins a span of the sending in each trace; the task goes on with the first."""
+    begun: list[Span] = []
+    for cause in causes[:CAUSES]:
+        follows = [of_span(one) for one in begun[:1]]
+        span = traces.begin(f"send {queue}", cause, SpanKind.PRODUCER, _attributes(queue), follows=follows)
+        if span is not None:
+            spans.enter_context(traces.within(span))
+            begun.append(span)
+    return {"traceparent": to_header(of_span(begun[0]))} if begun else {}
+
+
+def _attributes(queue: str) -> dict[str, str]:
+    return {
+        "messaging.system": "redis",
+        "messaging.operation.type": "send",
+        "messaging.operation.name": "send",
+        "messaging.destination.name": queue,
+    }

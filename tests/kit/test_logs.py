@@ -8,11 +8,12 @@ from typing import Any
 
 from app.kit.telemetry import logs
 from app.kit.telemetry.about import About, begin
+from app.kit.telemetry.lines import Json
 
 
 def _line(**extra: Any) -> dict[str, Any]:  # noqa: ANN401 a record takes anything
     record = logging.LogRecord("app.some", logging.WARNING, "file.py", 1, "seen %s", ("it",), **extra)
-    line: dict[str, Any] = json.loads(logs.formatter().format(record))
+    line: dict[str, Any] = json.loads(Json("api").format(record))
     return line
 
 
@@ -41,5 +42,5 @@ def test_handlers_of_others_stay() -> None:
     root = logging.getLogger()
     before = list(root.handlers)
     assert before, "pytest has handlers of its own"
-    logs.install()
+    logs.install("api")
     assert root.handlers == before

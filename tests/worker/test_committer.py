@@ -1,7 +1,7 @@
 """The group commit: durable before it answers, and nobody's fault is another's."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, date, datetime, time
 from typing import Any
@@ -38,7 +38,7 @@ async def running(
     engine: AsyncEngine,
     *,
     batch: int = 128,
-    wake: Callable[[], None] = lambda: None,
+    wake: Callable[[Sequence[bytes]], None] = lambda _: None,
     count: Callable[[UUID], None] = lambda _: None,
 ) -> AsyncIterator[Committer]:
     """A committer as a process of the API runs it."""
@@ -70,7 +70,7 @@ class TestCommitting:
         self, house: House, api_engine: AsyncEngine, app: App
     ) -> None:
         wakes: list[int] = []
-        async with running(api_engine, wake=lambda: wakes.append(1)) as committer:
+        async with running(api_engine, wake=lambda _causes: wakes.append(1)) as committer:
             await outcomes(*(committer.accept(app.incoming()) for _ in range(100)))
         assert len(wakes) <= 3
         with house.sessions() as db:

@@ -65,6 +65,7 @@ class _Turn:
     share: int
     used: Counter[UUID]
     asked: frozenset[EndpointKey]
+    began: float = field(default_factory=time.monotonic)
     taken: list[Any] = field(default_factory=list)
     facts: dict[UUID, Any] = field(default_factory=dict)
     payloads: dict[UUID, Any] = field(default_factory=dict)
@@ -192,12 +193,12 @@ class Claimer:
     def _jobs(self, turn: _Turn) -> list[Job]:
         rows, facts, payloads = turn.taken, turn.facts, turn.payloads
         destinations = self._destinations.find(turn.db, {row.endpoint_id: facts[row.endpoint_id] for row in rows})
-        taken = time.monotonic()
+        clock = turn.began, time.monotonic()
         gone = [row for row in rows if row.message_id not in payloads]
         for environment_id, message_id in {(row.environment_id, row.message_id) for row in gone}:
             operations.cancel(turn.db, environment_id, message_id=message_id, reason="payload gone")
         return [
-            _job(row, destinations[row.endpoint_id], payloads[row.message_id], facts[row.endpoint_id], taken)
+            _job(row, destinations[row.endpoint_id], payloads[row.message_id], facts[row.endpoint_id], clock)
             for row in rows
             if row.message_id in payloads
         ]
@@ -321,7 +322,8 @@ def _key(row: Any) -> DueKey:  # noqa: ANN401 a due row
     return DueKey(row.environment_id, row.endpoint_id, row.message_id, row.trigger)
 
 
-def _job(row: Any, destination: Destination, payload: Any, facts: Any, taken: float) -> Job:  # noqa: ANN401 rows
+def _job(row: Any, destination: Destination, payload: Any, facts: Any, clock: tuple[float, float]) -> Job:  # noqa: ANN401 rows
+    began, taken = clock
     return Job(
         key=_key(row),
         application_id=row.application_id,
@@ -338,4 +340,5 @@ def _job(row: Any, destination: Destination, payload: Any, facts: Any, taken: fl
         is_operational=facts.kind == ApplicationKind.operational,
         claimed_at=facts.now,
         taken=taken,
+        began=began,
     )

@@ -56,7 +56,8 @@ class Destinations:
         except (Undecryptable, ValueError) as error:
             # One endpoint's lost key must not stop the others: its attempts fail, and say why.
             logger.error("endpoint_not_usable", endpoint_id=encode("ep", row.id), error=str(error))  # noqa: TRY400 the error says it all
-            return Destination(row.revision, row.url, (), (), row.header_style, None, None, fault=str(error))
+            owner = row.organisation_id
+            return Destination(row.revision, row.url, (), (), row.header_style, None, None, str(error), owner)
 
     def _open(self, row: Any, secrets: Sequence[Any]) -> Destination:  # noqa: ANN401 as above
         owner = (row.environment_id, row.id)
@@ -69,4 +70,5 @@ class Destinations:
             header_style=row.header_style,
             ca_pem=row.ca_pem and row.ca_pem.encode(),
             retry_schedule=row.retry_schedule and tuple(row.retry_schedule),
+            organisation_id=row.organisation_id,
         )

@@ -16,6 +16,7 @@ from app.models import Lane
 from worker.delivery.claim import Claimed, Claimer, Demand
 from worker.delivery.job import DueKey, EndpointKey, Job, Sent
 from worker.delivery.record import record, release
+from worker.delivery.tracing import trace_recording
 from worker.delivery.transport import Transport
 from worker.stopping import Stopping
 
@@ -196,6 +197,7 @@ class Engine:
             raise
         self._settle(results, claimed.busy)
         self._took = time.monotonic() - began
+        trace_recording(results, self._took)
         if claiming:
             self._looked = time.monotonic()
             self._more = claimed.more

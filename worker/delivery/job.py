@@ -42,6 +42,7 @@ class Destination:
     ca_pem: bytes | None
     retry_schedule: tuple[int, ...] | None
     fault: str | None = None
+    organisation_id: UUID | None = None
 
     def live_keys(self, now: datetime) -> list[Key]:
         """The keys that sign at `now`, the database's time."""
@@ -50,8 +51,9 @@ class Destination:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A delivery under lease. `attempt` is its fence; `claimed_at` the database's time, `taken` the process's clock.
+    """A delivery under lease. `attempt` is its fence; `claimed_at` the database's time.
 
+    By the process's clock the claim `began`, and had it `taken`.
     `traceparent` and `request_id` say what brought the message: see `Payload`.
     """
 
@@ -70,6 +72,7 @@ class Job:
     is_operational: bool
     claimed_at: datetime
     taken: float
+    began: float
 
     def database_time(self) -> datetime:
         """Now by the database's clock, carried forward by the time since the claim."""
@@ -78,7 +81,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """What one attempt brought. `body` is what is kept of the answer."""
+    """What one attempt brought. `body` is what is kept of the answer; `traceparent` is the attempt's span."""
 
     job: Job
     attempt_id: UUID
@@ -89,6 +92,7 @@ class Sent:
     body: bytes
     retry_after: str | None
     duration_ms: int
+    traceparent: bytes | None = None
 
     @property
     def verdict(self) -> Verdict:

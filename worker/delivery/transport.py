@@ -16,21 +16,38 @@ from app.kit.clock import new_id
 from app.kit.egress import Answer, Egress, Options, Outgoing, Policy
 from app.kit.instance import HEADER
 from app.kit.telemetry.logs import get_logger
+from app.kit.telemetry.trace_context import of_span, to_header
 from worker.delivery.job import Job, Sent
+from worker.delivery.lines import AttemptLines, begin_note
+from worker.delivery.tracing import begin_attempt, end_attempt
 
 KEPT_BYTES = 16 * 1024
 logger = get_logger(__name__)
 
 
 class Transport:
-    """Owns the loop and the HTTP client. Results gather in `results`; `notify` is called when one comes."""
+    """Owns the loop and the HTTP client. Results gather in `results`; `notify` is called when one comes.
 
-    def __init__(self, policy: Policy, options: Options, *, instance: str, notify: Callable[[], None]) -> None:
+    Endpoints are told of their trace, by a `traceparent`, if it `tells_traces`.
+    """
+
+    def __init__(
+        self,
+        policy: Policy,
+        options: Options,
+        *,
+        instance: str,
+        notify: Callable[[], None],
+        lines: AttemptLines,
+        tells_traces: bool = False,
+    ) -> None:
         self.results: deque[Sent] = deque()
         self._policy = policy
         self._options = options
         self._instance = instance
         self._notify = notify
+        self._lines = lines
+        self._tells_traces = tells_traces
         self._loop = uvloop.new_event_loop()
         self._sending: dict[asyncio.Task[None], Job] = {}
         self._thread = threading.Thread(target=self._run, name="transport", daemon=True)
@@ -87,14 +104,19 @@ class Transport:
             task.add_done_callback(self._sending.pop)
 
     async def _deliver(self, job: Job) -> None:
-        self.results.append(await self._attempt(job))
+        sent = await self._attempt(job)
+        self.results.append(sent)
         self._notify()
+        self._lines.tell(sent)
 
     async def _attempt(self, job: Job) -> Sent:
         attempt_id = new_id()
         started_at = job.database_time()
-        answer = await self._post(job, started_at)
-        return Sent(
+        span = begin_attempt(job, attempt_id)
+        traceparent = job.traceparent if span is None else of_span(span)
+        begin_note(job, attempt_id, traceparent)
+        answer = await self._post(job, started_at, traceparent)
+        sent = Sent(
             job=job,
             attempt_id=attempt_id,
             started_at=started_at,
@@ -104,21 +126,25 @@ class Transport:
             body=answer.body[:KEPT_BYTES],
             retry_after=answer.retry_after,
             duration_ms=answer.duration_ms,
+            traceparent=traceparent,
         )
+        if span is not None:
+            end_attempt(span, sent)
+        return sent
 
-    async def _post(self, job: Job, started_at: datetime) -> Answer:
+    async def _post(self, job: Job, started_at: datetime, traceparent: bytes | None) -> Answer:
         fault = job.destination.fault
         if fault is not None:
             return _unsent(fault)
         try:
-            outgoing = self._outgoing(job, started_at)
+            outgoing = self._outgoing(job, started_at, traceparent)
         except Exception:
             # Whatever it is, it must come back as a result: what never ends would take room for ever.
-            logger.exception("delivery_not_signed", endpoint_id=ids.encode("ep", job.key.endpoint_id))
+            logger.exception("delivery_not_signed")
             return _unsent("the request cannot be made")
         return await self._egress.post(outgoing)
 
-    def _outgoing(self, job: Job, started_at: datetime) -> Outgoing:
+    def _outgoing(self, job: Job, started_at: datetime, traceparent: bytes | None) -> Outgoing:
         message_id = ids.encode("msg", job.key.message_id)
         timestamp = int(started_at.timestamp())
         signature = sign(message_id, timestamp, job.body, job.destination.live_keys(started_at))
@@ -126,6 +152,7 @@ class Transport:
             "content-type": job.content_type,
             HEADER: self._instance,
             **delivery_headers(job.destination.header_style, message_id, timestamp, signature),
+            **self._tell_trace(traceparent),
             **dict(job.destination.headers),
         }
         return Outgoing(
@@ -135,6 +162,9 @@ class Transport:
             pool=job.key.endpoint_id,
             ca_pem=job.destination.ca_pem,
         )
+
+    def _tell_trace(self, traceparent: bytes | None) -> dict[str, str]:
+        return {"traceparent": to_header(traceparent)} if self._tells_traces and traceparent is not None else {}
 
 
 def _unsent(why: str) -> Answer:

@@ -7,6 +7,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 from starlette.applications import Starlette
@@ -27,6 +28,7 @@ from app.kit.dedicated import AsyncDedicated
 from app.kit.interpreter import settle
 from app.kit.presence import Presence
 from app.kit.queue import Waker
+from app.kit.wakes import Wake
 from app.settings import Ingest
 
 _BATCH = Ingest().batch
@@ -95,7 +97,9 @@ async def _lifespan(app: Bare) -> AsyncIterator[None]:
     engine = make_async_engine(os.environ[DATABASE_VARIABLE], pool_size=1, steady=True)
     connection = AsyncDedicated(engine)
     await connection.open()
-    state.committer = Committer(connection, batch=_BATCH, wake=waker.wake, count=state.usage.count)
+    state.committer = Committer(
+        connection, batch=_BATCH, wake=partial(waker.wake, Wake.delivery), count=state.usage.count
+    )
     running = asyncio.create_task(state.committer.run(), name="committer")
     settle()
     yield

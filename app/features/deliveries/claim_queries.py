@@ -359,16 +359,21 @@ def set_owner_rates() -> Update:
 def destinations() -> Select[*tuple[Any, ...]]:
     """What sending to endpoints takes."""
     given = unnest(environment_id=Uuid(), endpoint_id=Uuid())
-    return select(
-        Endpoint.environment_id,
-        Endpoint.id,
-        Endpoint.revision,
-        Endpoint.url,
-        Endpoint.headers,
-        Endpoint.header_style,
-        Endpoint.ca_pem,
-        Endpoint.retry_schedule,
-    ).join(given, and_(Endpoint.environment_id == given.c.environment_id, Endpoint.id == given.c.endpoint_id))
+    return (
+        select(
+            Endpoint.environment_id,
+            Endpoint.id,
+            Endpoint.revision,
+            Endpoint.url,
+            Endpoint.headers,
+            Endpoint.header_style,
+            Endpoint.ca_pem,
+            Endpoint.retry_schedule,
+            Environment.organisation_id,
+        )
+        .join(given, and_(Endpoint.environment_id == given.c.environment_id, Endpoint.id == given.c.endpoint_id))
+        .join(Environment, Environment.id == Endpoint.environment_id)
+    )
 
 
 @cache

@@ -22,6 +22,8 @@ from app.features.endpoints.errors import (
 from app.features.messages.operations import Incoming, accept
 from app.kit.clock import new_id
 from app.kit.errors import Problem, invalid
+from app.kit.telemetry import about
+from app.kit.telemetry.traces import carried
 from app.models import Application, Endpoint, EventType
 
 PING = "svix.ping"
@@ -68,6 +70,8 @@ def send(db: Session, application: Application, endpoint: Endpoint, example: Exa
         content_type="application/json",
         expires_at=ids.timestamp(message_id) + KEPT,
         endpoint_id=endpoint.id,
+        traceparent=carried(),
+        request_id=about.current().request_id,
     )
     for result in accept(db, [incoming]):
         if isinstance(result, Problem):

@@ -5,6 +5,7 @@ a message that cannot be stored fails its own request only, and a client that go
 """
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from uuid import UUID
@@ -14,10 +15,12 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from app.features.messages.operations import Accepted, Incoming, Replayed, Result, accept, forget_partitions
+from app.features.messages.tracing import trace_commit
 from app.kit.db import is_conflict, sqlstate
 from app.kit.dedicated import AsyncDedicated
 from app.kit.errors import Kind, Problem
 from app.kit.telemetry.logs import get_logger
+from app.kit.telemetry.trace_context import Carried
 
 Outcome = Result | Exception
 Waiting = tuple[Incoming, asyncio.Future[Outcome]]
@@ -33,11 +36,17 @@ logger = get_logger(__name__)
 class Committer:
     """Owns the connection that stores messages; one for each process, run by `run`.
 
-    `wake` is called for each batch, `count` with the organisation of each message that was accepted.
+    `wake` is called for each batch, with the spans that are recorded of it, `count` with the organisation of each
+    message that was accepted.
     """
 
     def __init__(
-        self, connection: AsyncDedicated, *, batch: int, wake: Callable[[], None], count: Callable[[UUID], None]
+        self,
+        connection: AsyncDedicated,
+        *,
+        batch: int,
+        wake: Callable[[Sequence[Carried]], None],
+        count: Callable[[UUID], None],
     ) -> None:
         self._connection = connection
         self._queue: deque[Waiting] = deque()
@@ -87,16 +96,18 @@ class Committer:
     async def _commit(self, batch: Sequence[Waiting]) -> None:
         if not batch:
             return
+        began, incomings = time.time_ns(), [incoming for incoming, _ in batch]
         try:
-            results = await self._store([incoming for incoming, _ in batch])
+            results = await self._store(incomings)
         except Exception as error:  # noqa: BLE001 whatever it is, the next batch must not wait for it
+            trace_commit(incomings, began, error)
             await self._recover(batch, error)
             return
         for (incoming, waiting), result in zip(batch, results, strict=True):
             if isinstance(result, Accepted) and incoming.organisation_id is not None:
                 self._count(incoming.organisation_id)
             _tell(waiting, result)
-        self._wake()
+        self._wake(trace_commit(incomings, began))
 
     async def _store(self, batch: Sequence[Incoming]) -> list[Result]:
         for _ in range(RETRIES):

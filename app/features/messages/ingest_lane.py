@@ -14,10 +14,12 @@ from app.auth.signed_requests import SIGNATURES
 from app.domain.permissions import Permission
 from app.features.messages.admission import Admission
 from app.features.messages.committer import Committer
-from app.features.messages.ingest_router import refuse_own
+from app.features.messages.ingest_router import CREATE, refuse_own
 from app.features.messages.posting import JSON, Post, read
 from app.features.organisations.usage import Usage
 from app.kit.instance import HEADER
+from app.kit.telemetry.access import OPERATION
+from app.kit.telemetry.traces import Request
 from app.kit.wire import is_name
 
 _JSON = JSON.encode()
@@ -42,12 +44,14 @@ class IngestLane:
         self._state = state
         self._limit = limit
         self._path = re.compile(re.escape(prefix) + "/app/([^/]+)/msg")
+        self._route = f"{prefix}/app/{{app_id}}/msg"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serves one request."""
         match = self._path.fullmatch(scope["path"]) if scope["type"] == "http" else None
         headers = dict(scope["headers"]) if match else {}
         if match and self._is_plain(scope, headers) and is_name(match[1]):
+            scope[OPERATION] = CREATE
             await self._serve(scope, headers, match[1], receive, send)
         else:
             await self._app(scope, receive, send)
@@ -67,7 +71,9 @@ class IngestLane:
         self, scope: Scope, headers: dict[bytes, bytes], application: str, receive: Receive, send: Send
     ) -> None:
         try:
-            status, body, repeats = await self._take(scope, headers, application, receive)
+            with Request(headers.get(b"traceparent"), self._route, scope["scheme"]) as request:
+                status, body, repeats = await self._take(scope, headers, application, receive)
+                request.answer(status)
         except Gone:
             return
         start = [(b"content-length", b"%d" % len(body)), (b"content-type", _JSON)]

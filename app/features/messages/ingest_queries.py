@@ -152,13 +152,13 @@ class Outcome(IntEnum):
 
 
 @cache
-def store() -> Select[int, int, int]:
+def store() -> Select[int, int, int, UUID | None]:
     """Stores messages with the bytes to be sent, and owes them to the endpoints that listen, in one statement.
 
-    Returns the outcome of each by its place, and to how many endpoints a stored one is owed. One is `unknown` whose
-    application is not found, `repeated` whose idempotency key somebody holds, `taken` whose event id its application
-    has. No key is in it twice. Channels come as an array's text, tags as JSON text; `only` limits a message to one
-    endpoint, whatever that subscribes to.
+    Returns the outcome of each by its place, to how many endpoints a stored one is owed, and its application. One is
+    `unknown` whose application is not found, `repeated` whose idempotency key somebody holds, `taken` whose event id
+    its application has. No key is in it twice. Channels come as an array's text, tags as JSON text; `only` limits a
+    message to one endpoint, whatever that subscribes to.
     """
     asked = _ask().cte("asked")
     keys = _take_keys(asked).cte("keys")
@@ -178,8 +178,11 @@ def store() -> Select[int, int, int]:
             message.c.place,
             literal_column(str(int(Outcome.stored))).label("outcome"),
             func.coalesce(func.cardinality(message.c.endpoint_ids), 0).label("endpoints"),
+            message.c.application_id,
         ),
-        select(asked.c.place, refused, literal_column("0")).where(asked.c.place.not_in(select(message.c.place))),
+        select(asked.c.place, refused, literal_column("0"), asked.c.application_id).where(
+            asked.c.place.not_in(select(message.c.place))
+        ),
     ).subquery("answer")
     stored = {
         "stored": _insert_messages(message),

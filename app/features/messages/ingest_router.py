@@ -18,6 +18,7 @@ from app.kit.instance import HEADER
 from app.kit.openapi import REF, problems
 
 router = APIRouter(tags=["Message"])
+CREATE = "v1.message.create"
 DOCUMENTED = {
     "parameters": [IDEMPOTENCY],
     "requestBody": {
@@ -32,7 +33,7 @@ DOCUMENTED = {
     status_code=ACCEPTED,
     response_model=MessageOut,
     responses=problems(400, 409, 429),
-    operation_id="v1.message.create",
+    operation_id=CREATE,
     openapi_extra=DOCUMENTED,
 )
 async def create_message(

@@ -3,7 +3,7 @@
 import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -83,6 +83,7 @@ class Accepted:
 
     message_id: UUID
     endpoints: int
+    application_id: UUID | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,10 +271,10 @@ def _store(db: Session, entries: Sequence[_Entry]) -> _Refused:
     )
     rows = [_row(entry, place, moment) for place, (entry, moment) in enumerate(zip(entries, created, strict=True))]
     owed = 0
-    for place, outcome, endpoints in fetch(db, queries.store(), transpose(rows, *queries.MESSAGE)):
+    for place, outcome, endpoints, application_id in fetch(db, queries.store(), transpose(rows, *queries.MESSAGE)):
         entry = entries[place]
         if outcome == Outcome.stored:
-            entry.result = Accepted(entry.incoming.message_id, endpoints)
+            entry.result = Accepted(entry.incoming.message_id, endpoints, application_id)
             owed += endpoints
         else:
             refused[outcome].append(entry)

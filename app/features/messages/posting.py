@@ -20,6 +20,8 @@ from app.features.messages.schemas import MessageIn
 from app.kit.clock import new_id, utc_now
 from app.kit.errors import Fault, Kind, Problem, invalid
 from app.kit.routing import malformed
+from app.kit.telemetry import about
+from app.kit.telemetry.traces import carried
 
 MAX_PAYLOAD_BYTES = 1024 * 1024
 PAYLOAD_NAMES = frozenset({"payload", "data"})
@@ -53,6 +55,8 @@ class Ask:
         A request that is repeated has the same body, so that its payload is the one that was answered before.
         """
         if isinstance(result, Accepted):
+            note = about.current()
+            note.application_id, note.message_id = result.application_id, result.message_id
             return ACCEPTED, self._with_payload(self.incoming.response), False
         return result.status, self._with_payload(result.response), True
 
@@ -89,6 +93,8 @@ def read(post: Post) -> Ask:
         once=_once(post),
         new_application=_new_application(fields, post.application),
         organisation_id=post.caller.organisation_id,
+        traceparent=carried(),
+        request_id=about.current().request_id,
     )
     return Ask(incoming, payload if post.with_content else b"{}")
 

@@ -14,6 +14,8 @@ from app.features.messages.operations import Incoming, accept
 from app.features.operational_webhooks import queries
 from app.kit.clock import new_id
 from app.kit.errors import Problem
+from app.kit.telemetry import about
+from app.kit.telemetry.traces import carried
 from app.models import ApplicationKind
 
 KEPT = timedelta(days=90)
@@ -72,4 +74,6 @@ def _incoming(event: Event, application_id: UUID) -> Incoming:
         content_type="application/json",
         expires_at=ids.timestamp(message_id) + KEPT,
         kind=ApplicationKind.operational,
+        traceparent=carried(),
+        request_id=about.current().request_id,
     )

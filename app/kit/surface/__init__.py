@@ -18,7 +18,7 @@ from starlette.types import ASGIApp
 
 from app.domain.addresses import Network
 from app.domain.forwarded import ProxyHeaders
-from app.kit.surface.answers import Answers, Refused, ignore
+from app.kit.surface.answers import Answers, Refused, Served, ignore, unheard
 from app.kit.surface.cors import Cors
 from app.kit.surface.hosts import Hosts
 from app.kit.surface.https import Https, Leaked, log_leaked
@@ -49,6 +49,7 @@ class Surface:
     written: ProxyHeaders = ProxyHeaders.x_forwarded
     leaked: Leaked = log_leaked
     refused: Refused = ignore
+    served: Served = unheard
 
     def around(self, app: ASGIApp) -> ASGIApp:
         """The app within it, in the order above."""
@@ -65,4 +66,4 @@ class Surface:
         app = Refusals(Proxies(app, trusted=self.trusted, written=self.written))
         if self.origins:
             app = Cors(app, origins=self.origins, unread=self.unread)
-        return Answers(app, public=self.public, policies=self.policies, refused=self.refused)
+        return Answers(app, public=self.public, policies=self.policies, refused=self.refused, served=self.served)

@@ -1,6 +1,7 @@
 """Around every answer: the id of its request, and headers that say what browsers and caches may not do with it."""
 
 import re
+import time
 from collections.abc import Callable, Iterable, Mapping
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -10,6 +11,7 @@ from app.kit.random_bytes import RandomBytes
 from app.kit.telemetry.about import About, begin
 
 Refused = Callable[[Scope, int], None]
+Served = Callable[[Scope, int | None, float], None]
 Pairs = tuple[tuple[bytes, bytes], ...]
 
 ANSWER_HEADERS = "postrider.answer_headers"
@@ -42,17 +44,31 @@ def ignore(_scope: Scope, _status: int) -> None:
     """Hears of refusals where nobody wants to."""
 
 
+def unheard(_scope: Scope, _status: int | None, _began: float) -> None:
+    """Hears of requests where nobody wants to."""
+
+
 class Answers:
     """Gives each request an id, the client's own when it is well formed, and each answer the headers it lacks.
 
+    `served` hears of each request at its end: its status, None when nothing was answered, and when it began.
     `refused` hears of each answer that says that the caller is unknown, may not, or not so often.
     What a route says of itself stays. `policies` holds other policies than NOTHING, by path; answers below `public`
     may be cached.
     """
 
-    def __init__(self, app: ASGIApp, *, public: str, policies: Mapping[str, str], refused: Refused = ignore) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        public: str,
+        policies: Mapping[str, str],
+        refused: Refused = ignore,
+        served: Served = unheard,
+    ) -> None:
         self._app = app
         self._refused = refused
+        self._served = served
         self._public = public
         self._usual = _both(NOTHING)
         self._cached = _both(NOTHING, private=False)
@@ -66,17 +82,23 @@ class Answers:
         request_id = _request_id(scope)
         scope[REQUEST_ID_KEY] = request_id
         begin(About(request_id=request_id))
+        began, status = time.perf_counter(), None
 
         async def send_whole(message: Message) -> None:
+            nonlocal status
             if message["type"] == "http.response.start":
-                if message["status"] in REFUSALS:
-                    self._refused(scope, message["status"])
+                status = message["status"]
+                if status in REFUSALS:
+                    self._refused(scope, status)
                 own = list(message.get("headers", ()))
                 more = scope.get(ANSWER_HEADERS, ())
                 message["headers"] = [*own, *self._lacking(scope, own), *more, (_REQUEST_ID, request_id.encode())]
             await send(message)
 
-        await self._app(scope, receive, send_whole)
+        try:
+            await self._app(scope, receive, send_whole)
+        finally:
+            self._served(scope, status, began)
 
     def _lacking(self, scope: Scope, own: Iterable[tuple[bytes, bytes]]) -> Iterable[tuple[bytes, bytes]]:
         # Only now the scheme is known, since proxies were asked.

@@ -1,17 +1,34 @@
 """Log lines of one schema: an event's name with fields, and the ids of what it is about."""
 
 import logging
-from collections.abc import Mapping, MutableMapping
-from typing import Any
+import os
+import sys
+import threading
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, Literal
 
 import structlog
-from structlog.stdlib import BoundLogger, ProcessorFormatter
+from structlog.stdlib import BoundLogger
 from structlog.typing import EventDict, WrappedLogger
 
-from app.kit.telemetry import about
+from app.kit.telemetry.lines import FIELDS, Console, Json
+from app.kit.telemetry.outlet import Outlet
 
-FIELDS = "fields"
-"""Where a record of ours holds the fields of its event."""
+Style = Literal["json", "console"]
+Level = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
+LEVELS = {
+    # At DEBUG it writes down whole tokens.
+    "authlib": logging.INFO,
+    # They write down each request that is made, or connection.
+    "httpx2": logging.WARNING,
+    "httpcore": logging.WARNING,
+    # Each task twice, while we have a line of our own for those that matter.
+    "celery.worker.strategy": logging.WARNING,
+    "celery.app.trace": logging.WARNING,
+}
+MILD = ("celery.worker.consumer.consumer", "celery.beat", "kombu.connection")
+"""They call it an error when the broker is away, which ends by itself."""
 
 
 def get_logger(name: str) -> BoundLogger:
@@ -27,34 +44,40 @@ def get_logger(name: str) -> BoundLogger:
     )
 
 
-def formatter() -> logging.Formatter:
-    """Writes a record of any library as one JSON object."""
-    return ProcessorFormatter(
-        processors=[ProcessorFormatter.remove_processors_meta, structlog.processors.JSONRenderer(default=str)],
-        foreign_pre_chain=[
-            _add_fields,
-            _name_work,
-            structlog.stdlib.add_log_level,
-            structlog.stdlib.add_logger_name,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-        ],
-    )
+def install(component: str, style: Style | None = None, level: Level = "INFO") -> None:
+    """Sends what the process logs to its standard error, unless somebody else has seen to it.
 
-
-def install() -> None:
-    """Sends what the process logs to its standard error, unless somebody else has seen to it."""
-    # At DEBUG it writes down whole tokens.
-    logging.getLogger("authlib").setLevel(logging.INFO)
-    # It writes down each request that it makes.
-    logging.getLogger("httpx2").setLevel(logging.WARNING)
+    `component` says which part of an installation it is. A terminal is written to as people read.
+    """
+    for name, least in LEVELS.items():
+        logging.getLogger(name).setLevel(least)
+    for name in MILD:
+        logging.getLogger(name).addFilter(_soften)
     root = logging.getLogger()
-    if root.handlers:
-        return
-    handler = logging.StreamHandler()
-    handler.setFormatter(formatter())
-    root.addHandler(handler)
-    root.setLevel(logging.INFO)
+    outlet = next((one for one in root.handlers if isinstance(one, Outlet)), None)
+    if outlet is None:
+        if root.handlers:
+            return
+        outlet = Outlet(sys.__stderr__.fileno() if sys.__stderr__ else 2)
+        root.addHandler(outlet)
+    outlet.setFormatter(_formatter(component, style))
+    root.setLevel(level)
+    logging.captureWarnings(capture=True)
+    sys.excepthook = _crashed
+    threading.excepthook = _thread_crashed
+
+
+def flush() -> None:
+    """Waits, not for long, until what was logged is written: where a process ends without ceremony."""
+    for handler in logging.getLogger().handlers:
+        handler.flush()
+
+
+def _formatter(component: str, style: Style | None) -> logging.Formatter:
+    is_terminal = sys.stderr.isatty()
+    if style == "console" or (style is None and is_terminal):
+        return Console(component, colors=is_terminal and "NO_COLOR" not in os.environ)
+    return Json(component)
 
 
 def _to_record(_logger: WrappedLogger, _method: str, event: EventDict) -> tuple[tuple[str], Mapping[str, Any]]:
@@ -63,9 +86,21 @@ def _to_record(_logger: WrappedLogger, _method: str, event: EventDict) -> tuple[
     return (name,), {"exc_info": exc_info, "extra": {FIELDS: event}}
 
 
-def _add_fields(_logger: object, _method: str, event: EventDict) -> MutableMapping[str, Any]:
-    return {**getattr(event["_record"], FIELDS, {}), **event}
+def _soften(record: logging.LogRecord) -> bool:
+    if record.levelno > logging.WARNING:
+        record.levelno, record.levelname = logging.WARNING, "WARNING"
+    return True
 
 
-def _name_work(_logger: object, _method: str, event: EventDict) -> EventDict:
-    return {**about.current().known(), **event}
+def _crashed(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    if issubclass(kind, KeyboardInterrupt):
+        sys.__excepthook__(kind, error, trace)
+        return
+    logger.critical("process_crashed", exc_info=error)
+
+
+def _thread_crashed(crash: threading.ExceptHookArgs) -> None:
+    logger.critical("thread_crashed", thread=crash.thread and crash.thread.name, exc_info=crash.exc_value)
+
+
+logger = get_logger(__name__)

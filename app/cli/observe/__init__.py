@@ -1,0 +1,1 @@
+"""Objectives, rules, alerts and dashboards as data, and what is made of them."""

@@ -1,0 +1,67 @@
+"""Which traces are recorded, decided where they begin."""
+
+from collections.abc import Sequence
+from contextvars import ContextVar
+
+from opentelemetry.context import Context
+from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
+from opentelemetry.sdk.trace.sampling import (
+    ALWAYS_OFF,
+    ALWAYS_ON,
+    ParentBased,
+    Sampler,
+    SamplingResult,
+    TraceIdRatioBased,
+)
+from opentelemetry.trace import Link, SpanKind, TraceState
+from opentelemetry.util.types import Attributes
+
+given_trace_id: ContextVar[str | None] = ContextVar("given_trace_id", default=None)
+"""The trace that a request was given before anything about it was recorded."""
+
+
+class TraceIds(RandomIdGenerator):
+    """Begins the trace of a request under the id that its log lines have."""
+
+    def generate_trace_id(self) -> int:
+        """A trace id."""
+        given = given_trace_id.get()
+        return super().generate_trace_id() if given is None else int(given, 16)
+
+
+class Roots(Sampler):
+    """Decides for traces that begin here: a share of them by their ids, and those that go on with one of these.
+
+    What nobody asked for begins none: a statement or a command outside of requests and tasks.
+    """
+
+    def __init__(self, share: float) -> None:
+        self._share = TraceIdRatioBased(share)
+
+    def should_sample(
+        self,
+        parent_context: Context | None,
+        trace_id: int,
+        name: str,
+        kind: SpanKind | None = None,
+        attributes: Attributes = None,
+        links: Sequence[Link] | None = None,
+        trace_state: TraceState | None = None,
+    ) -> SamplingResult:
+        """The decision, by the first span of a trace."""
+        if kind in {SpanKind.CLIENT, SpanKind.INTERNAL}:
+            decide: Sampler = ALWAYS_OFF
+        elif any(link.context.trace_flags.sampled for link in links or ()):
+            decide = ALWAYS_ON
+        else:
+            decide = self._share
+        return decide.should_sample(parent_context, trace_id, name, kind, attributes, links, trace_state)
+
+    def get_description(self) -> str:
+        """What this is, for people."""
+        return f"Roots{{{self._share.get_description()}}}"
+
+
+def head(share: float) -> Sampler:
+    """Follows whoever began a trace elsewhere; decides for those that begin here."""
+    return ParentBased(Roots(share))
