@@ -1,7 +1,7 @@
 """What logs, traces, metrics and reports of errors cost of a processor, each beside the same with all of them off.
 
 The same processes run from beginning to end, one for each choice of signals, and take turns: a difference is one of two
-turns of the same round. What is on is heard: spans are taken, metrics are scraped once a turn.
+turns of the same round. Spans are taken by somebody; metrics are counted, and read by nobody.
 """
 
 import time
@@ -10,7 +10,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 
-from app.cli.bench import signals
 from app.cli.bench.bench import Bench
 from app.cli.bench.seed import add_backlog
 from app.cli.bench.signals import EVERY, OFF, Signals
@@ -29,14 +28,10 @@ _MICRO = 1e6
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """Processes with their choice of signals: their name, where they serve metrics, and a turn of them.
-
-    A turn returns how many messages it was about.
-    """
+    """Processes with their choice of signals: their name, and a turn of them, which was about so many messages."""
 
     chosen: Signals
     name: str
-    port: int
     turn: Callable[[], int]
 
 
@@ -67,16 +62,17 @@ def _round(bench: Bench, takers: Receiver, sides: Sequence[Side], number: int) -
         takers.reset()
         before = bench.machine.usage.cpu_seconds(side.name)
         count = side.turn()
-        if side.chosen.metrics:
-            signals.scrape(side.port)
         time.sleep(_AFTERWARDS_SECONDS)
         yield side.chosen.name, (bench.machine.usage.cpu_seconds(side.name) - before) / count * _MICRO
         _refuse_wrong_spans(side, takers)
 
 
 def _refuse_wrong_spans(side: Side, takers: Receiver) -> None:
-    if (takers.count().received > 0) is not side.chosen.traces:
-        raise DevError(f"{side.name} has sent {takers.count().received} times, though traces are {side.chosen.traces}")
+    has_sent = side.chosen.name in takers.moments()
+    if has_sent is not side.chosen.traces:
+        raise DevError(
+            f"{side.name} has {'' if has_sent else 'not '}sent spans, though traces are {side.chosen.traces}"
+        )
 
 
 def _add(bench: Bench, what: str, costs: Mapping[str, float]) -> None:
@@ -90,19 +86,16 @@ def _accepting(bench: Bench, takers: Receiver, stack: ExitStack) -> list[Side]:
     """APIs that each accept at half of the rate that all can: full batches would not be the same."""
     started = [_api(bench, takers, stack, one) for one in EVERY]
     words = (f"--connections={_CONNECTIONS}", f"--seconds={bench.plan.telemetry_seconds}")
-    floods = [bench.load(url, *words)["accepted_per_second"] for _, _, _, url in started]
+    floods = [bench.load(url, *words)["accepted_per_second"] for _, _, url in started]
     rate = min(floods) / 2
-    return [
-        Side(chosen, name, port, partial(_post, bench, url, *words, f"--rate={rate}"))
-        for chosen, name, port, url in started
-    ]
+    return [Side(chosen, name, partial(_post, bench, url, *words, f"--rate={rate}")) for chosen, name, url in started]
 
 
-def _api(bench: Bench, takers: Receiver, stack: ExitStack, chosen: Signals) -> tuple[Signals, str, int, str]:
-    port, name = any_free(), f"api-{chosen.name}"
-    more = chosen.environment(takers, port)
+def _api(bench: Bench, takers: Receiver, stack: ExitStack, chosen: Signals) -> tuple[Signals, str, str]:
+    name = f"api-{chosen.name}"
+    more = chosen.environment(takers)
     url = stack.enter_context(bench.machine.api(bench.urls, name, more, silent=not chosen.metrics))
-    return chosen, name, port, url
+    return chosen, name, url
 
 
 def _post(bench: Bench, url: str, *words: str) -> int:
@@ -122,13 +115,11 @@ def _delivering(bench: Bench, takers: Receiver, stack: ExitStack) -> list[Side]:
         urls[chosen.name] = machine.copy(original, f"{_DATABASE}_{chosen.name}")
     sides = []
     for number, chosen in enumerate(EVERY, 1):
-        port, name = any_free(), f"worker-{chosen.name}"
-        more = chosen.environment(takers, port)
+        name = f"worker-{chosen.name}"
+        more = chosen.environment(takers)
         silent = not chosen.metrics
         stack.enter_context(machine.worker(urls[chosen.name], name, number, more, silent=silent))
-        sides.append(
-            Side(chosen, name, port, partial(_drain, bench, f"{_DATABASE}_{chosen.name}", tenants, chosen.sampled))
-        )
+        sides.append(Side(chosen, name, partial(_drain, bench, f"{_DATABASE}_{chosen.name}", tenants, chosen.sampled)))
     for side in sides:
         side.turn()
     return sides
