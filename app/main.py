@@ -93,8 +93,8 @@ from app.kit import errors_http
 from app.kit.cache import Cache
 from app.kit.db import assert_durable, make_async_engine, make_async_sessions
 from app.kit.dedicated import AsyncDedicated
-from app.kit.egress import Egress as EgressClient
 from app.kit.egress import Options, Policy
+from app.kit.egress.traced import TracedEgress
 from app.kit.hashing import QUEUE_SECONDS, Hasher
 from app.kit.instance import markers
 from app.kit.interpreter import settle
@@ -270,7 +270,7 @@ def _provider_rules(settings: Settings) -> Destinations:
     return replace(_destinations(settings), https_only=not in_the_clear)
 
 
-def _egress(settings: Settings) -> EgressClient:
+def _egress(settings: Settings) -> TracedEgress:
     egress = settings.egress
     rules = _provider_rules(settings)
     policy = Policy(rules.allow, rules.deny, rules.allowed_ports, https_only=rules.https_only)
@@ -281,7 +281,7 @@ def _egress(settings: Settings) -> EgressClient:
         proxy=None if egress.proxy is None else egress.proxy.get_secret_value(),
         source_address=egress.source_address,
     )
-    return EgressClient(policy, options)
+    return TracedEgress(policy, options)
 
 
 def _destinations(settings: Settings) -> Destinations:

@@ -36,21 +36,26 @@ def _run_one(sessions: sessionmaker[Session]) -> bool:
 def _run(sessions: sessionmaker[Session], task: BackgroundTask) -> None:
     try:
         with sessions.begin() as db:
-            _step(db, task)
+            is_done = _step(db, task)
+        if is_done:
+            logger.info("background_task_ended", task_id=str(task.id), kind=task.kind, success=True)
     except LeaseLostError:
         logger.warning("background_step_dropped", task_id=str(task.id), effect="another process has gone on")
     except StepError as error:
         with sessions.begin() as db:
             operations.fail(db, task, str(error))
+        logger.info("background_task_ended", task_id=str(task.id), kind=task.kind, success=False, error=str(error))
     except Exception:
         logger.exception("background_step_failed", task_id=str(task.id))
         with sessions.begin() as db:
             operations.stumble(db, task)
 
 
-def _step(db: Session, task: BackgroundTask) -> None:
+def _step(db: Session, task: BackgroundTask) -> bool:
+    """Whether it was the last."""
     progress, is_done = replays.step(db, task)
     if is_done:
         operations.finish(db, task, progress)
     else:
         operations.advance(db, task, progress)
+    return is_done

@@ -13,6 +13,8 @@ from celery.signals import (
     beat_init,
     celeryd_init,
     setup_logging,
+    task_postrun,
+    task_prerun,
     worker_init,
     worker_process_init,
     worker_process_shutdown,
@@ -20,8 +22,9 @@ from celery.signals import (
 )
 from kombu.entity import Exchange, Queue
 
-from app.kit.queue import MAINTENANCE_QUEUE, RETENTION_TASK, SIGNING_KEYS_TASK, WAKE_QUEUE
+from app.kit.queue import ABOUT, MAINTENANCE_QUEUE, RETENTION_TASK, SIGNING_KEYS_TASK, WAKE_QUEUE
 from app.kit.telemetry import logs, traces
+from app.kit.telemetry.about import About, begin
 from app.kit.telemetry.logs import get_logger
 from app.kit.wakes import Wake
 from app.settings import read_settings
@@ -133,6 +136,20 @@ def stop_process(**_: Any) -> None:  # noqa: ANN401 see above
     while _process:
         _process.pop().stop()
     logs.flush()
+
+
+@task_prerun.connect
+def note_task(task: Any, **_: Any) -> None:  # noqa: ANN401 see above
+    """Says what is done from here on, and for which request if it came with one's ids."""
+    note = About.read(task.request.get(ABOUT) or {})
+    note.task = task.name
+    begin(note)
+
+
+@task_postrun.connect
+def forget_task(**_: Any) -> None:  # noqa: ANN401 see above
+    """Says that it is over."""
+    begin(About())
 
 
 @celery.task(name=Wake.delivery)

@@ -103,6 +103,7 @@ def send_one(sessions: sessionmaker[Session], outgoing: Outgoing, port: Port) ->
             else queries.failed(mail, str(error), operations.rest(mail.attempts))
         )
     else:
+        logger.info("mail_sent", mail_id=str(mail.id), kind=mail.kind, attempt=mail.attempts)
         statement = queries.sent(mail)
     with sessions.begin() as db:
         db.execute(statement)

@@ -5,12 +5,14 @@ import time
 from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import ExitStack
+from typing import Any
 
 from celery import Celery
 from kombu.exceptions import OperationalError
 from opentelemetry.trace import Span, SpanKind
 
-from app.kit.telemetry import traces
+from app.kit.telemetry import about, traces
+from app.kit.telemetry.about import About
 from app.kit.telemetry.logs import get_logger
 from app.kit.telemetry.trace_context import Carried, of_span, to_header
 from app.kit.wakes import Wake
@@ -22,6 +24,8 @@ MAINTENANCE_QUEUE = "maintenance"
 QUEUES = {Wake.delivery: WAKE_QUEUE, Wake.background: MAINTENANCE_QUEUE, Wake.mail: MAINTENANCE_QUEUE}
 PAUSE_SECONDS = 0.25
 CAUSES = 16
+ABOUT = "about"
+"""The header of a task that holds the ids of what it is done for."""
 EXPIRES_SECONDS = 5
 logger = get_logger(__name__)
 
@@ -39,6 +43,7 @@ class Waker:
         self._app = Celery(broker=broker_url, set_as_current=False)
         self._app.conf.update(broker_transport_options=TRANSPORT, task_ignore_result=True)
         self._wanted: set[Wake] = set()
+        self._askers: dict[Wake, About] = {}
         self._causes: defaultdict[Wake, list[Carried]] = defaultdict(list)
         self._signal = threading.Event()
         self._stopped = False
@@ -49,9 +54,13 @@ class Waker:
         self._thread.start()
 
     def wake(self, wake: Wake = Wake.delivery, causes: Sequence[Carried] | None = None) -> None:
-        """Asks for a wake-up; returns at once. `causes` are the recorded spans that ask, by default the one at hand."""
+        """Asks for a wake-up; returns at once. `causes` are the recorded spans that ask, by default the one at hand.
+
+        Its ids, those of the first request that asks, go along to the lines of the task.
+        """
         if causes is None:
             causes = traces.at_hand()
+            self._askers.setdefault(wake, about.current())
         if causes:
             self._causes[wake] += causes[:CAUSES]
         if wake not in self._wanted:
@@ -81,9 +90,15 @@ class Waker:
         queue = QUEUES[wake]
         try:
             with ExitStack() as spans:
-                headers = _headers(spans, queue, self._causes.pop(wake, []))
+                asker = _ids(self._askers.pop(wake, None))
+                headers = asker | _headers(spans, queue, self._causes.pop(wake, []))
                 self._app.send_task(
-                    wake, queue=queue, expires=EXPIRES_SECONDS, retry=False, ignore_result=True, headers=headers
+                    wake,
+                    queue=queue,
+                    expires=EXPIRES_SECONDS,
+                    retry=False,
+                    ignore_result=True,
+                    headers=headers,
                 )
         except (OperationalError, OSError) as error:
             # Workers look by themselves every second, so a lost wake-up costs latency only.
@@ -91,7 +106,7 @@ class Waker:
             time.sleep(1)
 
 
-def _headers(spans: ExitStack, queue: str, causes: Sequence[Carried]) -> dict[str, str]:
+def _headers(spans: ExitStack, queue: str, causes: Sequence[Carried]) -> dict[str, Any]:
     """Begins a span of the sending in each trace; the task goes on with the first."""
     begun: list[Span] = []
     for cause in causes[:CAUSES]:
@@ -101,6 +116,10 @@ def _headers(spans: ExitStack, queue: str, causes: Sequence[Carried]) -> dict[st
             spans.enter_context(traces.within(span))
             begun.append(span)
     return {"traceparent": to_header(of_span(begun[0]))} if begun else {}
+
+
+def _ids(asker: About | None) -> dict[str, Any]:
+    return {} if asker is None else {ABOUT: asker.known()}
 
 
 def _attributes(queue: str) -> dict[str, str]:

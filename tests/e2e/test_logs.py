@@ -2,12 +2,14 @@
 
 import json
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from app.cli.dev.process import wait_until
 from app.cli.dev.roles import DatabaseUrls
+from app.kit.clock import utc_now
 from tests.e2e.customer import Customer
 from tests.receiver import Answer, Receiver
 from tests.servers import Servers, process_environment
@@ -59,6 +61,19 @@ def test_a_request_is_followed_from_its_answer_to_its_attempts(
     for name in ("organisation_id", "application_id"):
         assert {one[name] for one in (served, failed, delivered)} == {served[name]}
     assert {one["level"] for one in (served, failed, delivered)} == {"info"}
+
+
+def test_the_lines_of_a_task_name_the_request_that_asked_for_it(
+    system: System, customer: Customer, receiver: Receiver
+) -> None:
+    endpoint = customer.endpoint(f"{receiver.base}{receiver.path()}")
+    customer.send()
+    path = f"/app/{customer.app}/endpoint/{endpoint}/replay-missing"
+    body = {"since": (utc_now() - timedelta(hours=1)).isoformat()}
+    asked = customer.api.call("POST", path, body, headers={"x-request-id": "request-two"})
+    assert asked.status == 202, asked.body
+    about = {"request_id": "request-two", "task": "background.run"}
+    assert wait_until(lambda: events(system, "worker", "background_task_ended", **about) != [], 10)
 
 
 def test_every_part_writes_nothing_but_lines_of_the_schema(system: System, customer: Customer) -> None:

@@ -19,7 +19,7 @@ _RULES = (
     (re.compile(r"\beyJ[\w\-]*\.[\w\-]*(?:\.[\w\-]*)*"), HIDDEN),
     # Secrets of ours are 43 characters or more, and hold all kinds of them.
     (re.compile(r"\b(?=[\w\-+]*\d)(?=[\w\-+]*[A-Z])(?=[\w\-+]*[a-z])[\w\-+]{40,}={0,2}"), HIDDEN),
-    (re.compile(r"[^\s\"'<>(),:;=@\[\]]+@(?!\*)[\w\-]+(?:\.[\w\-]+)+"), HIDDEN),
+    (re.compile(r"[^\s\"<>(),:;=@\[\]]+@(?!\*)[\w\-]+(?:\.[\w\-]+)+"), HIDDEN),
 )
 
 
