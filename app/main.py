@@ -1,11 +1,13 @@
 """The composition root of the API."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+import signal
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, closing, contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
+from typing import Any
 from urllib.parse import urlsplit
 
 from fastapi import FastAPI
@@ -14,6 +16,7 @@ from starlette.datastructures import State
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from app import VERSION
 from app.auth.access_tokens import AccessTokens
 from app.auth.audit import note_leak, note_refusal
 from app.auth.dependencies import admit
@@ -68,6 +71,8 @@ from app.features.deliveries.router import router as deliveries
 from app.features.endpoints.router import deleted as deleted_endpoints
 from app.features.endpoints.router import router as endpoints
 from app.features.event_types.router import router as event_types
+from app.features.health.readiness import Readiness
+from app.features.health.router import probes
 from app.features.health.router import router as health
 from app.features.identity_providers.provider import Providers
 from app.features.identity_providers.router import router as identity_providers
@@ -106,16 +111,20 @@ from app.kit.presence import Presence
 from app.kit.queue import Waker
 from app.kit.rate_limits.policy import parse_rate
 from app.kit.rate_limits.store import Store
+from app.kit.signals import signalled
 from app.kit.surface import Surface
 from app.kit.surface.answers import Served
 from app.kit.surface.bodies import BodyGuard, PlainPaths
 from app.kit.telemetry import logs, requests, traces
 from app.kit.telemetry.access import AccessLines
+from app.kit.telemetry.hearts import Hearts, own_hearts
 from app.kit.telemetry.instruments import instrumented
+from app.kit.telemetry.management import Management, Probe
+from app.kit.telemetry.metrics import BUILD
 from app.kit.telemetry.watching import watch_pool, watched_loop
 from app.kit.turns import Turns
 from app.kit.wakes import Wake
-from app.settings import Database, Egress, Environment, Settings, read_settings
+from app.settings import Database, Egress, Environment, Settings, Telemetry, read_settings
 
 PREFIX = "/api/v1"
 # Routes are tried in order, which costs more than anything else around a request: what is called most comes first.
@@ -176,10 +185,14 @@ PAGES = (
 )
 # The largest payload, and what may stand around it: the other members of a message.
 MAX_BODY_BYTES = MAX_PAYLOAD_BYTES + 64 * 1024
+BEAT_SECONDS = 1.0
+STANDS_STILL_SECONDS = 30.0
+"""After so long a process is not live: gunicorn ends it then too."""
+ASK_SECONDS = 3.0
 SIGN_IN_REST_SECONDS = 0.3
 """After each sign-in while others wait: a flood gets less than a sixth of a process, and people do not notice."""
 STATIC_PATH = "/static"
-PROBES = frozenset({f"{PREFIX}/health", f"{PREFIX}/health/ping"})
+PROBES = frozenset({f"{PREFIX}/health", f"{PREFIX}/health/ping", "/livez", "/readyz", "/startupz"})
 DOCS = ("/docs", "/redoc", "/openapi.json")
 # FastAPI's pages take their scripts and styles from elsewhere, and begin with a script of their own.
 DOCS_POLICY = (
@@ -225,9 +238,11 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.destinations = _destinations(settings)
     app.state.provider_rules = _provider_rules(settings)
     app.state.tickets = Tickets(app.state.keyring)
+    app.state.readiness = Readiness()
     _surround(app, _surface(settings, app.state))
     for router in ROUTERS:
         app.include_router(router, prefix=PREFIX, responses=ERRORS)
+    app.include_router(probes)
     app.include_router(oauth)
     app.include_router(openid)
     for pages in CONSOLE:
@@ -340,7 +355,48 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
                 state.throttle = _throttle(settings, state)
                 state.passwords = Passwords(state.hasher, state.throttle, state.keyring)
                 settle()
+                state.readiness.start(engine)
                 yield
+
+
+@asynccontextmanager
+async def _managed(app: FastAPI) -> AsyncIterator[None]:
+    """Serves the process's metrics and probes from before it starts until after it ends."""
+    telemetry: Telemetry = app.state.settings.telemetry
+    readiness: Readiness = app.state.readiness
+    hearts = own_hearts(("loop",))
+    asked: dict[str, Probe] = {
+        "/livez": partial(hearts.fault, STANDS_STILL_SECONDS),
+        "/readyz": partial(_ask, asyncio.get_running_loop(), readiness.fault),
+        "/startupz": readiness.starting,
+    }
+    hearts.export()
+    BUILD.labels(VERSION, telemetry.revision, "api").set(1)
+    management = Management(telemetry.host, telemetry.range(), asked)
+    management.start()
+    beating = asyncio.create_task(_beat(hearts), name="heart")
+    try:
+        with signalled(signal.SIGTERM, readiness.drain):
+            yield
+    finally:
+        beating.cancel()
+        await asyncio.to_thread(management.stop)
+
+
+async def _beat(hearts: Hearts) -> None:
+    while True:
+        hearts.beat("loop")
+        await asyncio.sleep(BEAT_SECONDS)
+
+
+def _ask(loop: asyncio.AbstractEventLoop, question: Callable[[], Coroutine[Any, Any, str | None]]) -> str | None:
+    """What the loop answers to another thread, if it does."""
+    asked = asyncio.run_coroutine_threadsafe(question(), loop)
+    try:
+        return asked.result(ASK_SECONDS)
+    except TimeoutError:
+        asked.cancel()
+        return f"the loop has not answered within {ASK_SECONDS:g} s"
 
 
 def _entrance(state: State) -> Entrance:

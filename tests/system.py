@@ -11,7 +11,7 @@ from pathlib import Path
 from sqlalchemy.orm import Session, sessionmaker
 
 from app.cli.dev.errors import DevError
-from app.cli.dev.ports import any_free
+from app.cli.dev.ports import any_free, any_free_range
 from app.cli.dev.process import Child, Program, wait_until
 from app.kit.db import make_engine, make_sessions
 from tests.api.client import Tenant, new_tenant
@@ -37,6 +37,7 @@ class System:
         self._folder = folder
         self.children: dict[str, Child] = {}
         self._port = any_free()
+        self._ports: dict[str, range] = {}
 
     @property
     def url(self) -> str:
@@ -59,17 +60,28 @@ class System:
     def start_part(self, part: str, *options: str) -> Child:
         """Starts the API, a worker or beat with these options, and a new log."""
         (self._folder / f"{part}.log").unlink(missing_ok=True)
+        environment = {**self.environment, **self._management(part, options)}
         program = Program(
             name=part,
             argv=[*self._prefix, sys.executable, "-m", "app.cli.main", part, *options],
             log=self._folder / f"{part}.log",
             rank=RANKS[part],
-            env=self.environment,
+            env=environment,
             cwd=ROOT,
             stop_seconds=20,
         )
         self.children[part] = Child(program, self._folder)
         return self.children[part]
+
+    def management_ports(self, part: str) -> range:
+        """Where a part's processes serve their metrics and probes; the worker's main process on the first."""
+        return self._ports[part]
+
+    def _management(self, part: str, options: Sequence[str]) -> dict[str, str]:
+        counts = [int(one.split("=")[1]) for one in options if one.startswith(("--workers=", "--processes="))]
+        ports = any_free_range(sum(counts) + (part != "api"))
+        self._ports[part] = ports
+        return {"POSTRIDER_TELEMETRY__PORT": str(ports.start), "POSTRIDER_TELEMETRY__PORTS": str(len(ports))}
 
     def wait_healthy(self) -> None:
         """Returns when the API answers that it is well. DevError when a part ends or it takes too long."""

@@ -7,6 +7,7 @@ import time
 from datetime import timedelta
 from typing import Any
 
+from billiard.process import current_process
 from celery import Celery
 from celery.apps import worker as program
 from celery.signals import (
@@ -25,10 +26,13 @@ from kombu.entity import Exchange, Queue
 from app.kit.queue import ABOUT, MAINTENANCE_QUEUE, RETENTION_TASK, SIGNING_KEYS_TASK, WAKE_QUEUE
 from app.kit.telemetry import logs, traces
 from app.kit.telemetry.about import About, begin
+from app.kit.telemetry.hearts import Ward
 from app.kit.telemetry.logs import get_logger
 from app.kit.wakes import Wake
 from app.settings import read_settings
+from worker import management
 from worker.background import run_due_tasks
+from worker.beat import hearts
 from worker.measures import measure_tasks
 from worker.process import Process, refuse_missing_folder, refuse_unsafe_database
 from worker.retention import retain
@@ -63,7 +67,8 @@ celery.conf.update(
         "health_check_interval": 10,
         "visibility_timeout": 600,
     },
-    beat_scheduler="celery.beat:Scheduler",
+    beat_scheduler="worker.beat:Scheduler",
+    beat_max_loop_interval=30,
     beat_schedule={
         "retention": {
             "task": RETENTION_TASK,
@@ -80,6 +85,7 @@ celery.conf.update(
 
 # Made before the pool forks, so that its processes learn of a shutdown when it begins, not when their turn comes.
 stopping = Stopping()
+ward = Ward(management.LOOPS, management.PLACES)
 measure_tasks()
 _process: list[Process] = []
 
@@ -103,11 +109,13 @@ def check_settings(**_: Any) -> None:  # noqa: ANN401 the signal's own arguments
     """Ends the worker before it begins, when its database would lose data or its folder is not there."""
     refuse_missing_folder(settings)
     refuse_unsafe_database(settings)
+    management.of_main(settings, ward).start()
 
 
 @beat_init.connect
-def trace_beat(**_: Any) -> None:  # noqa: ANN401 see above
-    """Records the tasks that beat sends."""
+def watch_beat(**_: Any) -> None:  # noqa: ANN401 see above
+    """Records the tasks that beat sends, and says whether it lives."""
+    management.of_beat(settings, hearts).start()
     start_traces(settings, "beat")
     atexit.register(traces.stop)
 
@@ -116,7 +124,8 @@ def trace_beat(**_: Any) -> None:  # noqa: ANN401 see above
 def start_process(**_: Any) -> None:  # noqa: ANN401 see above
     """Begins to deliver in a process of the pool."""
     try:
-        process = Process(settings, stopping)
+        place = current_process().index  # type: ignore[attr-defined] # the pool's processes have it
+        process = Process(settings, stopping, ward.take(place))
         process.start()
     except Exception:
         # Celery would keep a process that delivers nothing; this one ends, and the pool makes another.

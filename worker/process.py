@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 
 from sqlalchemy import Engine as Database
 from sqlalchemy.exc import OperationalError
@@ -15,9 +16,11 @@ from app.kit.instance import marker
 from app.kit.interpreter import settle, share_among_threads
 from app.kit.post import Folder, Port, Smtp
 from app.kit.telemetry import traces
+from app.kit.telemetry.hearts import Hearts
 from app.kit.telemetry.logs import get_logger
 from app.kit.telemetry.watching import watch_pool
 from app.settings import Settings
+from worker import management
 from worker.audit import Sealer
 from worker.delivery.claim import Claimer
 from worker.delivery.engine import ASK_AGAIN_SECONDS, Engine, Limits
@@ -35,23 +38,29 @@ logger = get_logger(__name__)
 class Process:
     """The parts of one process, started together and stopped in order."""
 
-    def __init__(self, settings: Settings, stopping: Stopping) -> None:
+    def __init__(self, settings: Settings, stopping: Stopping, hearts: Hearts) -> None:
         self.settings = settings
+        self._hearts = hearts
         self.database: Database = make_engine(settings.database.worker(), pool_size=3)
         self.sessions: sessionmaker[Session] = make_sessions(self.database)
         self._deliveries: Database = make_engine(settings.database.worker(), pool_size=1, steady=True)
         watch_pool("worker", self.database)
         watch_pool("deliveries", self._deliveries)
         self.ring = settings.secrets.ring()
-        self.engine = _engine(settings, Dedicated(self._deliveries), self.ring, stopping)
-        self._transport = _transport(settings, self.ring, self.engine.notice)
-        self.sweeper = Sweeper(self.sessions, stopping, Sealer(self.sessions, self.ring, settings.audit.anchors).run)
+        self.engine = _engine(
+            settings, Dedicated(self._deliveries), self.ring, stopping, partial(hearts.beat, "engine")
+        )
+        self._transport = _transport(settings, self.ring, self.engine.notice, partial(hearts.beat, "transport"))
+        seal = Sealer(self.sessions, self.ring, settings.audit.anchors).run
+        self.sweeper = Sweeper(self.sessions, stopping, seal, partial(hearts.beat, "sweeper"))
         self.herald = Herald(self.sessions, Announcer(settings.issuer, self.ring, *_way_out(settings)), stopping)
         self.postman = Postman(self.sessions, _outgoing(settings, self.ring), stopping)
+        self._management = management.of_child(settings, hearts, self.database)
 
     def start(self) -> None:
         """Refuses a database that would lose data, then begins to deliver."""
         start_traces(self.settings, "worker", self.database)
+        self._management.start()
         with self.database.connect() as connection:
             assert_durable(connection)
         self._transport.start()
@@ -69,7 +78,9 @@ class Process:
         self.postman.stop()
         self.herald.stop()
         self._transport.stop()
+        self._hearts.forget()
         traces.stop()
+        self._management.stop()
         self._deliveries.dispose()
         self.database.dispose()
 
@@ -95,12 +106,14 @@ def refuse_missing_folder(settings: Settings) -> None:
         raise SystemExit(f"postrider worker: POSTRIDER_AUDIT__ANCHORS: {folder} is no folder; make it, or name another")
 
 
-def _engine(settings: Settings, connection: Dedicated, ring: KeyRing, stopping: Stopping) -> Engine:
+def _engine(
+    settings: Settings, connection: Dedicated, ring: KeyRing, stopping: Stopping, beat: Callable[[], None]
+) -> Engine:
     delivery = settings.delivery
     lease = timedelta(seconds=delivery.lease_seconds)
     claimer = Claimer(ring, cap=delivery.concurrency_per_endpoint, lease=lease, calm_seconds=ASK_AGAIN_SECONDS)
     limits = Limits(delivery.in_flight, delivery.sweep_seconds, delivery.drain_seconds)
-    return Engine(connection, claimer, limits, stopping)
+    return Engine(connection, claimer, limits, stopping, beat)
 
 
 def _outgoing(settings: Settings, ring: KeyRing) -> Outgoing:
@@ -113,10 +126,12 @@ def _outgoing(settings: Settings, ring: KeyRing) -> Outgoing:
     return Outgoing(ring, port, settings.mail.sender, settings.public_url)
 
 
-def _transport(settings: Settings, ring: KeyRing, notify: Callable[[], None]) -> Transport:
+def _transport(settings: Settings, ring: KeyRing, notify: Callable[[], None], beat: Callable[[], None]) -> Transport:
     telemetry = settings.telemetry
     lines, tells = AttemptLines(telemetry.access_lines), telemetry.send_traceparent
-    return Transport(*_way_out(settings), instance=marker(ring), notify=notify, lines=lines, tells_traces=tells)
+    return Transport(
+        *_way_out(settings), instance=marker(ring), notify=notify, lines=lines, tells_traces=tells, beat=beat
+    )
 
 
 def _way_out(settings: Settings) -> tuple[Policy, Options]:

@@ -7,6 +7,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from app.features.deliveries import claim_queries
 from app.features.organisations import expiry
+from app.kit.telemetry.hearts import unheard
 from app.kit.telemetry.logs import get_logger
 from worker.background import run_due_tasks
 from worker.stopping import Stopping
@@ -18,7 +19,14 @@ logger = get_logger(__name__)
 class Sweeper:
     """Seals the audit log, runs due background tasks, mends gates and warns of ending keys, in a thread of its own."""
 
-    def __init__(self, sessions: sessionmaker[Session], stopping: Stopping, seal: Callable[[], object]) -> None:
+    def __init__(
+        self,
+        sessions: sessionmaker[Session],
+        stopping: Stopping,
+        seal: Callable[[], object],
+        beat: Callable[[], None] = unheard,
+    ) -> None:
+        self._beat = beat
         self._sessions = sessions
         self._stopping = stopping
         self._seal = seal
@@ -36,6 +44,7 @@ class Sweeper:
 
     def _run(self) -> None:
         while not self._ended.is_set() and not self._stopping.is_set():
+            self._beat()
             for act in (self._seal, self._run_tasks, self._mend_gates, self._warn_of_ends):
                 try:
                     act()

@@ -23,6 +23,7 @@ from app.domain.outcome import Failure
 from app.features.background_tasks.operations import LeaseLostError
 from app.kit.dedicated import Dedicated
 from app.kit.queue import QUEUES
+from app.kit.telemetry.hearts import own_hearts
 from app.models import DueDelivery, DueState, Status
 from app.settings import Settings
 from tests.receiver import Answer, Receiver
@@ -35,6 +36,7 @@ from worker.delivery.claim import Claimer
 from worker.delivery.engine import Engine, Limits
 from worker.delivery.job import Job, Sent
 from worker.delivery.transport import Transport
+from worker.management import LOOPS
 from worker.process import Process
 from worker.stopping import Stopping
 
@@ -65,7 +67,7 @@ class Started:
 @contextmanager
 def started(settings: Settings) -> Iterator[Started]:
     stopping = Stopping()
-    process = Process(settings, stopping)
+    process = Process(settings, stopping, own_hearts(LOOPS))
     process.start()
     try:
         yield Started(process, stopping)
@@ -165,7 +167,7 @@ class TestDelivering:
         job = house.claim_one()
         unsignable: Any = ((None, None),)
         broken = replace(job, destination=replace(job.destination, keys=unsignable))
-        process = Process(settings, Stopping())
+        process = Process(settings, Stopping(), own_hearts(LOOPS))
         transport: Transport = process._transport
         transport.start()
         transport.send([broken])
@@ -336,7 +338,7 @@ class TestStopping:
             assert time.monotonic() - began < DRAIN_SECONDS + 14
 
     def test_a_process_that_never_started_stops(self, settings: Settings) -> None:
-        engine = Process(settings, Stopping()).engine
+        engine = Process(settings, Stopping(), own_hearts(LOOPS)).engine
         engine.stop()
 
     def test_the_flag_reaches_children_and_needs_no_lock(self) -> None:

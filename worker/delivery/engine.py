@@ -3,7 +3,7 @@
 import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
@@ -11,6 +11,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlch
 from app.features.messages.operations import forget_partitions
 from app.kit.db import is_conflict
 from app.kit.dedicated import Dedicated
+from app.kit.telemetry.hearts import unheard
 from app.kit.telemetry.logs import get_logger
 from app.kit.telemetry.metrics import CYCLE_FAILURES, HEARTBEAT
 from app.models import Lane
@@ -46,9 +47,20 @@ class Limits:
 
 
 class Engine:
-    """Owns a thread, its connection and what is in flight. One for each worker process, made after the fork."""
+    """Owns a thread, its connection and what is in flight. One for each worker process, made after the fork.
 
-    def __init__(self, connection: Dedicated, claimer: Claimer, limits: Limits, stopping: Stopping) -> None:
+    It calls `beat` each time that its loop turns.
+    """
+
+    def __init__(
+        self,
+        connection: Dedicated,
+        claimer: Claimer,
+        limits: Limits,
+        stopping: Stopping,
+        beat: Callable[[], None] = unheard,
+    ) -> None:
+        self._beat = beat
         self._connection = connection
         self._claimer = claimer
         self._limits = limits

@@ -15,6 +15,7 @@ from app.domain.signing import delivery_headers, sign
 from app.kit.clock import new_id
 from app.kit.egress import Answer, Egress, Options, Outgoing, Policy
 from app.kit.instance import HEADER
+from app.kit.telemetry.hearts import unheard
 from app.kit.telemetry.logs import get_logger
 from app.kit.telemetry.trace_context import of_span, to_header
 from worker.delivery.job import Job, Sent
@@ -23,6 +24,7 @@ from worker.delivery.measures import measure_attempt
 from worker.delivery.tracing import begin_attempt, end_attempt
 
 KEPT_BYTES = 16 * 1024
+BEAT_SECONDS = 1.0
 logger = get_logger(__name__)
 
 
@@ -41,7 +43,9 @@ class Transport:
         notify: Callable[[], None],
         lines: AttemptLines,
         tells_traces: bool = False,
+        beat: Callable[[], None] = unheard,
     ) -> None:
+        self._beat = beat
         self.results: deque[Sent] = deque()
         self._policy = policy
         self._options = options
@@ -84,8 +88,13 @@ class Transport:
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
+        self._turn()
         self._loop.run_forever()
         self._loop.close()
+
+    def _turn(self) -> None:
+        self._beat()
+        self._loop.call_later(BEAT_SECONDS, self._turn)
 
     def _keep(self, task: asyncio.Task[None]) -> None:
         self._opening = task

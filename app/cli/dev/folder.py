@@ -5,7 +5,7 @@ import json
 import os
 import secrets
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -41,6 +41,7 @@ class Folder:
         self.path = path.absolute()
         self.logs, self.pids = self.path / "logs", self.path / "run"
         self.ready = self.path / "dev.env"
+        self.targets = self.path / "targets.json"
         try:
             self._make()
         except OSError as error:
@@ -56,6 +57,11 @@ class Folder:
             folder.mkdir(exist_ok=True, mode=0o700)
         (self.path / "writable").touch()
         (self.path / "writable").unlink()
+
+    def write_targets(self, targets: Mapping[str, Sequence[str]]) -> None:
+        """Says where each part's processes serve their metrics, as Prometheus' file_sd reads it."""
+        groups = [{"targets": list(addresses), "labels": {"job": part}} for part, addresses in targets.items()]
+        write_private(self.targets, json.dumps(groups, indent=2))
 
     @contextmanager
     def locked(self) -> Iterator[None]:

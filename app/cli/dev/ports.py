@@ -31,6 +31,16 @@ def any_free() -> int:
     return port
 
 
+def any_free_range(count: int) -> range:
+    """So many free ports in a row. OSError when there are none."""
+    for _ in range(100):
+        found = range(start := any_free(), start + count)
+        if found[-1] <= _LAST_PORT and all(map(is_free, found)):
+            return found
+    msg = f"no {count} free ports in a row"
+    raise OSError(msg)
+
+
 def keep_or_pick(port: int | None) -> int:
     """The port of last time when it is still free, else another."""
     return port if port and is_free(port) else any_free()

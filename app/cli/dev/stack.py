@@ -12,7 +12,7 @@ from app.cli.dev.errors import DevError
 from app.cli.dev.folder import Folder, State
 from app.cli.dev.homes import make_home
 from app.cli.dev.identity import MARK
-from app.cli.dev.ports import keep_or_pick, loopback_hosts
+from app.cli.dev.ports import LOOPBACK, any_free_range, keep_or_pick, loopback_hosts
 from app.cli.dev.postgres import PostgresHome, wait_for_postgres
 from app.cli.dev.process import Child, Program, last_words, wait_until
 from app.cli.dev.redis import RedisHome, redis_answers
@@ -38,6 +38,7 @@ class Stack:
 
     def __init__(self, folder: Folder, state: State, supervisor: Supervisor, say: Callable[[str, str], None]) -> None:
         self._folder, self._state, self._supervisor, self._say = folder, state, supervisor, say
+        self._targets: dict[str, list[str]] = {}
         self._environment = os.environ | {MARK: str(folder.path), "PYTHONUNBUFFERED": "1"}
 
     def databases(self) -> DatabaseUrls:
@@ -98,17 +99,19 @@ class Stack:
         """Starts the API and waits until it is healthy."""
         hosts = [f"--host={host}" for host in loopback_hosts()]
         words = ["api", f"--port={port}", f"--workers={processes}", "--drain-seconds=10", *hosts]
-        child = self._start("api", words, _API)
+        child = self._start("api", words, _API, watched=processes)
         self._await(child, healthy)
 
     def worker(self, processes: int) -> None:
         """Starts the workers and waits until they say that they are ready."""
-        child = self._start("worker", ["worker", f"--processes={processes}"], _WORKER, stop_seconds=20)
+        words = ["worker", f"--processes={processes}"]
+        # Its main process has a port too.
+        child = self._start("worker", words, _WORKER, stop_seconds=20, watched=1 + processes)
         self._await(child, lambda: _WORKER_READY in child.program.log.read_bytes())
 
     def beat(self) -> None:
         """Starts beat."""
-        self._start("beat", ["beat", f"--schedule={self._folder.path / 'beat-schedule'}"], _BEAT)
+        self._start("beat", ["beat", f"--schedule={self._folder.path / 'beat-schedule'}"], _BEAT, watched=1)
 
     def _own_postgres(self) -> str:
         account, state = server_account(), self._state
@@ -135,10 +138,16 @@ class Stack:
         self._say("redis", f"6.2, on port {state.redis_port}")
         return url
 
-    def _start(self, name: str, words: list[str], rank: int, *, stop_seconds: float = 15) -> Child:
-        program = Program(
-            name, _command(*words), self._log(name), rank, env=self._environment, stop_seconds=stop_seconds
-        )
+    def _start(self, name: str, words: list[str], rank: int, *, watched: int, stop_seconds: float = 15) -> Child:
+        ports = any_free_range(watched)
+        self._targets[name] = [f"{LOOPBACK}:{port}" for port in ports]
+        self._folder.write_targets(self._targets)
+        environment = {
+            **self._environment,
+            "POSTRIDER_TELEMETRY__PORT": str(ports.start),
+            "POSTRIDER_TELEMETRY__PORTS": str(watched),
+        }
+        program = Program(name, _command(*words), self._log(name), rank, env=environment, stop_seconds=stop_seconds)
         return self._supervisor.start(program)
 
     def _await(self, child: Child, ready: Callable[[], bool]) -> None:
