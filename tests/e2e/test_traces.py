@@ -120,6 +120,7 @@ def test_other_routes_are_traced_with_their_statements(customer: Customer, colle
 
     made = next(span for span in spans if span.name == "POST /api/v1/app")
     assert made.attributes["http.route"] == "/api/v1/app"
+    assert made.attributes["postrider.request_id"]
     statements = [span for span in spans if span.parent_id == made.id and span.name.startswith("INSERT")]
     assert {span.attributes["db.system.name"] for span in statements} == {"postgresql"}
 

@@ -5,12 +5,12 @@ The first try belongs to the trace of the message; each later one begins a trace
 
 import time
 from collections.abc import Sequence
-from urllib.parse import urlsplit
 from uuid import UUID
 
 from opentelemetry.trace import Span, SpanKind
 
 from app.domain import ids
+from app.kit.egress.traced import described
 from app.kit.telemetry import traces
 from app.kit.telemetry.trace_context import of_span
 from app.kit.telemetry.traces import Attributes
@@ -37,7 +37,11 @@ def begin_attempt(job: Job, attempt_id: UUID) -> Span | None:
     if claim is None:
         return None
     claim.end(now)
-    attributes = {**_request(job.destination.url), **about, "postrider.attempt_id": ids.encode("atmpt", attempt_id)}
+    attributes = {
+        **described("POST", job.destination.url),
+        **about,
+        "postrider.attempt_id": ids.encode("atmpt", attempt_id),
+    }
     return traces.begin("POST", of_span(claim), SpanKind.CLIENT, attributes, start=now)
 
 
@@ -61,7 +65,6 @@ def trace_recording(results: Sequence[Sent], seconds: float) -> None:
             span.end(now)
 
 
-PORTS = {"http": 80, "https": 443}
 _CLAIM = {
     "messaging.system": "postgresql",
     "messaging.operation.type": "receive",
@@ -80,16 +83,3 @@ def _about(job: Job) -> dict[str, str | int]:
         "postrider.trigger": Trigger(job.key.trigger).name,
     }
     return about if job.request_id is None else {**about, "postrider.request_id": job.request_id}
-
-
-def _request(url: str) -> dict[str, str | int]:
-    """Where a request goes; not the rest of the address, in which people put what only they may know."""
-    parts = urlsplit(url)
-    port = parts.port or PORTS.get(parts.scheme, 0)
-    host = parts.hostname or ""
-    return {
-        "http.request.method": "POST",
-        "server.address": host,
-        "server.port": port,
-        "url.full": f"{parts.scheme}://{host}:{port}/REDACTED",
-    }

@@ -9,6 +9,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app.kit.errors_http import REQUEST_ID, REQUEST_ID_KEY
 from app.kit.random_bytes import RandomBytes
 from app.kit.telemetry.about import About, begin
+from app.kit.telemetry.traces import name_request
 
 Refused = Callable[[Scope, int], None]
 Served = Callable[[Scope, int | None, float], None]
@@ -28,7 +29,7 @@ ALWAYS: Pairs = (
 NOTHING = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 """The policy of what is no page: nothing of it is loaded or run, and nobody shows it in a frame."""
 _random = RandomBytes(16)
-_POLICY, _REQUEST_ID = b"content-security-policy", REQUEST_ID.encode()
+_POLICY, _REQUEST_ID, _TRACEPARENT = b"content-security-policy", REQUEST_ID.encode(), b"traceparent"
 
 
 def headers_of(policy: str = NOTHING, *, private: bool = True, secure: bool = False) -> Pairs:
@@ -44,6 +45,10 @@ def ignore(_scope: Scope, _status: int) -> None:
     """Hears of refusals where nobody wants to."""
 
 
+def unnoticed() -> None:
+    """Hears of arrivals where nobody wants to."""
+
+
 def unheard(_scope: Scope, _status: int | None, _began: float) -> None:
     """Hears of requests where nobody wants to."""
 
@@ -51,7 +56,8 @@ def unheard(_scope: Scope, _status: int | None, _began: float) -> None:
 class Answers:
     """Gives each request an id, the client's own when it is well formed, and each answer the headers it lacks.
 
-    `served` hears of each request at its end: its status, None when nothing was answered, and when it began.
+    `arrived` hears of each request, and `served` at its end: its status, None when nothing was answered, and when it
+    began.
     `refused` hears of each answer that says that the caller is unknown, may not, or not so often.
     What a route says of itself stays. `policies` holds other policies than NOTHING, by path; answers below `public`
     may be cached.
@@ -65,8 +71,10 @@ class Answers:
         policies: Mapping[str, str],
         refused: Refused = ignore,
         served: Served = unheard,
+        arrived: Callable[[], None] = unnoticed,
     ) -> None:
         self._app = app
+        self._arrived = arrived
         self._refused = refused
         self._served = served
         self._public = public
@@ -79,10 +87,12 @@ class Answers:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request_id = _request_id(scope)
+        request_id, traceparent = _ids(scope)
         scope[REQUEST_ID_KEY] = request_id
         begin(About(request_id=request_id))
+        name_request(traceparent)
         began, status = time.perf_counter(), None
+        self._arrived()
 
         async def send_whole(message: Message) -> None:
             nonlocal status
@@ -116,8 +126,12 @@ def _both(policy: str, *, private: bool = True) -> tuple[Pairs, Pairs]:
     return headers_of(policy, private=private), headers_of(policy, private=private, secure=True)
 
 
-def _request_id(scope: Scope) -> str:
+def _ids(scope: Scope) -> tuple[str, bytes | None]:
+    """The request's id, and the `traceparent` of its caller."""
+    request_id, traceparent = None, None
     for name, value in scope["headers"]:
-        if name == _REQUEST_ID and WELL_FORMED.fullmatch(value):
-            return str(value.decode())
-    return _random().hex()
+        if name == _REQUEST_ID and request_id is None and WELL_FORMED.fullmatch(value):
+            request_id = value.decode()
+        elif name == _TRACEPARENT:
+            traceparent = value
+    return request_id or _random().hex(), traceparent

@@ -34,6 +34,7 @@ TOLD = frozenset(
         "messaging.destination",
         "messaging.message.id",
         "network.protocol.version",
+        "postrider.request_id",
         "server.address",
         "server.port",
         "url.scheme",
