@@ -1,6 +1,7 @@
 """Each process tells of itself on a port of its own, and none is held up where there is no port."""
 
 import os
+import threading
 import urllib.error
 import urllib.request
 
@@ -68,7 +69,7 @@ def test_a_check_that_fails_is_answered_with_503() -> None:
 
 def test_nothing_is_served_where_no_port_is_given() -> None:
     with managed(HOST, None, 16):
-        assert not any(thread.name == "management" for thread in management.threading.enumerate())
+        assert not any(thread.name == "management" for thread in threading.enumerate())
 
 
 def test_who_finds_no_port_gets_one_when_one_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
