@@ -15,6 +15,7 @@ from app.cli.dev.ports import any_free
 from app.cli.dev.process import Child, Program, wait_until
 from app.kit.db import make_engine, make_sessions
 from tests.api.client import Tenant, new_tenant
+from tests.canaries import keep
 from tests.servers import ROOT
 
 START_SECONDS = 60.0
@@ -58,6 +59,7 @@ class System:
 
     def start_part(self, part: str, *options: str) -> Child:
         """Starts the API, a worker or beat with these options, and a new log."""
+        keep(self._folder / f"{part}.log")
         (self._folder / f"{part}.log").unlink(missing_ok=True)
         program = Program(
             name=part,
@@ -82,6 +84,7 @@ class System:
         """Ends every process, the lowest rank first."""
         for child in sorted(self.children.values(), key=lambda one: one.program.rank):
             child.stop()
+            keep(child.program.log)
         self.children.clear()
 
     def log(self, part: str) -> str:

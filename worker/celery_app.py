@@ -29,6 +29,7 @@ from app.kit.telemetry.logs import get_logger
 from app.kit.wakes import Wake
 from app.settings import read_settings
 from worker.background import run_due_tasks
+from worker.measures import measure_tasks
 from worker.process import Process, refuse_missing_folder, refuse_unsafe_database
 from worker.retention import retain
 from worker.signing_keys import turn_keys
@@ -79,6 +80,7 @@ celery.conf.update(
 
 # Made before the pool forks, so that its processes learn of a shutdown when it begins, not when their turn comes.
 stopping = Stopping()
+measure_tasks()
 _process: list[Process] = []
 
 

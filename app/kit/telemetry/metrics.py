@@ -6,8 +6,11 @@ beforehand. Times are seconds.
 
 from prometheus_client import Counter, Gauge, Histogram
 
+from app.kit.telemetry.trace_context import Carried, is_sampled, trace_id
+
 _FAST = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _PATIENT = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 300.0, 3600.0, 21600.0, 86400.0)
+Exemplar = dict[str, str] | None
 _COUNTS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 
 HTTP_REQUESTS = Counter(
@@ -94,3 +97,8 @@ LOGS_SAMPLED = Counter("postrider_log_lines_left_out", "Lines that sampling left
 BUILD = Gauge(
     "postrider_build_info", "1, with what this process is: api, worker, beat.", ("version", "revision", "component")
 )
+
+
+def exemplar(carried: Carried | None) -> Exemplar:
+    """Names a trace beside what was observed in it, if it is recorded."""
+    return {"trace_id": trace_id(carried)} if carried is not None and is_sampled(carried) else None
