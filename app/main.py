@@ -77,6 +77,7 @@ from app.features.messages.admission import PRESENT_SECONDS, Admission
 from app.features.messages.committer import Committer
 from app.features.messages.ingest_lane import IngestLane
 from app.features.messages.ingest_router import router as ingest
+from app.features.messages.measures import measure_refused
 from app.features.messages.posting import MAX_PAYLOAD_BYTES
 from app.features.messages.router import router as messages
 from app.features.oauth.openid_router import router as openid
@@ -106,10 +107,13 @@ from app.kit.queue import Waker
 from app.kit.rate_limits.policy import parse_rate
 from app.kit.rate_limits.store import Store
 from app.kit.surface import Surface
+from app.kit.surface.answers import Served
 from app.kit.surface.bodies import BodyGuard, PlainPaths
-from app.kit.telemetry import logs, traces
+from app.kit.telemetry import logs, requests, traces
 from app.kit.telemetry.access import AccessLines
 from app.kit.telemetry.instruments import instrumented
+from app.kit.telemetry.management import managed
+from app.kit.telemetry.watching import watch_pool, watched_loop
 from app.kit.turns import Turns
 from app.kit.wakes import Wake
 from app.settings import Database, Egress, Environment, Settings, read_settings
@@ -207,7 +211,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     logs.install("api", settings.telemetry.log_format, settings.telemetry.log_level)
     app = Postrider(
         title="Postrider",
-        lifespan=_lifespan,
+        lifespan=_managed,
         redirect_slashes=False,
         generate_unique_id_function=operation_id,
         # Without it FastAPI shows no documentation at all.
@@ -238,6 +242,7 @@ def _surround(app: Postrider, surface: Surface) -> None:
     app.add_middleware(BodyGuard, limit=MAX_BODY_BYTES, prefix=f"{PREFIX}/")
     app.add_middleware(PlainPaths)
     app.add_middleware(HeadAsGet)
+    requests.measure_frame(app)
     turns = Turns(1, QUEUE_SECONDS, SIGN_IN_REST_SECONDS)
     door = Door(app.frame, turns, page=SIGN_IN, base=urlsplit(app.state.settings.public_url).path.rstrip("/"))
     app.surface = surface.around(IngestLane(door, app.state, prefix=PREFIX, limit=MAX_BODY_BYTES))
@@ -260,8 +265,18 @@ def _surface(settings: Settings, state: State) -> Surface:
         written=http.proxy_headers,
         refused=partial(note_refusal, state),
         leaked=partial(note_leak, state),
-        served=AccessLines(settings.telemetry.access_lines).tell,
+        served=_served(AccessLines(settings.telemetry.access_lines)),
+        arrived=requests.arrived,
     )
+
+
+def _served(lines: AccessLines) -> Served:
+    def tell(scope: Scope, status: int | None, began: float) -> None:
+        requests.served(scope, status, began)
+        measure_refused(scope, status)
+        lines.tell(scope, status, began)
+
+    return tell
 
 
 def _provider_rules(settings: Settings) -> Destinations:
@@ -296,10 +311,19 @@ def _destinations(settings: Settings) -> Destinations:
 
 
 @asynccontextmanager
+async def _managed(app: FastAPI) -> AsyncIterator[None]:
+    """Tells of the process for as long as it serves."""
+    telemetry = app.state.settings.telemetry
+    with managed(telemetry.host, telemetry.port, telemetry.ports):
+        async with _lifespan(app):
+            yield
+
+
+@asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     settings: Settings = app.state.settings
     state = app.state
-    async with _database(settings.database) as engine, _traced(app, engine):
+    async with _database(settings.database) as engine, _traced(app, engine), watched_loop():
         state.engine = engine
         state.sessions = make_async_sessions(engine)
         state.signing_keys = SigningKeys(state.sessions, state.keyring)
@@ -351,6 +375,7 @@ async def _database(database: Database) -> AsyncIterator[AsyncEngine]:
     try:
         async with engine.connect() as connection:
             await connection.run_sync(assert_durable)
+        watch_pool("api", engine.sync_engine)
         yield engine
     finally:
         await engine.dispose()
@@ -444,6 +469,7 @@ async def _audit(app: FastAPI) -> AsyncIterator[None]:
 async def _dedicated(database: Database) -> AsyncIterator[AsyncDedicated]:
     url = database.url.get_secret_value()
     engine = make_async_engine(url, pool_size=1, pooler=database.pooler, steady=True)
+    watch_pool("commits", engine.sync_engine)
     connection = AsyncDedicated(engine)
     try:
         # The first message must not wait for a connection, nor find that there is none.

@@ -10,6 +10,7 @@ from app.features.mail.letters import write
 from app.kit.encryption import KeyRing, Undecryptable
 from app.kit.post import NotSent, Port, compose, envelope_sender
 from app.kit.telemetry.logs import get_logger
+from app.kit.telemetry.metrics import MAILS
 from app.models import Mail
 from worker.stopping import Stopping
 
@@ -72,8 +73,9 @@ class Postman:
 
     def _tell_of_waiting(self) -> None:
         with self._sessions.begin() as db:
-            db.execute(queries.give_up())
+            given_up = db.execute(queries.give_up()).all()
             waits = db.scalar(queries.is_due())
+        MAILS.labels("given_up").inc(len(given_up))
         if waits and not self._has_told:
             logger.error(
                 "mail_has_no_server",
@@ -97,6 +99,7 @@ def send_one(sessions: sessionmaker[Session], outgoing: Outgoing, port: Port) ->
     except (NotSent, Undecryptable) as error:
         logger.warning("mail_not_sent", mail_id=str(mail.id), kind=mail.kind, attempt=mail.attempts, error=str(error))
         is_final = isinstance(error, NotSent) and error.is_final
+        MAILS.labels("refused" if is_final else "failed").inc()
         statement = (
             queries.refused(mail, str(error))
             if is_final
@@ -105,6 +108,7 @@ def send_one(sessions: sessionmaker[Session], outgoing: Outgoing, port: Port) ->
     else:
         logger.info("mail_sent", mail_id=str(mail.id), kind=mail.kind, attempt=mail.attempts)
         statement = queries.sent(mail)
+        MAILS.labels("sent").inc()
     with sessions.begin() as db:
         db.execute(statement)
     return True

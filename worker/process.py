@@ -16,6 +16,7 @@ from app.kit.interpreter import settle, share_among_threads
 from app.kit.post import Folder, Port, Smtp
 from app.kit.telemetry import traces
 from app.kit.telemetry.logs import get_logger
+from app.kit.telemetry.watching import watch_pool
 from app.settings import Settings
 from worker.audit import Sealer
 from worker.delivery.claim import Claimer
@@ -39,6 +40,8 @@ class Process:
         self.database: Database = make_engine(settings.database.worker(), pool_size=3)
         self.sessions: sessionmaker[Session] = make_sessions(self.database)
         self._deliveries: Database = make_engine(settings.database.worker(), pool_size=1, steady=True)
+        watch_pool("worker", self.database)
+        watch_pool("deliveries", self._deliveries)
         self.ring = settings.secrets.ring()
         self.engine = _engine(settings, Dedicated(self._deliveries), self.ring, stopping)
         self._transport = _transport(settings, self.ring, self.engine.notice)

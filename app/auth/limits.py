@@ -16,6 +16,7 @@ from app.kit.rate_limits.exact import Exact
 from app.kit.rate_limits.policy import Fields, Identity, Policy, Rate, Standing, policy_field, standing_fields
 from app.kit.rate_limits.store import Store
 from app.kit.surface.answers import ANSWER_HEADERS
+from app.kit.telemetry.metrics import RATE_LIMIT_REFUSALS
 
 CODE = "limit_reached"
 READS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -146,5 +147,7 @@ def _fields(policies: Policies, standings: Sequence[Standing]) -> Fields:
 
 def _refusal(standing: Standing, what: str = "Too many requests") -> Problem:
     policy = standing.policy
+    route_class, _, kind = policy.name.rpartition("-")
+    RATE_LIMIT_REFUSALS.labels(route_class, kind).inc()
     detail = f"{what}: {policy.amount} are allowed in {policy.seconds} seconds; slow down"
     return Problem(Kind.too_many, CODE, detail, retry_after=max(1.0, standing.reset))

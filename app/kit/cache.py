@@ -25,6 +25,7 @@ from redis.retry import Retry
 from app.kit.circuit import CONNECTIONS, PATIENCE_SECONDS, Circuit, pool_of
 from app.kit.encryption import Forged, KeyRing
 from app.kit.telemetry.logs import get_logger
+from app.kit.telemetry.metrics import CACHE
 
 LIFE_SECONDS = 5.0
 EPOCH_SECONDS = 60
@@ -57,10 +58,18 @@ class Cache:
         self._ring = ring
         self._pool = pool_of(url, patience)
         self._redis = Redis(connection_pool=self._pool, retry=AsyncRetry(NoBackoff(), 0))
-        self._circuit = Circuit(patience, CONNECTIONS, *OUT)
+        self._circuit = Circuit(patience, CONNECTIONS, *OUT, use="cache")
 
     async def get(self, key: str, owners: Sequence[UUID]) -> Looked:
-        """What is kept under the key; ask it before PostgreSQL is asked, and hand it to `put` afterwards."""
+        """What is kept under the key; ask it before PostgreSQL is asked, and hand it to `put` afterwards.
+
+        A key begins with a word for what it is, and a slash.
+        """
+        looked = await self._look(key, owners)
+        CACHE.labels(key.partition("/")[0], _outcome(looked)).inc()
+        return looked
+
+    async def _look(self, key: str, owners: Sequence[UUID]) -> Looked:
         at, names = time.monotonic(), [_epoch(one) for one in owners]
         found = await self._circuit.ask(lambda: self._redis.mget(ENTRY + key, *names))
         if found is None:
@@ -127,6 +136,12 @@ def forget_from_outside(url: str, owners: Collection[UUID]) -> None:
                 client.set(name, _new(), ex=EPOCH_SECONDS)
     except (RedisError, OSError) as error:
         logger.warning("cache_not_cleared", error=type(error).__name__, effect="processes find out within five seconds")
+
+
+def _outcome(looked: Looked) -> str:
+    if looked.value is not None:
+        return "hit"
+    return "unavailable" if looked.epochs is None else "miss"
 
 
 def _new() -> str:

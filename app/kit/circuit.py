@@ -11,6 +11,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from app.kit.telemetry.logs import get_logger
+from app.kit.telemetry.metrics import REDIS_AWAY
 
 T = TypeVar("T")
 PATIENCE_SECONDS = 0.2
@@ -34,12 +35,15 @@ def pool_of(url: str, patience: float) -> BlockingConnectionPool:
 class Circuit:
     """After a failure nothing is asked for a second, and then one question first.
 
-    An outage is logged once with what it means (`without`), and so is its end (`again`). A question takes `patience`
-    seconds at most, from when it is its turn: a crowd of questions, of which `turns` are asked at once, is no outage.
+    An outage is logged once with what it means (`without`), and so is its end (`again`), for what Redis is asked for
+    (`use`). A question takes `patience` seconds at most, from when it is its turn: a crowd of questions, of which
+    `turns` are asked at once, is no outage.
     """
 
-    def __init__(self, patience: float, turns: int, without: str, again: str) -> None:
+    def __init__(self, patience: float, turns: int, without: str, again: str, *, use: str) -> None:
         self._patience = patience
+        self._use = use
+        self._away = REDIS_AWAY.labels(use)
         self._without, self._again = without, again
         self._turns = asyncio.Semaphore(turns)
         self._is_out = False
@@ -69,9 +73,11 @@ class Circuit:
         self._ask_at = time.monotonic() + REST_SECONDS
         if not self._is_out:
             self._is_out = True
-            logger.warning("redis_unavailable", error=type(error).__name__, effect=self._without)
+            self._away.set(1)
+            logger.warning("redis_unavailable", use=self._use, error=type(error).__name__, effect=self._without)
 
     def _recover(self) -> None:
         if self._is_out:
             self._is_out = False
-            logger.warning("redis_available", effect=self._again)
+            self._away.set(0)
+            logger.warning("redis_available", use=self._use, effect=self._again)

@@ -10,6 +10,7 @@ from typing import ParamSpec, TypeVar
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
+from app.kit.telemetry.metrics import HASHES_WAITING
 from app.kit.turns import Turns
 
 P = ParamSpec("P")
@@ -32,6 +33,7 @@ class Hasher:
         # Threads as urgent as the loop's: a nicer one, put aside while it holds the interpreter's lock, holds up all.
         self._pool = ThreadPoolExecutor(self.threads, "hashing")
         self._turns = Turns(self.threads, QUEUE_SECONDS)
+        HASHES_WAITING.set_function(lambda: self._turns.waiting)
         self._nobody = self._argon.hash(os.urandom(16).hex())
 
     async def hash(self, password: str) -> str:

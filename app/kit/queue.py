@@ -14,6 +14,7 @@ from opentelemetry.trace import Span, SpanKind
 from app.kit.telemetry import about, traces
 from app.kit.telemetry.about import About
 from app.kit.telemetry.logs import get_logger
+from app.kit.telemetry.metrics import WAKE_UPS
 from app.kit.telemetry.trace_context import Carried, of_span, to_header
 from app.kit.wakes import Wake
 
@@ -27,6 +28,8 @@ CAUSES = 16
 ABOUT = "about"
 """The header of a task that holds the ids of what it is done for."""
 EXPIRES_SECONDS = 5
+SENT_AT = "sent_at"
+"""The header of a task that says when it was sent (Unix time)."""
 logger = get_logger(__name__)
 
 # A broker that hangs may hold the publisher for this long, never a request: it has a thread of its own.
@@ -90,7 +93,7 @@ class Waker:
         queue = QUEUES[wake]
         try:
             with ExitStack() as spans:
-                asker = _ids(self._askers.pop(wake, None))
+                asker = {SENT_AT: time.time(), **_ids(self._askers.pop(wake, None))}
                 headers = asker | _headers(spans, queue, self._causes.pop(wake, []))
                 self._app.send_task(
                     wake,
@@ -102,8 +105,11 @@ class Waker:
                 )
         except (OperationalError, OSError) as error:
             # Workers look by themselves every second, so a lost wake-up costs latency only.
+            WAKE_UPS.labels(wake.name, "failed").inc()
             logger.warning("wake_up_not_sent", wake=wake.name, error=str(error), effect="workers look for work")
             time.sleep(1)
+        else:
+            WAKE_UPS.labels(wake.name, "sent").inc()
 
 
 def _headers(spans: ExitStack, queue: str, causes: Sequence[Carried]) -> dict[str, Any]:

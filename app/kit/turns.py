@@ -23,6 +23,11 @@ class Turns:
         self._waiting = 0
         self._free = asyncio.Semaphore(most)
 
+    @property
+    def waiting(self) -> int:
+        """How many wait."""
+        return self._waiting
+
     @asynccontextmanager
     async def one(self) -> AsyncIterator[None]:
         """A turn. Raises Problem `unavailable` where none came in time."""

@@ -86,8 +86,8 @@ class Lab:
         return Servers(self.postgres.url, self.redis.url)
 
     @contextmanager
-    def prepared(self, **environment: str) -> Iterator[System]:
-        """An installation on a database of its own, of which nothing runs yet."""
+    def prepared(self, prefix: Sequence[str] = (), **environment: str) -> Iterator[System]:
+        """An installation on a database of its own, of which nothing runs yet; its parts start behind the prefix."""
         with cloned_database(self.servers, self.template) as urls:
             base = process_environment(urls, self.redis.url)
             values = {
@@ -96,7 +96,7 @@ class Lab:
                 "POSTRIDER_DELIVERY__DRAIN_SECONDS": "5",
                 "POSTRIDER_EGRESS__NAMESERVERS": json.dumps([self.names.address]),
             }
-            with prepared_system({**base, **values, **environment}) as system:
+            with prepared_system({**base, **values, **environment}, prefix) as system:
                 self.systems.append(system)
                 try:
                     yield system
@@ -104,9 +104,9 @@ class Lab:
                     self.systems.remove(system)
 
     @contextmanager
-    def installed(self, **environment: str) -> Iterator[System]:
+    def installed(self, prefix: Sequence[str] = (), **environment: str) -> Iterator[System]:
         """An installation of which every part runs."""
-        with self.prepared(**environment) as system:
+        with self.prepared(prefix, **environment) as system:
             system.start(api=API_PROCESSES, workers=WORKER_PROCESSES)
             self.make_whole(system)
             yield system

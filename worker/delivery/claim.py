@@ -17,7 +17,7 @@ from app.features.deliveries import operations
 from app.kit.arrays import transpose
 from app.kit.direct import fetch
 from app.kit.encryption import KeyRing
-from app.models import ApplicationKind, Trigger
+from app.models import ApplicationKind, DueState, Trigger
 from worker.delivery import gates
 from worker.delivery.destinations import Destinations
 from worker.delivery.gates import Gate, gate_of
@@ -42,13 +42,17 @@ class Demand:
 class Claimed:
     """The jobs, which of the asked endpoints must be asked for again, and whether there is more to claim at once.
 
-    Where it is `crowded`, deliveries wait for the end of others.
+    Where it is `crowded`, deliveries wait for the end of others. Of those that nothing held back `pickups` says by lane
+    how long they were due (seconds); `expired` ones were claimed before, and `held` ones are held back from now on.
     """
 
     jobs: list[Job] = field(default_factory=list)
     busy: set[EndpointKey] = field(default_factory=set)
     more: bool = False
     crowded: bool = False
+    pickups: list[tuple[int, float]] = field(default_factory=list)
+    expired: int = 0
+    held: int = 0
 
 
 @dataclass(slots=True)
@@ -72,6 +76,7 @@ class _Turn:
     busy: set[EndpointKey] = field(default_factory=set)
     more: bool = False
     crowded: bool = False
+    held: int = 0
 
 
 class Claimer:
@@ -99,7 +104,15 @@ class Claimer:
             if turn.depth:
                 self._round(turn)
         crowded = turn.crowded or not all(turn.room.values())
-        return Claimed(self._jobs(turn), turn.busy, turn.more or bool(turn.depth), crowded)
+        return Claimed(
+            self._jobs(turn),
+            turn.busy,
+            turn.more or bool(turn.depth),
+            crowded,
+            pickups=[(row.lane, row.late) for row in turn.taken if row.state == DueState.ready],
+            expired=sum(row.state == DueState.sending for row in turn.taken),
+            held=turn.held,
+        )
 
     def _look(self, turn: _Turn) -> Sequence[Any]:
         """The gates to look at; none while it is calm, when whoever asked must ask again."""
@@ -139,6 +152,7 @@ class Claimer:
         granted, excess = _split(turn, [row for row in rows if row.endpoint_id in facts], admission)
         self._take(turn, served + granted)
         _hold(turn.db, excess)
+        turn.held += len(excess)
         waiting |= {gate_of(row): row.application_id for row in excess}
         if waiting:
             self._calm_until = 0.0
@@ -338,6 +352,7 @@ def _job(row: Any, destination: Destination, payload: Any, facts: Any, clock: tu
         request_id=payload.request_id,
         is_unwell=bool(facts.consecutive_failures or facts.open_until or facts.slow_until),
         is_operational=facts.kind == ApplicationKind.operational,
+        late=row.late,
         claimed_at=facts.now,
         taken=taken,
         began=began,

@@ -12,9 +12,11 @@ from app.features.messages.operations import forget_partitions
 from app.kit.db import is_conflict
 from app.kit.dedicated import Dedicated
 from app.kit.telemetry.logs import get_logger
+from app.kit.telemetry.metrics import CYCLE_FAILURES, HEARTBEAT
 from app.models import Lane
 from worker.delivery.claim import Claimed, Claimer, Demand
 from worker.delivery.job import DueKey, EndpointKey, Job, Sent
+from worker.delivery.measures import measure_cycle, watch
 from worker.delivery.record import record, release
 from worker.delivery.tracing import trace_recording
 from worker.delivery.transport import Transport
@@ -31,6 +33,7 @@ FAILURE_PAUSE_SECONDS = 0.5
 REPEATS = 3
 LANES_IN_FLIGHT = {Lane.first: 1.0, Lane.retry: 0.5, Lane.replay: 0.25}
 logger = get_logger(__name__)
+_heartbeat = HEARTBEAT.labels("engine")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +72,7 @@ class Engine:
     def start(self, transport: Transport) -> None:
         """Starts to deliver through the transport, which must notify by `notice`."""
         self._transport = transport
+        watch(lambda: list(self._flying.values()), self._limits.in_flight)
         self._thread.start()
 
     def wake(self) -> None:
@@ -90,6 +94,7 @@ class Engine:
 
     def _run(self) -> None:
         while not self._stopped:
+            _heartbeat.set_to_current_time()
             self._step(claiming=not self._stopping.is_set())
             self._rest()
         if not self._given_up:
@@ -137,6 +142,7 @@ class Engine:
         except Exception:
             # Nothing is lost: results stay here until they are recorded, leases run out by themselves.
             logger.exception("cycle_failed", effect="the next one tries again")
+            CYCLE_FAILURES.inc()
             forget_partitions()
             self._isolate()
             time.sleep(FAILURE_PAUSE_SECONDS)
@@ -198,6 +204,7 @@ class Engine:
         self._settle(results, claimed.busy)
         self._took = time.monotonic() - began
         trace_recording(results, self._took)
+        measure_cycle(claimed, recorded, self._took)
         if claiming:
             self._looked = time.monotonic()
             self._more = claimed.more

@@ -51,7 +51,7 @@ class Destination:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A delivery under lease. `attempt` is its fence; `claimed_at` the database's time.
+    """A delivery under lease. `attempt` is its fence; `claimed_at` the database's time, when it was `late` (seconds).
 
     By the process's clock the claim `began`, and had it `taken`.
     `traceparent` and `request_id` say what brought the message: see `Payload`.
@@ -70,6 +70,7 @@ class Job:
     request_id: str | None
     is_unwell: bool
     is_operational: bool
+    late: float
     claimed_at: datetime
     taken: float
     began: float

@@ -3,8 +3,8 @@
 import random
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -19,7 +19,7 @@ from app.features.deliveries import record_queries as queries
 from app.features.messages.operations import ensure_partitions
 from app.kit.arrays import transpose
 from app.kit.direct import fetch
-from app.models import Status, Trigger
+from app.models import Lane, Status, Trigger
 from worker.delivery.job import EndpointKey, Job, Sent
 from worker.delivery.tell import Disabled, tell
 
@@ -42,10 +42,15 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """How many results were stored, and how many came too late."""
+    """How many results were stored, and how many came too late.
+
+    `delivered` ones ended well, with the time since which they were owed where that is known; `exhausted` ones did not.
+    """
 
     stored: int
     zombies: int
+    delivered: Sequence[tuple[Sent, datetime | None]] = field(default=(), compare=False)
+    exhausted: int = field(default=0, compare=False)
 
 
 def record(db: Session, results: Sequence[Sent]) -> Recorded:
@@ -58,7 +63,28 @@ def record(db: Session, results: Sequence[Sent]) -> Recorded:
     alive = _conclude(db, _decide(db, results, now))
     disabled = _update_health(db, known, [one.sent for one in alive], now)
     tell(db, [(_change(one), one.sent) for one in alive], disabled)
-    return Recorded(len(alive), len(results) - len(alive))
+    delivered = _owed_since(db, [one.sent for one in alive if one.sent.verdict.success])
+    exhausted = sum(one.delay is None and not one.by_hand and not one.sent.verdict.success for one in alive)
+    return Recorded(len(alive), len(results) - len(alive), delivered, exhausted)
+
+
+def _owed_since(db: Session, delivered: Sequence[Sent]) -> list[tuple[Sent, datetime | None]]:
+    """Since when each was owed: a first try since it was due, a later one since its message was to be sent."""
+    repeated = [one.job.key for one in delivered if one.job.attempt > 1 and _is_on_schedule(one.job)]
+    later = {(key.environment_id, key.message_id) for key in repeated}
+    rows = db.execute(queries.send_times(), transpose(sorted(later), "environment_id", "id")) if later else ()
+    times = {row.id: row.sent_at for row in rows}
+    return [(one, _since(one.job, times)) for one in delivered]
+
+
+def _is_on_schedule(job: Job) -> bool:
+    return job.key.trigger == Trigger.scheduled and job.lane != Lane.replay
+
+
+def _since(job: Job, times: Mapping[UUID, datetime]) -> datetime | None:
+    if not _is_on_schedule(job):
+        return None
+    return times.get(job.key.message_id) if job.attempt > 1 else job.claimed_at - timedelta(seconds=job.late)
 
 
 def release(db: Session, jobs: Iterable[Job]) -> None:

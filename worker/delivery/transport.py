@@ -19,6 +19,7 @@ from app.kit.telemetry.logs import get_logger
 from app.kit.telemetry.trace_context import of_span, to_header
 from worker.delivery.job import Job, Sent
 from worker.delivery.lines import AttemptLines, begin_note
+from worker.delivery.measures import measure_attempt
 from worker.delivery.tracing import begin_attempt, end_attempt
 
 KEPT_BYTES = 16 * 1024
@@ -108,6 +109,7 @@ class Transport:
         self.results.append(sent)
         self._notify()
         self._lines.tell(sent)
+        measure_attempt(sent)
 
     async def _attempt(self, job: Job) -> Sent:
         attempt_id = new_id()

@@ -25,7 +25,7 @@ _MESSAGES = (
     "payload_expires_at",
     "fan_out",
 )
-_PAYLOADS = ("environment_id", "message_id", "expires_on", "content_type", "body")
+_PAYLOADS = ("environment_id", "message_id", "expires_on", "content_type", "body", "traceparent", "request_id")
 _DUE = (
     "environment_id",
     "endpoint_id",
@@ -70,14 +70,18 @@ Stored = tuple[Tenant, str, datetime]
 """A message: whose it is, its id, and when it came."""
 
 
-def add_backlog(superuser_url: str, tenants: Sequence[Tenant], count: int) -> None:
-    """Makes `count` messages that are due now and owed to one endpoint each; all appear at once."""
+def add_backlog(superuser_url: str, tenants: Sequence[Tenant], count: int, *, sampled: float = 0.0) -> None:
+    """Makes `count` messages that are due now and owed to one endpoint each; all appear at once.
+
+    The traces of a share of them are `sampled`, evenly spread.
+    """
     now = datetime.now(UTC)
     turns = itertools.islice(itertools.cycle(tenants), count)
     stored = [(tenant, str(new_id()), now) for tenant in turns]
     with psycopg.connect(superuser_url) as connection:
         _copy(connection, "messages", _MESSAGES, map(_message, stored))
-        _copy(connection, "payloads", _PAYLOADS, map(_payload, stored))
+        flags = (int((number + 1) * sampled) - int(number * sampled) for number in itertools.count())
+        _copy(connection, "payloads", _PAYLOADS, map(_payload, stored, flags))
         _copy(connection, "due_deliveries", _DUE, map(_due, stored))
 
 
@@ -128,10 +132,11 @@ def _message(one: Stored) -> str:
     return f"{owner}\t{EVENT_TYPE}\t{moment}\t{moment + _RETENTION}\t{{{tenant.endpoint_id}}}\n"
 
 
-def _payload(one: Stored) -> str:
+def _payload(one: Stored, flags: int = 0) -> str:
     tenant, message_id, moment = one
     expires_on = (moment + _RETENTION).date()
-    return f"{tenant.environment_id}\t{message_id}\t{expires_on}\tapplication/json\t{_BODY}\n"
+    origin = f"\\\\x{os.urandom(24).hex()}{flags:02x}\treq_{message_id}"
+    return f"{tenant.environment_id}\t{message_id}\t{expires_on}\tapplication/json\t{_BODY}\t{origin}\n"
 
 
 def _due(one: Stored) -> str:

@@ -4,9 +4,11 @@ from pathlib import Path
 
 import click
 
+from app.cli.observe.dashboards import dashboard_files
 from app.cli.observe.rules import Links, rule_files
 
 RULES = Path("charts/postrider/rules")
+DASHBOARDS = Path("charts/postrider/dashboards")
 
 
 @click.group()
@@ -29,5 +31,20 @@ def observe() -> None:
 def rules(folder: Path, runbooks: str, grafana: str) -> None:
     """Write Prometheus' rules, with links to runbooks and dashboards."""
     for name, text in rule_files(Links(runbooks, grafana)).items():
+        (folder / name).write_text(text)
+        click.echo(folder / name)
+
+
+@observe.command()
+@click.option(
+    "--folder",
+    default=DASHBOARDS,
+    show_default=True,
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Where to write them.",
+)
+def dashboards(folder: Path) -> None:
+    """Write Grafana's dashboards."""
+    for name, text in dashboard_files().items():
         (folder / name).write_text(text)
         click.echo(folder / name)

@@ -12,6 +12,7 @@ from sqlalchemy import (
     ColumnElement,
     Date,
     DateTime,
+    Float,
     Insert,
     Integer,
     Interval,
@@ -72,6 +73,8 @@ def tid() -> ColumnElement[str]:
 DUE_ROW = (
     *(DUE.c[name] for name in ("environment_id", "endpoint_id", "message_id", "trigger", "application_id")),
     *(DUE.c[name] for name in ("lane", "attempt", "failures", "event_type", "expires_on")),
+    DUE.c.state,
+    cast(func.extract("epoch", func.now() - DUE.c.due_at), Float).label("late"),
     tid().label("tid"),
 )
 

@@ -329,3 +329,13 @@ def event_ids() -> Select[*tuple[Any, ...]]:
         .join(given, and_(table.c.environment_id == given.c.environment_id, table.c.id == given.c.id))
         .where(table.c.event_id.is_not(None))
     )
+
+
+@cache
+def send_times() -> Select[*tuple[Any, ...]]:
+    """When messages were to be sent: as soon as they were accepted, or later."""
+    given = unnest(environment_id=Uuid(), id=Uuid())
+    table = table_of(Message)
+    return select(table.c.id, func.coalesce(table.c.deliver_at, table.c.created_at).label("sent_at")).join(
+        given, and_(table.c.environment_id == given.c.environment_id, table.c.id == given.c.id)
+    )

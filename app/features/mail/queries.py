@@ -4,6 +4,7 @@ from datetime import timedelta
 from uuid import UUID
 
 from sqlalchemy import Insert, Select, Update, exists, func, insert, select, tuple_, update
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from app.models import Mail
 
@@ -54,12 +55,13 @@ def refused(mail: Mail, failure: str) -> Update:
     return _fenced(mail).values(sealed=None, due_at=None, last_failure=failure)
 
 
-def give_up() -> Update:
-    """Gives up what could not be sent for a day: its links are over."""
+def give_up() -> ReturningUpdate[UUID]:
+    """Gives up what could not be sent for a day, for its links are over; returns what that was."""
     return (
         update(Mail)
         .where(Mail.due_at <= func.now(), Mail.created_at < func.now() - GIVEN_UP_AFTER)
         .values(sealed=None, due_at=None, last_failure=func.coalesce(Mail.last_failure, "nothing was there to send it"))
+        .returning(Mail.id)
     )
 
 

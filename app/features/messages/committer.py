@@ -20,6 +20,14 @@ from app.kit.db import is_conflict, sqlstate
 from app.kit.dedicated import AsyncDedicated
 from app.kit.errors import Kind, Problem
 from app.kit.telemetry.logs import get_logger
+from app.kit.telemetry.metrics import (
+    ACCEPT_SECONDS,
+    COMMIT_BATCH,
+    COMMIT_SECONDS,
+    COMMIT_WAITING,
+    MESSAGES,
+    exemplar,
+)
 from app.kit.telemetry.trace_context import Carried
 
 Outcome = Result | Exception
@@ -31,6 +39,7 @@ RETRIES = 8
 PATIENCE_SECONDS = 10.0
 LOOK_SECONDS = 1.0
 logger = get_logger(__name__)
+_ACCEPTED, _REPEATED = MESSAGES.labels("accepted"), MESSAGES.labels("repeated")
 
 
 class Committer:
@@ -57,10 +66,11 @@ class Committer:
         self._count = count
         self._filled = asyncio.Event()
         self._closing = False
+        COMMIT_WAITING.set_function(lambda: len(self._queue))
 
     async def accept(self, incoming: Incoming) -> Accepted | Replayed:
         """Returns when the message is durable; raises the Problem that refused it."""
-        loop = asyncio.get_running_loop()
+        loop, began = asyncio.get_running_loop(), time.perf_counter()
         result: asyncio.Future[Outcome] = loop.create_future()
         self._queue.append((incoming, result))
         self._filled.set()
@@ -71,6 +81,7 @@ class Committer:
         outcome = await result
         if isinstance(outcome, Exception):
             raise outcome
+        ACCEPT_SECONDS.observe(time.perf_counter() - began, exemplar(incoming.traceparent))
         return outcome
 
     async def run(self) -> None:
@@ -103,6 +114,7 @@ class Committer:
             trace_commit(incomings, began, error)
             await self._recover(batch, error)
             return
+        _measure(results, (time.time_ns() - began) / 1e9)
         for (incoming, waiting), result in zip(batch, results, strict=True):
             if isinstance(result, Accepted) and incoming.organisation_id is not None:
                 self._count(incoming.organisation_id)
@@ -132,6 +144,14 @@ class Committer:
             logger.error("message_not_stored", exc_info=error)
         for _, waiting in batch:
             _tell(waiting, _refusal(error))
+
+
+def _measure(results: Sequence[Result], seconds: float) -> None:
+    """Of a commit; what it refused is counted with all that was refused, by its answer."""
+    COMMIT_BATCH.observe(len(results))
+    COMMIT_SECONDS.observe(seconds)
+    _ACCEPTED.inc(sum(isinstance(one, Accepted) for one in results))
+    _REPEATED.inc(sum(isinstance(one, Replayed) for one in results))
 
 
 def _tell(waiting: asyncio.Future[Outcome], result: Outcome) -> None:

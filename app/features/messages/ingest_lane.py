@@ -19,6 +19,8 @@ from app.features.messages.posting import JSON, Post, read
 from app.features.organisations.usage import Usage
 from app.kit.instance import HEADER
 from app.kit.telemetry.access import OPERATION
+from app.kit.telemetry.metrics import exemplar
+from app.kit.telemetry.requests import EXEMPLAR, ROUTE
 from app.kit.telemetry.traces import Request
 from app.kit.wire import is_name
 
@@ -51,7 +53,7 @@ class IngestLane:
         match = self._path.fullmatch(scope["path"]) if scope["type"] == "http" else None
         headers = dict(scope["headers"]) if match else {}
         if match and self._is_plain(scope, headers) and is_name(match[1]):
-            scope[OPERATION] = CREATE
+            scope[OPERATION], scope[ROUTE] = CREATE, self._route
             await self._serve(scope, headers, match[1], receive, send)
         else:
             await self._app(scope, receive, send)
@@ -74,6 +76,7 @@ class IngestLane:
             with Request(headers.get(b"traceparent"), self._route, scope["scheme"]) as request:
                 status, body, repeats = await self._take(scope, headers, application, receive)
                 request.answer(status)
+                scope[EXEMPLAR] = exemplar(request.carried)
         except Gone:
             return
         start = [(b"content-length", b"%d" % len(body)), (b"content-type", _JSON)]

@@ -27,11 +27,13 @@ from app.features.sessions import operations as sessions
 from app.features.sessions.devices import Met
 from app.features.sessions.operations import NewSession
 from app.features.sign_in.circumstances import Circumstances
+from app.features.sign_in.measures import measure_proof
 from app.features.sign_in.queries import UNKNOWN_DEVICE, lately
 from app.features.sign_in.tickets import Ticket, Vouched, new_ticket
 from app.kit.clock import utc_now
 from app.kit.encryption import KeyRing
 from app.kit.errors import unauthenticated
+from app.kit.telemetry.metrics import RISK_SIGNALS
 from app.models import PersonSession, User
 
 STEPPED_UP = STRONG | {"mail"}
@@ -98,6 +100,8 @@ def conclude(db: Session, proven: Proven, circumstances: Circumstances, terms: T
     if db.scalar(has_mfa(user.id)) and not STRONG & given:
         return _ticket(user, proven, "mfa", next_)
     judgement = _judge(db, proven, circumstances)
+    for reason in judgement.reasons:
+        RISK_SIGNALS.labels(reason).inc()
     entering = _Entering(user, proven, circumstances, judgement, enter_organisations(db, user.id))
     if judgement.score >= terms.step_up_from and not STEPPED_UP & given:
         entering.note(
@@ -108,6 +112,7 @@ def conclude(db: Session, proven: Proven, circumstances: Circumstances, terms: T
             reasons=judgement.reasons,
             decision="step_up_required",
         )
+        measure_proof(proven.methods, "stepped_up")
         return _ticket(user, proven, "risk", next_)
     return _begin(db, entering, terms, next_)
 
@@ -180,6 +185,7 @@ def _begin(db: Session, entering: _Entering, terms: Terms, next_: str) -> Begun:
         _note_device(db, entering, device, terms.ring)
     for ended in sessions.end_oldest(db, user.id, terms.sessions, terms.idle):
         entering.note(db, "session.ended", session=encode("session", ended), reason="too many sessions")
+    measure_proof(proven.methods, "signed_in")
     return Begun(cookie, session.id, next_, device.id)
 
 

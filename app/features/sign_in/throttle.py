@@ -23,6 +23,7 @@ from app.features.audit.refusals import Refusals
 from app.features.people import queries as people
 from app.features.sign_in import queries
 from app.features.sign_in.circumstances import Circumstances
+from app.features.sign_in.measures import ANY, measure_refused
 from app.features.sign_in.queries import UNKNOWN_DEVICE
 from app.kit.encryption import KeyRing
 from app.kit.errors import Kind, Problem
@@ -73,6 +74,7 @@ def take(db: Session, account_id: UUID, kind: str, device_id: UUID = UNKNOWN_DEV
     """
     if db.scalar(queries.take(account_id, kind, device_id)) is None:
         failures, seconds = db.execute(queries.count(account_id, kind, device_id)).one()
+        measure_refused(kind, "throttled")
         raise _too_often(failures, seconds)
 
 
@@ -142,6 +144,7 @@ class Throttle:
             async with phases.begin(tried.account.id) as db:
                 await db.run_sync(clear, tried.account.id, tried.kind, spender.device_id)
         else:
+            measure_refused(tried.kind, "failed")
             self._note_failure(tried, organisations)
             async with phases.begin(tried.account.id) as db:
                 await db.execute(queries.note_lately(tried.account.id, spender.device_id))
@@ -208,6 +211,7 @@ class Throttle:
     def _require(self, standing: Standing, where: Where) -> None:
         if not standing.allowed:
             self._refusals.note(None, _NOBODY, SPRAYED, where)
+            measure_refused(ANY, "throttled")
             left = max(1.0, standing.reset)
             detail = f"Too many tries from here: the next one is possible in {_spoken(left)}"
             raise Problem(Kind.too_many, CODE, detail, retry_after=left, word="throttled")

@@ -28,7 +28,7 @@ class Store:
             connection_pool=self._pool,  # type: ignore[arg-type] # it is documented beside the options
         )
         self.windows = MovingWindowRateLimiter(self.counters)
-        self._circuit = Circuit(patience, CONNECTIONS, *OUT)
+        self._circuit = Circuit(patience, CONNECTIONS, *OUT, use="limits")
 
     async def ask(self, question: Callable[[], Awaitable[T]]) -> T | None:
         """The answer; None while Redis is out."""

@@ -11,14 +11,14 @@ Within stand the app's own: BodyGuard, plain paths, HEAD as GET. What the server
 headers (`app.kit.protocol`).
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from starlette.types import ASGIApp
 
 from app.domain.addresses import Network
 from app.domain.forwarded import ProxyHeaders
-from app.kit.surface.answers import Answers, Refused, Served, ignore, unheard
+from app.kit.surface.answers import Answers, Refused, Served, ignore, unheard, unnoticed
 from app.kit.surface.cors import Cors
 from app.kit.surface.hosts import Hosts
 from app.kit.surface.https import Https, Leaked, log_leaked
@@ -50,6 +50,7 @@ class Surface:
     leaked: Leaked = log_leaked
     refused: Refused = ignore
     served: Served = unheard
+    arrived: Callable[[], None] = unnoticed
 
     def around(self, app: ASGIApp) -> ASGIApp:
         """The app within it, in the order above."""
@@ -66,4 +67,11 @@ class Surface:
         app = Refusals(Proxies(app, trusted=self.trusted, written=self.written))
         if self.origins:
             app = Cors(app, origins=self.origins, unread=self.unread)
-        return Answers(app, public=self.public, policies=self.policies, refused=self.refused, served=self.served)
+        return Answers(
+            app,
+            public=self.public,
+            policies=self.policies,
+            refused=self.refused,
+            served=self.served,
+            arrived=self.arrived,
+        )

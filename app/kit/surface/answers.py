@@ -45,6 +45,10 @@ def ignore(_scope: Scope, _status: int) -> None:
     """Hears of refusals where nobody wants to."""
 
 
+def unnoticed() -> None:
+    """Hears of arrivals where nobody wants to."""
+
+
 def unheard(_scope: Scope, _status: int | None, _began: float) -> None:
     """Hears of requests where nobody wants to."""
 
@@ -52,7 +56,8 @@ def unheard(_scope: Scope, _status: int | None, _began: float) -> None:
 class Answers:
     """Gives each request an id, the client's own when it is well formed, and each answer the headers it lacks.
 
-    `served` hears of each request at its end: its status, None when nothing was answered, and when it began.
+    `arrived` hears of each request, and `served` at its end: its status, None when nothing was answered, and when it
+    began.
     `refused` hears of each answer that says that the caller is unknown, may not, or not so often.
     What a route says of itself stays. `policies` holds other policies than NOTHING, by path; answers below `public`
     may be cached.
@@ -66,8 +71,10 @@ class Answers:
         policies: Mapping[str, str],
         refused: Refused = ignore,
         served: Served = unheard,
+        arrived: Callable[[], None] = unnoticed,
     ) -> None:
         self._app = app
+        self._arrived = arrived
         self._refused = refused
         self._served = served
         self._public = public
@@ -85,6 +92,7 @@ class Answers:
         begin(About(request_id=request_id))
         name_request(traceparent)
         began, status = time.perf_counter(), None
+        self._arrived()
 
         async def send_whole(message: Message) -> None:
             nonlocal status

@@ -30,12 +30,13 @@ class AccessLines:
             logger.info(
                 EVENT,
                 method=scope["method"],
-                operation=_operation(scope),
+                operation=operation(scope),
                 status=status,
                 duration_ms=round((time.perf_counter() - began) * 1000, 2),
             )
 
 
-def _operation(scope: Scope) -> str | None:
+def operation(scope: Scope) -> str | None:
+    """The name of the operation that a request asked for, as far as anybody found one."""
     named: str | None = scope.get(OPERATION)
     return named or getattr(scope.get("route"), "unique_id", None)

@@ -6,8 +6,11 @@ beforehand. Times are seconds.
 
 from prometheus_client import Counter, Gauge, Histogram
 
+from app.kit.telemetry.trace_context import Carried, is_sampled, trace_id
+
 _FAST = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _PATIENT = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 300.0, 3600.0, 21600.0, 86400.0)
+Exemplar = dict[str, str] | None
 _COUNTS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 
 HTTP_REQUESTS = Counter(
@@ -52,7 +55,7 @@ ATTEMPT_SECONDS = Histogram("postrider_attempt_seconds", "How long an attempt to
 DELIVERIES = Counter("postrider_deliveries", "Deliveries that ended: delivered, exhausted, or canceled.", ("outcome",))
 DELIVERY_SECONDS = Histogram(
     "postrider_delivery_seconds",
-    "From a message's acceptance, or the time that it was to be sent, until an endpoint took it.",
+    "From a message's acceptance, or the time that it was to be sent, until an endpoint took it: first or later try.",
     ("tries",),
     buckets=_PATIENT,
 )
@@ -60,21 +63,27 @@ LEASES_EXPIRED = Counter("postrider_leases_expired", "Deliveries claimed again b
 ZOMBIES = Counter("postrider_zombie_results", "Results that came after their lease, and were dropped.")
 HELD_BACK = Counter("postrider_deliveries_held_back", "Deliveries put behind their endpoint's gate.")
 CYCLE_FAILURES = Counter("postrider_cycle_failures", "Cycles of the delivery engine that failed and are tried again.")
-HEARTBEAT = Gauge("postrider_heartbeat_timestamp_seconds", "When a loop last turned (Unix time).", ("loop",))
+HEARTBEAT = Gauge(
+    "postrider_heartbeat_timestamp_seconds",
+    "When a loop last turned (Unix time): engine, transport, sweeper.",
+    ("loop",),
+)
 
 POOL_CONNECTIONS = Gauge("postrider_pool_connections", "Database connections in use.", ("pool",))
 POOL_LIMIT = Gauge("postrider_pool_connections_limit", "Database connections there may be.", ("pool",))
-TASKS = Counter("postrider_tasks", "Celery tasks that ended.", ("task", "outcome"))
+TASKS = Counter("postrider_tasks", "Celery tasks that ended: succeeded, failed.", ("task", "outcome"))
 TASK_SECONDS = Histogram("postrider_task_seconds", "How long a Celery task took.", ("task",), buckets=_PATIENT)
 TASK_DELAY_SECONDS = Histogram(
     "postrider_task_delay_seconds", "From the sending of a Celery task until it began.", ("task",), buckets=_PATIENT
 )
-WAKE_UPS = Counter("postrider_wake_ups", "Wake-ups that were sent, or not, by kind.", ("kind", "outcome"))
+WAKE_UPS = Counter("postrider_wake_ups", "Wake-ups by kind: sent, or failed.", ("kind", "outcome"))
 CACHE = Counter("postrider_cache_requests", "Questions to a cache, by whether it knew.", ("cache", "outcome"))
 REDIS_AWAY = Gauge("postrider_redis_unavailable", "1 while Redis does not answer this process.", ("use",))
 LOOP_LAG = Histogram("postrider_loop_lag_seconds", "How much later than asked the event loop woke.", buckets=_FAST)
 
-SIGN_INS = Counter("postrider_sign_ins", "Sign-ins by how and how they ended.", ("method", "outcome"))
+SIGN_INS = Counter(
+    "postrider_sign_ins", "Sign-ins by how they were tried: signed_in, or why not.", ("method", "outcome")
+)
 RISK_SIGNALS = Counter("postrider_sign_in_risk_signals", "What spoke against a sign-in.", ("signal",))
 REFUSALS = Counter("postrider_refusals", "Requests refused: who it was is unknown, or may not.", ("status",))
 HASHES_WAITING = Gauge("postrider_password_hashes_waiting", "Passwords that wait to be hashed.")
@@ -85,4 +94,11 @@ TELEMETRY_DROPPED = Counter(
     "postrider_telemetry_dropped", "What could not be told: log lines, spans, reports of errors.", ("signal",)
 )
 LOGS_SAMPLED = Counter("postrider_log_lines_left_out", "Lines that sampling left out.", ("event",))
-BUILD = Gauge("postrider_build_info", "1, with what this process is.", ("version", "revision", "component"))
+BUILD = Gauge(
+    "postrider_build_info", "1, with what this process is: api, worker, beat.", ("version", "revision", "component")
+)
+
+
+def exemplar(carried: Carried | None) -> Exemplar:
+    """Names a trace beside what was observed in it, if it is recorded."""
+    return {"trace_id": trace_id(carried)} if carried is not None and is_sampled(carried) else None

@@ -128,6 +128,11 @@ class Request:
             self._token = attach(set_span_in_context(self._span))
         return self
 
+    @property
+    def carried(self) -> Carried | None:
+        """Its place, if it is recorded."""
+        return None if self._span is None else of_span(self._span)
+
     def answer(self, status: int) -> None:
         """What was answered."""
         if self._span is not None:
