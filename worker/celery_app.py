@@ -28,6 +28,7 @@ from app.kit.telemetry import logs, traces
 from app.kit.telemetry.about import About, begin
 from app.kit.telemetry.logs import get_logger
 from app.kit.telemetry.management import Management
+from app.kit.telemetry.watching import say_build
 from app.kit.wakes import Wake
 from app.settings import read_settings
 from worker.background import run_due_tasks
@@ -112,6 +113,7 @@ def check_settings(**_: Any) -> None:  # noqa: ANN401 the signal's own arguments
 def trace_beat(**_: Any) -> None:  # noqa: ANN401 see above
     """Records the tasks that beat sends."""
     start_traces(settings, "beat")
+    say_build(settings.telemetry.revision, "beat")
     atexit.register(traces.stop)
     _manage()
 
