@@ -311,10 +311,6 @@ class Telemetry(BaseModel):
     sentry_dsn: SecretStr | None = None
     revision: str = "unknown"
 
-    def range(self) -> range:
-        """The ports that a part's processes share."""
-        return range(0) if self.port is None else range(self.port, self.port + self.ports)
-
 
 class Settings(BaseSettings):
     """All settings. No secret has a default."""

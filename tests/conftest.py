@@ -9,6 +9,7 @@ import pytest
 
 from app.cli.dev.errors import DevError
 from app.cli.dev.roles import DatabaseUrls
+from tests import canaries
 from tests.acceptance import Acceptance
 from tests.receiver import Receiver
 from tests.servers import Servers, cloned_database, process_environment, running_servers, template_database
@@ -26,7 +27,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Counts rows where nothing but rows is asked for."""
+    """Looks through what is logged, and counts rows where nothing but rows is asked for."""
+    canaries.watch(config)
     if config.getoption("markexpr") == "acceptance":
         config.pluginmanager.register(Acceptance())
 

@@ -20,10 +20,11 @@ from psycopg import sql
 from app.cli.dev.errors import DevError
 from app.cli.dev.roles import DatabaseUrls, create_roles, named_in, plain_url
 from app.cli.embedded import embedded_postgres, embedded_redis
+from tests.canaries import plant
 
 ROOT = Path(__file__).parent.parent
 LOOPBACK = "127.0.0.0/8,::1/128"
-KEY = b64encode(secrets.token_bytes(32)).decode()
+KEY = plant("a key of the key ring", b64encode(secrets.token_bytes(32)).decode())
 """Of the session's key ring: what was sealed when a database was made is opened in its clones."""
 
 

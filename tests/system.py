@@ -11,13 +11,15 @@ from pathlib import Path
 from sqlalchemy.orm import Session, sessionmaker
 
 from app.cli.dev.errors import DevError
-from app.cli.dev.ports import any_free, any_free_range
+from app.cli.dev.ports import any_free, free_range
 from app.cli.dev.process import Child, Program, wait_until
 from app.kit.db import make_engine, make_sessions
 from tests.api.client import Tenant, new_tenant
+from tests.canaries import keep
 from tests.servers import ROOT
 
 START_SECONDS = 60.0
+MANAGEMENT_PORTS = 6
 RANKS = {"beat": 10, "worker": 20, "api": 30}
 
 
@@ -37,7 +39,7 @@ class System:
         self._folder = folder
         self.children: dict[str, Child] = {}
         self._port = any_free()
-        self._ports: dict[str, range] = {}
+        self._management: dict[str, int] = {}
 
     @property
     def url(self) -> str:
@@ -59,14 +61,14 @@ class System:
 
     def start_part(self, part: str, *options: str) -> Child:
         """Starts the API, a worker or beat with these options, and a new log."""
+        keep(self._folder / f"{part}.log")
         (self._folder / f"{part}.log").unlink(missing_ok=True)
-        environment = {**self.environment, **self._management(part, options)}
         program = Program(
             name=part,
             argv=[*self._prefix, sys.executable, "-m", "app.cli.main", part, *options],
             log=self._folder / f"{part}.log",
             rank=RANKS[part],
-            env=environment,
+            env=self.environment | self._managed(part),
             cwd=ROOT,
             stop_seconds=20,
         )
@@ -74,14 +76,9 @@ class System:
         return self.children[part]
 
     def management_ports(self, part: str) -> range:
-        """Where a part's processes serve their metrics and probes; the worker's main process on the first."""
-        return self._ports[part]
-
-    def _management(self, part: str, options: Sequence[str]) -> dict[str, str]:
-        counts = [int(one.split("=")[1]) for one in options if one.startswith(("--workers=", "--processes="))]
-        ports = any_free_range(sum(counts) + (part != "api"))
-        self._ports[part] = ports
-        return {"POSTRIDER_TELEMETRY__PORT": str(ports.start), "POSTRIDER_TELEMETRY__PORTS": str(len(ports))}
+        """Those on which a part's processes tell of themselves, each on the first that was free."""
+        first = self._management[part]
+        return range(first, first + MANAGEMENT_PORTS)
 
     def wait_healthy(self) -> None:
         """Returns when the API answers that it is well. DevError when a part ends or it takes too long."""
@@ -94,6 +91,7 @@ class System:
         """Ends every process, the lowest rank first."""
         for child in sorted(self.children.values(), key=lambda one: one.program.rank):
             child.stop()
+            keep(child.program.log)
         self.children.clear()
 
     def log(self, part: str) -> str:
@@ -103,6 +101,10 @@ class System:
     def new_tenant(self) -> Tenant:
         """A fresh organisation with a key."""
         return new_tenant(self.sessions)
+
+    def _managed(self, part: str) -> dict[str, str]:
+        first = self._management.setdefault(part, free_range(MANAGEMENT_PORTS))
+        return {"POSTRIDER_TELEMETRY__PORT": str(first), "POSTRIDER_TELEMETRY__PORTS": str(MANAGEMENT_PORTS)}
 
     def _ended(self) -> Child | None:
         return next((child for child in self.children.values() if child.ended() is not None), None)

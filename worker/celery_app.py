@@ -4,6 +4,7 @@ import atexit
 import logging
 import sys
 import time
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -22,12 +23,15 @@ from celery.signals import (
     worker_shutting_down,
 )
 from kombu.entity import Exchange, Queue
+from prometheus_client import REGISTRY, CollectorRegistry, ProcessCollector
 
 from app.kit.queue import ABOUT, MAINTENANCE_QUEUE, RETENTION_TASK, SIGNING_KEYS_TASK, WAKE_QUEUE
 from app.kit.telemetry import logs, traces
 from app.kit.telemetry.about import About, begin
 from app.kit.telemetry.hearts import Ward
 from app.kit.telemetry.logs import get_logger
+from app.kit.telemetry.management import Management, Probe
+from app.kit.telemetry.watching import say_build
 from app.kit.wakes import Wake
 from app.settings import read_settings
 from worker import management
@@ -41,6 +45,7 @@ from worker.stopping import Stopping
 from worker.tracing import start_traces
 
 START_AGAIN_SECONDS = 1.0
+ALL = slice(None)
 logger = get_logger(__name__)
 settings = read_settings()
 celery = Celery("postrider", broker=settings.redis.url.get_secret_value())
@@ -88,6 +93,7 @@ stopping = Stopping()
 ward = Ward(management.LOOPS, management.PLACES)
 measure_tasks()
 _process: list[Process] = []
+_management: list[Management] = []
 
 
 @celeryd_init.connect
@@ -109,15 +115,20 @@ def check_settings(**_: Any) -> None:  # noqa: ANN401 the signal's own arguments
     """Ends the worker before it begins, when its database would lose data or its folder is not there."""
     refuse_missing_folder(settings)
     refuse_unsafe_database(settings)
-    management.of_main(settings, ward).start()
+    # A registry of its own: the locks of the one that its children inherit must be free whenever it forks.
+    registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
+    _manage(management.probes_of_main(settings, ward), slice(1), registry)
 
 
 @beat_init.connect
 def watch_beat(**_: Any) -> None:  # noqa: ANN401 see above
     """Records the tasks that beat sends, and says whether it lives."""
-    management.of_beat(settings, hearts).start()
+    hearts.export()
     start_traces(settings, "beat")
+    say_build(settings.telemetry.revision, "beat")
     atexit.register(traces.stop)
+    _manage(management.probes_of_beat(hearts))
 
 
 @worker_process_init.connect
@@ -132,7 +143,19 @@ def start_process(**_: Any) -> None:  # noqa: ANN401 see above
         logger.exception("process_not_started", effect="another one tries again")
         time.sleep(START_AGAIN_SECONDS)
         raise SystemExit(1) from None
+    process.hearts.export()
     _process.append(process)
+    _manage(management.probes_of_child(process.hearts, process.database), slice(1, None))
+
+
+def _manage(probes: Mapping[str, Probe], places: slice = ALL, registry: CollectorRegistry = REGISTRY) -> None:
+    """Serves what this process tells of itself on one of these of our ports, if that is wanted."""
+    telemetry = settings.telemetry
+    if telemetry.port is not None:
+        ports = range(telemetry.port, telemetry.port + telemetry.ports)[places]
+        served = Management(telemetry.host, ports.start, len(ports), probes, registry)
+        served.start()
+        _management[:] = [served]
 
 
 @worker_shutting_down.connect
@@ -146,6 +169,8 @@ def stop_process(**_: Any) -> None:  # noqa: ANN401 see above
     """Ends a process of the pool; what it cannot finish goes back at once."""
     while _process:
         _process.pop().stop()
+    while _management:
+        _management.pop().stop()
     logs.flush()
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
 
+from prometheus_client import REGISTRY
 from sqlalchemy import Engine as Database
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session, sessionmaker
@@ -18,14 +19,14 @@ from app.kit.post import Folder, Port, Smtp
 from app.kit.telemetry import traces
 from app.kit.telemetry.hearts import Hearts
 from app.kit.telemetry.logs import get_logger
-from app.kit.telemetry.watching import watch_pool
+from app.kit.telemetry.watching import say_build, watch_pool
 from app.settings import Settings
-from worker import management
 from worker.audit import Sealer
 from worker.delivery.claim import Claimer
 from worker.delivery.engine import ASK_AGAIN_SECONDS, Engine, Limits
 from worker.delivery.lines import AttemptLines
 from worker.delivery.transport import Transport
+from worker.figures import Teller
 from worker.logouts import Announcer, Herald
 from worker.mail import Outgoing, Postman
 from worker.stopping import Stopping
@@ -40,7 +41,7 @@ class Process:
 
     def __init__(self, settings: Settings, stopping: Stopping, hearts: Hearts) -> None:
         self.settings = settings
-        self._hearts = hearts
+        self.hearts = hearts
         self.database: Database = make_engine(settings.database.worker(), pool_size=3)
         self.sessions: sessionmaker[Session] = make_sessions(self.database)
         self._deliveries: Database = make_engine(settings.database.worker(), pool_size=1, steady=True)
@@ -54,13 +55,13 @@ class Process:
         seal = Sealer(self.sessions, self.ring, settings.audit.anchors).run
         self.sweeper = Sweeper(self.sessions, stopping, seal, partial(hearts.beat, "sweeper"))
         self.herald = Herald(self.sessions, Announcer(settings.issuer, self.ring, *_way_out(settings)), stopping)
+        self.figures = Teller(self.database, REGISTRY, stopping)
         self.postman = Postman(self.sessions, _outgoing(settings, self.ring), stopping)
-        self._management = management.of_child(settings, hearts, self.database)
 
     def start(self) -> None:
         """Refuses a database that would lose data, then begins to deliver."""
         start_traces(self.settings, "worker", self.database)
-        self._management.start()
+        say_build(self.settings.telemetry.revision, "worker")
         with self.database.connect() as connection:
             assert_durable(connection)
         self._transport.start()
@@ -68,6 +69,7 @@ class Process:
         self.sweeper.start()
         self.postman.start()
         self.herald.start()
+        self.figures.start()
         share_among_threads()
         settle()
 
@@ -77,10 +79,10 @@ class Process:
         self.sweeper.stop()
         self.postman.stop()
         self.herald.stop()
+        self.figures.stop()
         self._transport.stop()
-        self._hearts.forget()
+        self.hearts.forget()
         traces.stop()
-        self._management.stop()
         self._deliveries.dispose()
         self.database.dispose()
 

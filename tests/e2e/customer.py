@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeVar
 from urllib.parse import urlencode, urlsplit
 
 from tests.api.client import Reply
+from tests.canaries import PAYLOAD
 
 T = TypeVar("T")
 PATIENCE_SECONDS = 15.0
@@ -77,7 +78,7 @@ class Customer:
 
     def send(self, payload: object = None, **fields: object) -> str:
         """A new message's id, when it was accepted."""
-        body = {"eventType": "e2e.test", "payload": payload or {"n": 1}, **fields}
+        body = {"eventType": "e2e.test", "payload": payload or {"n": 1, "text": PAYLOAD}, **fields}
         sent: str = self.api.post(f"/app/{self.app}/msg", body, 202)["id"]
         return sent
 

@@ -10,6 +10,7 @@ import pytest
 from app.cli.dev.process import wait_until
 from app.cli.dev.roles import DatabaseUrls
 from app.kit.clock import utc_now
+from tests.canaries import PAYLOAD
 from tests.e2e.customer import Customer
 from tests.receiver import Answer, Receiver
 from tests.servers import Servers, process_environment
@@ -43,7 +44,7 @@ def test_a_request_is_followed_from_its_answer_to_its_attempts(
 ) -> None:
     path = receiver.path(Answer(500), Answer(204))
     endpoint = customer.endpoint(f"{receiver.base}{path}", retrySchedule=[0, 1])
-    body = {"eventType": "e2e.test", "payload": {"planted": "canary"}}
+    body = {"eventType": "e2e.test", "payload": {"text": PAYLOAD}}
     answer = customer.api.call("POST", f"/app/{customer.app}/msg", body, headers={"x-request-id": "request-one"})
     message = answer.body["id"]
     receiver.wait(path, 2)

@@ -18,8 +18,9 @@ from app.domain.permissions import Role
 from app.features.people import operations
 from app.kit.hashing import LANES, MEMORY_KIB, PASSES
 from tests.api.client import Reply
+from tests.canaries import plant
 
-PASSWORD = "correct horse battery staple"
+PASSWORD = plant("a password", "correct horse battery staple")
 _COOKIE = re.compile(r"([^=;]+)=([^;]*)")
 
 

@@ -5,7 +5,7 @@ import json
 import os
 import secrets
 from base64 import b64encode
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -41,7 +41,7 @@ class Folder:
         self.path = path.absolute()
         self.logs, self.pids = self.path / "logs", self.path / "run"
         self.ready = self.path / "dev.env"
-        self.targets = self.path / "targets.json"
+        self.targets, self.stores = self.path / "targets.json", self.path / "stores.json"
         try:
             self._make()
         except OSError as error:
@@ -57,11 +57,6 @@ class Folder:
             folder.mkdir(exist_ok=True, mode=0o700)
         (self.path / "writable").touch()
         (self.path / "writable").unlink()
-
-    def write_targets(self, targets: Mapping[str, Sequence[str]]) -> None:
-        """Says where each part's processes serve their metrics, as Prometheus' file_sd reads it."""
-        groups = [{"targets": list(addresses), "labels": {"job": part}} for part, addresses in targets.items()]
-        write_private(self.targets, json.dumps(groups, indent=2))
 
     @contextmanager
     def locked(self) -> Iterator[None]:

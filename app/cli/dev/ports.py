@@ -31,14 +31,12 @@ def any_free() -> int:
     return port
 
 
-def any_free_range(count: int) -> range:
-    """So many free ports in a row. OSError when there are none."""
-    for _ in range(100):
-        found = range(start := any_free(), start + count)
-        if found[-1] <= _LAST_PORT and all(map(is_free, found)):
-            return found
-    msg = f"no {count} free ports in a row"
-    raise OSError(msg)
+def free_range(count: int) -> int:
+    """The first of so many ports in a row that nobody listens on."""
+    while True:
+        first = any_free()
+        if first + count <= _LAST_PORT and all(is_free(port) for port in range(first, first + count)):
+            return first
 
 
 def keep_or_pick(port: int | None) -> int:

@@ -1,5 +1,6 @@
 """What runs on a development machine: two servers, the API, a worker and beat, and the settings they share."""
 
+import json
 import os
 import subprocess
 import sys
@@ -9,10 +10,10 @@ from pathlib import Path
 
 from app.cli.dev.account import server_account
 from app.cli.dev.errors import DevError
-from app.cli.dev.folder import Folder, State
+from app.cli.dev.folder import Folder, State, write_private
 from app.cli.dev.homes import make_home
 from app.cli.dev.identity import MARK
-from app.cli.dev.ports import LOOPBACK, any_free_range, keep_or_pick, loopback_hosts
+from app.cli.dev.ports import LOOPBACK, free_range, keep_or_pick, loopback_hosts
 from app.cli.dev.postgres import PostgresHome, wait_for_postgres
 from app.cli.dev.process import Child, Program, last_words, wait_until
 from app.cli.dev.redis import RedisHome, redis_answers
@@ -23,6 +24,7 @@ LOOPBACK_NETWORKS = "127.0.0.0/8,::1/128"
 _BEAT, _WORKER, _API = 10, 20, 30
 _START_SECONDS = 60.0
 _WORKER_READY = b" ready."
+_SPARE_PORTS = 3  # for a part's first process, and those that start while others end
 
 
 @dataclass(frozen=True)
@@ -38,14 +40,16 @@ class Stack:
 
     def __init__(self, folder: Folder, state: State, supervisor: Supervisor, say: Callable[[str, str], None]) -> None:
         self._folder, self._state, self._supervisor, self._say = folder, state, supervisor, say
-        self._targets: dict[str, list[str]] = {}
+        self._targets: list[dict[str, object]] = []
+        self._stores: dict[str, str] = {}
         self._environment = os.environ | {MARK: str(folder.path), "PYTHONUNBUFFERED": "1"}
 
     def databases(self) -> DatabaseUrls:
         """The three roles' URLs on the server that is named, else on our own."""
         named = os.environ.get("POSTRIDER_DATABASE__URL")
         if not named:
-            return create_roles(self._own_postgres())
+            return create_roles(self._known("postgres", self._own_postgres()))
+        self._known("postgres", named)
         urls = named_in(os.environ) or create_roles(named, seed=self._state.roles_seed)
         self._say("postgres", f"yours, at {shown_url(urls.api)}")
         return urls
@@ -54,11 +58,11 @@ class Stack:
         """The URL of the Redis that is named, else of our own."""
         named = os.environ.get("POSTRIDER_REDIS__URL")
         if not named:
-            return self._own_redis()
+            return self._known("redis", self._own_redis())
         if not redis_answers(named):
             raise DevError(f"Redis at {shown_url(named)} does not answer")
         self._say("redis", f"yours, at {shown_url(named)}")
-        return named
+        return self._known("redis", named)
 
     def configure(self, urls: DatabaseUrls, redis_url: str, port: int) -> None:
         """Sets what the processes read. What the caller's environment says about the rest stays."""
@@ -99,19 +103,17 @@ class Stack:
         """Starts the API and waits until it is healthy."""
         hosts = [f"--host={host}" for host in loopback_hosts()]
         words = ["api", f"--port={port}", f"--workers={processes}", "--drain-seconds=10", *hosts]
-        child = self._start("api", words, _API, watched=processes)
+        child = self._start("api", words, _API, processes)
         self._await(child, healthy)
 
     def worker(self, processes: int) -> None:
         """Starts the workers and waits until they say that they are ready."""
-        words = ["worker", f"--processes={processes}"]
-        # Its main process has a port too.
-        child = self._start("worker", words, _WORKER, stop_seconds=20, watched=1 + processes)
+        child = self._start("worker", ["worker", f"--processes={processes}"], _WORKER, processes, stop_seconds=20)
         self._await(child, lambda: _WORKER_READY in child.program.log.read_bytes())
 
     def beat(self) -> None:
         """Starts beat."""
-        self._start("beat", ["beat", f"--schedule={self._folder.path / 'beat-schedule'}"], _BEAT, watched=1)
+        self._start("beat", ["beat", f"--schedule={self._folder.path / 'beat-schedule'}"], _BEAT, 1)
 
     def _own_postgres(self) -> str:
         account, state = server_account(), self._state
@@ -138,17 +140,25 @@ class Stack:
         self._say("redis", f"6.2, on port {state.redis_port}")
         return url
 
-    def _start(self, name: str, words: list[str], rank: int, *, watched: int, stop_seconds: float = 15) -> Child:
-        ports = any_free_range(watched)
-        self._targets[name] = [f"{LOOPBACK}:{port}" for port in ports]
-        self._folder.write_targets(self._targets)
-        environment = {
-            **self._environment,
-            "POSTRIDER_TELEMETRY__PORT": str(ports.start),
-            "POSTRIDER_TELEMETRY__PORTS": str(watched),
-        }
+    def _start(self, name: str, words: list[str], rank: int, processes: int, *, stop_seconds: float = 15) -> Child:
+        environment = {**self._environment, **self._told(name, processes + _SPARE_PORTS)}
         program = Program(name, _command(*words), self._log(name), rank, env=environment, stop_seconds=stop_seconds)
         return self._supervisor.start(program)
+
+    def _known(self, name: str, url: str) -> str:
+        """Where a store is, written down for exporters."""
+        self._stores[name] = url
+        write_private(self._folder.stores, json.dumps(self._stores))
+        return url
+
+    def _told(self, name: str, count: int) -> dict[str, str]:
+        """Where a part's processes tell of themselves, written down for Prometheus."""
+        first = free_range(count)
+        addresses = [f"{LOOPBACK}:{port}" for port in range(first, first + count)]
+        labels = {"job": f"postrider-{name}", "version": "stable"}
+        self._targets.append({"targets": addresses, "labels": labels})
+        write_private(self._folder.targets, json.dumps(self._targets, indent=1))
+        return {"POSTRIDER_TELEMETRY__PORT": str(first), "POSTRIDER_TELEMETRY__PORTS": str(count)}
 
     def _await(self, child: Child, ready: Callable[[], bool]) -> None:
         wait_until(lambda: child.ended() is not None or ready(), _START_SECONDS)

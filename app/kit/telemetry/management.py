@@ -1,128 +1,160 @@
-"""What a process serves to those who run it: its metrics and its probes, from a thread and on a port of its own."""
+"""What a process tells of itself, on a port and a thread of its own."""
 
+import os
+import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
-from socketserver import TCPServer, ThreadingMixIn
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from socketserver import ThreadingMixIn
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
-from wsgiref.types import StartResponse, WSGIEnvironment
 
-from prometheus_client import REGISTRY, CollectorRegistry, make_wsgi_app
+from prometheus_client import REGISTRY, CollectorRegistry
+from prometheus_client.exposition import make_wsgi_app
 
 from app.kit.telemetry.logs import get_logger
 
-RETRY_SECONDS = 5.0
-CLIENT_SECONDS = 5.0
+_RETRY_SECONDS = 10.0
+_READ_SECONDS = 10.0
+_STOP_SECONDS = 5.0
+_REUSE = (socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+_TEXT = ("content-type", "text/plain; charset=utf-8")
+logger = get_logger(__name__)
 KEEP_SECONDS = 1.0
 Probe = Callable[[], str | None]
-"""What is wrong, in a sentence; None when nothing is."""
-logger = get_logger(__name__)
+"""What is wrong, in words; None when nothing is."""
+StartResponse = Callable[[str, list[tuple[str, str]]], Any]
 
 
 def kept(probe: Probe, seconds: float = KEEP_SECONDS) -> Probe:
     """The probe, asked once in so many seconds at most, by one at a time: the others get what it said last."""
     lock = threading.Lock()
-    said: tuple[float, str | None] = (float("-inf"), "not asked yet")
+    asked, said = float("-inf"), None
 
     def ask() -> str | None:
-        nonlocal said
+        nonlocal asked, said
         with lock:
-            if time.monotonic() - said[0] >= seconds:
-                said = (time.monotonic(), probe())
-            return said[1]
+            if time.monotonic() - asked >= seconds:
+                said = probe()
+                asked = time.monotonic()
+            return said
 
     return ask
 
 
-class _Server(ThreadingMixIn, WSGIServer):
-    daemon_threads = True
-
-    def server_bind(self) -> None:
-        """Binds without asking for the name of the address, which may take as long as a name server."""
-        TCPServer.server_bind(self)
-        self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
-        self.setup_environ()
-
-    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ANN401, ARG002 socketserver's own
-        """Notes what a client did, such as to go away."""
-        logger.info("management_request_failed", error=repr(sys.exc_info()[1]))
-
-
-class _Handler(WSGIRequestHandler):
-    timeout = CLIENT_SECONDS
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 the base's name
-        """Says nothing: it is asked all the time."""
-
-
 class Management:
-    """Serves `/metrics` and the given probes on the first free port of a range, as soon as there is one.
+    """Serves /metrics, and a path for each probe, on the first free one of `ports` ports from `port` on.
 
-    A probe answers 200, or 503 with what is wrong.
+    A probe answers 503 with what is wrong. Metrics have exemplars, for whoever accepts OpenMetrics. Where no port is
+    free it says so and tries again; nobody waits for it. A process that is forked from this one has none of it.
     """
 
     def __init__(
-        self, host: str, ports: Iterable[int], probes: Mapping[str, Probe], registry: CollectorRegistry = REGISTRY
+        self,
+        host: str,
+        port: int,
+        ports: int,
+        probes: Mapping[str, Probe] | None = None,
+        registry: CollectorRegistry = REGISTRY,
     ) -> None:
-        self._host = host
-        self._ports = list(ports)
-        self._probes = probes
-        # It answers as text or as OpenMetrics, which has exemplars, by what is accepted.
+        self._host, self._range, self._probes = host, range(port, port + ports), dict(probes or {})
         self._metrics = make_wsgi_app(registry)
+        self._over = threading.Event()
         self._server: _Server | None = None
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="management", daemon=True)
+        self._thread = threading.Thread(target=self._serve, name="management", daemon=True)
+
+    @property
+    def port(self) -> int | None:
+        """Where it serves; None as long as it found no port."""
+        return None if self._server is None else self._server.server_port
 
     def start(self) -> None:
-        """Starts the thread; returns at once."""
-        if self._ports:
-            self._thread.start()
+        """Takes a port if one is free, and serves from then on."""
+        self._server = self._first_free()
+        if self._server is None:
+            logger.warning("management_ports_taken", first=self._range.start, count=len(self._range))
+        os.register_at_fork(after_in_child=self._forget)
+        self._thread.start()
 
     def stop(self) -> None:
-        """Closes the port."""
-        self._ended.set()
+        """Gives the port back."""
+        self._over.set()
         if self._server is not None:
             self._server.shutdown()
-        if self._thread.is_alive():
-            self._thread.join(timeout=CLIENT_SECONDS)
+        self._thread.join(_STOP_SECONDS)
 
-    def _run(self) -> None:
-        self._server = self._bound()
-        while self._server is None and not self._ended.wait(RETRY_SECONDS):
-            self._server = self._bound()
-        if self._server is None:
-            return
-        with self._server:
-            if not self._ended.is_set():
-                self._server.serve_forever()
+    def _serve(self) -> None:
+        while self._server is None and not self._over.wait(_RETRY_SECONDS):
+            self._server = self._first_free()
+        if self._server is not None and not self._over.is_set():
+            with self._server:
+                self._server.serve_forever(poll_interval=0.1)
 
-    def _bound(self) -> _Server | None:
-        for port in self._ports:
-            try:
-                server = _Server((self._host, port), _Handler)
-            except OSError as error:
-                fault = error.strerror
-                continue
-            server.set_app(self._answer)
-            return server
-        logger.warning("management_port_missing", host=self._host, first=self._ports[0], error=fault)
-        return None
+    def _first_free(self) -> "_Server | None":
+        return next(filter(None, map(self._bound, self._range)), None)
 
-    def _answer(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    def _bound(self, port: int) -> "_Server | None":
+        try:
+            server = _Server((self._host, port), _Handler)
+        except OSError:
+            return None
+        server.set_app(self._answer)
+        return server
+
+    def _answer(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         path = environ["PATH_INFO"]
         if path == "/metrics":
             answer: Iterable[bytes] = self._metrics(environ, start_response)
             return answer
         probe = self._probes.get(path)
         if probe is None:
-            return _say(start_response, "404 Not Found", "here are /metrics, " + ", ".join(self._probes))
+            start_response("404 Not Found", [_TEXT])
+            return [b"not found\n"]
         fault = probe()
-        return _say(start_response, "503 Service Unavailable" if fault else "200 OK", fault or "ok")
+        start_response("503 Service Unavailable" if fault else "200 OK", [_TEXT])
+        return [f"{fault or 'ok'}\n".encode()]
+
+    def _forget(self) -> None:
+        """In a child: what was inherited would keep the port beyond its owner's end."""
+        if self._server is not None:
+            self._server.socket.close()
 
 
-def _say(start_response: StartResponse, status: str, text: str) -> Iterable[bytes]:
-    body = f"{text}\n".encode()
-    start_response(status, [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(body)))])
-    return [body]
+@contextmanager
+def managed(host: str, port: int | None, ports: int, probes: Mapping[str, Probe] | None = None) -> Iterator[None]:
+    """Serves for as long as the block runs; nothing where no port is given."""
+    if port is None:
+        yield
+        return
+    management = Management(host, port, ports, probes)
+    management.start()
+    try:
+        yield
+    finally:
+        management.stop()
+
+
+class _Server(ThreadingMixIn, WSGIServer):
+    daemon_threads = True
+
+    def server_bind(self) -> None:
+        """As all do, but without asking a name server what this host is called."""
+        self.socket.setsockopt(*_REUSE)
+        self.socket.bind(self.server_address)
+        self.server_address = self.socket.getsockname()
+        host, port = self.server_address[:2]
+        self.server_name, self.server_port = str(host), int(port)
+        self.setup_environ()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ANN401, ARG002 as its base has it
+        """A scraper that hangs up is no error of ours."""
+        logger.warning("management_request_failed", client=str(client_address), error=repr(sys.exception()))
+
+
+class _Handler(WSGIRequestHandler):
+    timeout = _READ_SECONDS
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002, ANN401 as its base has it
+        """Scrapes are not worth a line."""
