@@ -109,7 +109,7 @@ from app.kit.rate_limits.store import Store
 from app.kit.surface import Surface
 from app.kit.surface.answers import Served
 from app.kit.surface.bodies import BodyGuard, PlainPaths
-from app.kit.telemetry import logs, requests, traces
+from app.kit.telemetry import logs, reports, requests, traces
 from app.kit.telemetry.access import AccessLines
 from app.kit.telemetry.instruments import instrumented
 from app.kit.telemetry.management import managed
@@ -313,7 +313,15 @@ def _destinations(settings: Settings) -> Destinations:
 @asynccontextmanager
 async def _managed(app: FastAPI) -> AsyncIterator[None]:
     """Tells of the process for as long as it serves."""
-    telemetry = app.state.settings.telemetry
+    settings: Settings = app.state.settings
+    telemetry = settings.telemetry
+    reports.start(
+        telemetry.dsn(),
+        "api",
+        environment=settings.environment.value,
+        revision=telemetry.revision,
+        sample=telemetry.sentry_sample,
+    )
     with managed(telemetry.host, telemetry.port, telemetry.ports):
         async with _lifespan(app):
             yield

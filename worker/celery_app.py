@@ -24,7 +24,7 @@ from celery.signals import (
 from kombu.entity import Exchange, Queue
 
 from app.kit.queue import ABOUT, MAINTENANCE_QUEUE, RETENTION_TASK, SIGNING_KEYS_TASK, WAKE_QUEUE
-from app.kit.telemetry import logs, traces
+from app.kit.telemetry import logs, reports, traces
 from app.kit.telemetry.about import About, begin
 from app.kit.telemetry.logs import get_logger
 from app.kit.telemetry.management import Management
@@ -33,6 +33,7 @@ from app.settings import read_settings
 from worker.background import run_due_tasks
 from worker.measures import measure_tasks
 from worker.process import Process, refuse_missing_folder, refuse_unsafe_database
+from worker.reporting import start_reports
 from worker.retention import retain
 from worker.signing_keys import turn_keys
 from worker.stopping import Stopping
@@ -104,6 +105,7 @@ def _say(text: str, _stream: object = None) -> None:
 @worker_init.connect
 def check_settings(**_: Any) -> None:  # noqa: ANN401 the signal's own arguments
     """Ends the worker before it begins, when its database would lose data or its folder is not there."""
+    start_reports(settings, "worker")
     refuse_missing_folder(settings)
     refuse_unsafe_database(settings)
 
@@ -111,6 +113,7 @@ def check_settings(**_: Any) -> None:  # noqa: ANN401 the signal's own arguments
 @beat_init.connect
 def trace_beat(**_: Any) -> None:  # noqa: ANN401 see above
     """Records the tasks that beat sends."""
+    start_reports(settings, "beat")
     start_traces(settings, "beat")
     atexit.register(traces.stop)
     _manage()
@@ -119,6 +122,7 @@ def trace_beat(**_: Any) -> None:  # noqa: ANN401 see above
 @worker_process_init.connect
 def start_process(**_: Any) -> None:  # noqa: ANN401 see above
     """Begins to deliver in a process of the pool."""
+    start_reports(settings, "worker")
     try:
         process = Process(settings, stopping)
         process.start()
@@ -159,6 +163,7 @@ def stop_process(**_: Any) -> None:  # noqa: ANN401 see above
         _process.pop().stop()
     while _management:
         _management.pop().stop()
+    reports.flush()
     logs.flush()
 
 
