@@ -5,7 +5,7 @@ PORT ?=
 ARGS ?=
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
-LONGER := --ignore=tests/faults --ignore=tests/fuzz
+LONGER := --ignore=tests/faults --ignore=tests/fuzz --ignore=tests/observe/check
 # Tests that start whole installations, browsers, and other people's clients and judges.
 APART := tests/browser tests/sdk tests/ssrf \
 	tests/people/oidc/test_judges.py tests/people/relying/test_certified.py tests/people/sessions/test_processes.py \
@@ -16,10 +16,13 @@ WHOLE := tests/e2e tests/dev
 NONE_CHOSEN := { [ $$? -eq 5 ] && [ -n '$(subst ','\'',$(ARGS))' ]; }
 
 .DEFAULT_GOAL := help
-.PHONY: help run test e2e check permissions faults fuzz bench acceptance lock clean
+.PHONY: help run observe observe-check test e2e check permissions faults fuzz bench acceptance lock clean
 
 help:
 	@echo 'make run         start everything here and deliver a first event (PORT=8000)'
+	@echo 'make observe     watch what make run started, by Prometheus with our rules'
+	@echo 'make ask every question of every dashboard and rule of a running system'
+	@echo 'make observe-check ask every question of every dashboard and rule of a running system'
 	@echo 'make test        the tests, against real servers, in less than ten minutes (ARGS="-k words")'
 	@echo 'make e2e         those that start whole installations, browsers and other clients'
 	@echo 'make permissions write app/auth/permissions.md anew from the routes'
@@ -47,6 +50,12 @@ help:
 
 run: .venv/stamp
 	@exec $(BIN)/python -m app.cli.main dev --with-parent $(if $(PORT),--port $(PORT)) $(ARGS)
+
+observe: .venv/stamp
+	@exec $(BIN)/python -m app.cli.main observe run --with-parent $(ARGS)
+
+observe-check: .venv/stamp
+	$(PYTEST) tests/observe/check $(ARGS)
 
 test: .venv/stamp
 	$(PYTEST) -n 2 --dist loadfile $(LONGER) $(APART:%=--ignore=%) $(WHOLE:%=--ignore=%) $(ARGS)

@@ -113,7 +113,7 @@ from app.kit.telemetry import logs, reports, requests, traces
 from app.kit.telemetry.access import AccessLines
 from app.kit.telemetry.instruments import instrumented
 from app.kit.telemetry.management import managed
-from app.kit.telemetry.watching import watch_pool, watched_loop
+from app.kit.telemetry.watching import say_build, watch_pool, watched_loop
 from app.kit.turns import Turns
 from app.kit.wakes import Wake
 from app.settings import Database, Egress, Environment, Settings, read_settings
@@ -396,6 +396,7 @@ async def _traced(app: FastAPI, engine: AsyncEngine) -> AsyncIterator[None]:
     provider = traces.start(
         telemetry.sample, "api", environment=settings.environment.value, revision=telemetry.revision
     )
+    say_build(telemetry.revision, "api")
     try:
         with instrumented(app, engine.sync_engine, provider):
             yield

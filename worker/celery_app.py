@@ -28,6 +28,7 @@ from app.kit.telemetry import logs, reports, traces
 from app.kit.telemetry.about import About, begin
 from app.kit.telemetry.logs import get_logger
 from app.kit.telemetry.management import Management
+from app.kit.telemetry.watching import say_build
 from app.kit.wakes import Wake
 from app.settings import read_settings
 from worker.background import run_due_tasks
@@ -115,6 +116,7 @@ def trace_beat(**_: Any) -> None:  # noqa: ANN401 see above
     """Records the tasks that beat sends."""
     start_reports(settings, "beat")
     start_traces(settings, "beat")
+    say_build(settings.telemetry.revision, "beat")
     atexit.register(traces.stop)
     _manage()
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from datetime import timedelta
 
+from prometheus_client import REGISTRY
 from sqlalchemy import Engine as Database
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session, sessionmaker
@@ -16,13 +17,14 @@ from app.kit.interpreter import settle, share_among_threads
 from app.kit.post import Folder, Port, Smtp
 from app.kit.telemetry import traces
 from app.kit.telemetry.logs import get_logger
-from app.kit.telemetry.watching import watch_pool
+from app.kit.telemetry.watching import say_build, watch_pool
 from app.settings import Settings
 from worker.audit import Sealer
 from worker.delivery.claim import Claimer
 from worker.delivery.engine import ASK_AGAIN_SECONDS, Engine, Limits
 from worker.delivery.lines import AttemptLines
 from worker.delivery.transport import Transport
+from worker.figures import Teller
 from worker.logouts import Announcer, Herald
 from worker.mail import Outgoing, Postman
 from worker.stopping import Stopping
@@ -47,11 +49,13 @@ class Process:
         self._transport = _transport(settings, self.ring, self.engine.notice)
         self.sweeper = Sweeper(self.sessions, stopping, Sealer(self.sessions, self.ring, settings.audit.anchors).run)
         self.herald = Herald(self.sessions, Announcer(settings.issuer, self.ring, *_way_out(settings)), stopping)
+        self.figures = Teller(self.database, REGISTRY, stopping)
         self.postman = Postman(self.sessions, _outgoing(settings, self.ring), stopping)
 
     def start(self) -> None:
         """Refuses a database that would lose data, then begins to deliver."""
         start_traces(self.settings, "worker", self.database)
+        say_build(self.settings.telemetry.revision, "worker")
         with self.database.connect() as connection:
             assert_durable(connection)
         self._transport.start()
@@ -59,6 +63,7 @@ class Process:
         self.sweeper.start()
         self.postman.start()
         self.herald.start()
+        self.figures.start()
         share_among_threads()
         settle()
 
@@ -68,6 +73,7 @@ class Process:
         self.sweeper.stop()
         self.postman.stop()
         self.herald.stop()
+        self.figures.stop()
         self._transport.stop()
         traces.stop()
         self._deliveries.dispose()

@@ -6,6 +6,7 @@ from app.cli.audit import audit
 from app.cli.bench.command import bench
 from app.cli.clients import clients
 from app.cli.dev.command import dev
+from app.cli.doctor import doctor
 from app.cli.keys import keys
 from app.cli.mail import mail
 from app.cli.observe.command import observe
@@ -41,6 +42,7 @@ COMMANDS = (
     signing_keys,
     audit,
     observe,
+    doctor,
 )
 for command in COMMANDS:
     main.add_command(command)

@@ -1,11 +1,13 @@
 """One trace from the POST of a message to its receiver, exported by the processes that had a part in it."""
 
+import json
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from app.cli.dev.roles import DatabaseUrls
-from tests.e2e.customer import Customer
+from tests.e2e.customer import Customer, eventually
 from tests.otlp import Collector, Span, children, running_collector
 from tests.receiver import Answer, Receiver
 from tests.servers import Servers, process_environment
@@ -99,20 +101,31 @@ def test_a_callers_trace_goes_on(customer: Customer, collector: Collector, recei
     assert only(spans, MESSAGE).parent_id == "2" * 16
 
 
-def test_a_caller_that_does_not_record_is_followed(
-    customer: Customer, collector: Collector, receiver: Receiver
+def test_an_error_outside_of_the_sample_is_found_in_the_logs_by_its_trace(
+    system: System, customer: Customer, collector: Collector, receiver: Receiver
 ) -> None:
-    path = receiver.path()
-    customer.endpoint(f"{receiver.base}{path}")
+    path = receiver.path(Answer(500))
+    customer.endpoint(f"{receiver.base}{path}", retrySchedule=[0])
     body = {"eventType": "e2e.test", "payload": {}}
     silent = "00-33333333333333333333333333333333-2222222222222222-00"
     customer.api.call("POST", f"/app/{customer.app}/msg", body, headers={"traceparent": silent})
+    customer.api.call("GET", "/app/nowhere", headers={"traceparent": silent})
 
     (arrived,) = receiver.wait(path, 1)
     assert arrived.headers["traceparent"].split("-")[1::2] == ["3" * 32, "00"]
+    failed = eventually(lambda: logged(system, "worker", "attempt_made"))
+    assert [(one["success"], one["status"]) for one in failed] == [(False, 500)]
+    served = eventually(lambda: len(found := logged(system, "api", "request_served")) == 2 and found)
+    assert [one["status"] for one in served] == [202, 404]
     customer.send()
     spans = collector.wait(lambda some: any(span.name == MESSAGE for span in some))
     assert "3" * 32 not in {span.trace_id for span in spans}
+
+
+def logged(system: System, part: str, event: str) -> list[dict[str, Any]]:
+    """What a part has written of an event in the trace that is not recorded."""
+    lines = map(json.loads, system.log(part).splitlines())
+    return [one for one in lines if one["event"] == event and one.get("trace_id") == "3" * 32]
 
 
 def test_other_routes_are_traced_with_their_statements(customer: Customer, collector: Collector) -> None:
@@ -123,6 +136,7 @@ def test_other_routes_are_traced_with_their_statements(customer: Customer, colle
     assert made.attributes["postrider.request_id"]
     statements = [span for span in spans if span.parent_id == made.id and span.name.startswith("INSERT")]
     assert {span.attributes["db.system.name"] for span in statements} == {"postgresql"}
+    assert any(span.name == "EVALSHA" and span.parent_id == made.id for span in spans)
 
 
 def test_spans_tell_no_address_of_people_no_query_and_no_url_of_an_endpoint(

@@ -186,12 +186,8 @@ SYMPTOM_SCENES = (
     Scene(
         "ApiDown",
         "page",
-        {
-            'postrider_build_info{component="worker"}': "1x30",
-            f'postrider_build_info{{component="api",{API}}}': "1x20 _x10",
-        },
-        {f'postrider_build_info{{component="api",{API}}}': "1x30"},
-        labels={"component": "api"},
+        {f"up{{{API}}}": "1x20 0x10", f"up{{{WORKER}}}": "1x30"},
+        {f"up{{{API}}}": "1x30", 'up{job="postrider-api",instance="a:9101"}': "0x30"},
     ),
     Scene(
         "NobodyDelivers",
@@ -245,6 +241,7 @@ SYMPTOM_SCENES = (
         },
         {
             f'postrider_attempts_total{{{WORKER},lane="first",result="5xx"}}': "0+300x30",
+            f'postrider_attempts_total{{{WORKER},lane="first",result="blocked_address"}}': "0+300x30",
             f'postrider_attempts_total{{{WORKER},lane="first",result="timeout"}}': "0+100x30",
         },
         "75%",
@@ -326,6 +323,7 @@ CAUSE_SCENES = (
         },
         {
             f'postrider_heartbeat_timestamp_seconds{{{WORKER},loop="sweeper"}}': "0+60x30",
+            'postrider_heartbeat_timestamp_seconds{job="postrider-beat",instance="b:9100",loop="engine"}': "0x30",
             # A process that is gone stands nowhere.
             f'postrider_heartbeat_timestamp_seconds{{{WORKER},loop="engine"}}': "0+60x20 _x10",
         },
@@ -350,6 +348,8 @@ CAUSE_SCENES = (
         {
             f'postrider_pool_connections{{{API},pool="api"}}': "7x30",
             f'postrider_pool_connections_limit{{{API},pool="api"}}': "8x30",
+            f'postrider_pool_connections{{{API},pool="commits"}}': "1x30",
+            f'postrider_pool_connections_limit{{{API},pool="commits"}}': "1x30",
         },
         "100%",
         {"job": "postrider-api", "pool": "api"},
@@ -405,9 +405,8 @@ CAUSE_SCENES = (
     Scene(
         "BeatAbsent",
         "ticket",
-        {'postrider_build_info{component="worker"}': "1x30"},
-        {'postrider_build_info{component="beat"}': "1x15 _x8 1x10"},
-        labels={"component": "beat"},
+        {f"up{{{WORKER}}}": "1x30"},
+        {'up{job="postrider-beat",instance="b:9100"}': "1x15 0x8 1x10"},
     ),
     Scene(
         "PartitionsRunOut",
@@ -473,13 +472,13 @@ SECURITY_SCENES = (
         "SignInsAttacked",
         "ticket",
         {
-            f'postrider_sign_ins_total{{{API},method="password",outcome="wrong"}}': "0+20x30",
+            f'postrider_sign_ins_total{{{API},method="password",outcome="failed"}}': "0+20x30",
             f'postrider_sign_ins_total{{{API},method="password",outcome="signed_in"}}': "0+1x30",
         },
         # A busy morning: many mistype, and most come in.
         {
-            f'postrider_sign_ins_total{{{API},method="password",outcome="wrong"}}': "0+20x30",
-            f'postrider_sign_ins_total{{{API},method="password",outcome="signed_in"}}': "0+40x30",
+            f'postrider_sign_ins_total{{{API},method="password",outcome="failed"}}': "0+20x30",
+            f'postrider_sign_ins_total{{{API},method="password",outcome="stepped_up"}}': "0+40x30",
         },
         "300",
     ),

@@ -41,7 +41,7 @@ class Folder:
         self.path = path.absolute()
         self.logs, self.pids = self.path / "logs", self.path / "run"
         self.ready = self.path / "dev.env"
-        self.targets = self.path / "targets.json"
+        self.targets, self.stores = self.path / "targets.json", self.path / "stores.json"
         try:
             self._make()
         except OSError as error:

@@ -41,13 +41,15 @@ class Stack:
     def __init__(self, folder: Folder, state: State, supervisor: Supervisor, say: Callable[[str, str], None]) -> None:
         self._folder, self._state, self._supervisor, self._say = folder, state, supervisor, say
         self._targets: list[dict[str, object]] = []
+        self._stores: dict[str, str] = {}
         self._environment = os.environ | {MARK: str(folder.path), "PYTHONUNBUFFERED": "1"}
 
     def databases(self) -> DatabaseUrls:
         """The three roles' URLs on the server that is named, else on our own."""
         named = os.environ.get("POSTRIDER_DATABASE__URL")
         if not named:
-            return create_roles(self._own_postgres())
+            return create_roles(self._known("postgres", self._own_postgres()))
+        self._known("postgres", named)
         urls = named_in(os.environ) or create_roles(named, seed=self._state.roles_seed)
         self._say("postgres", f"yours, at {shown_url(urls.api)}")
         return urls
@@ -56,11 +58,11 @@ class Stack:
         """The URL of the Redis that is named, else of our own."""
         named = os.environ.get("POSTRIDER_REDIS__URL")
         if not named:
-            return self._own_redis()
+            return self._known("redis", self._own_redis())
         if not redis_answers(named):
             raise DevError(f"Redis at {shown_url(named)} does not answer")
         self._say("redis", f"yours, at {shown_url(named)}")
-        return named
+        return self._known("redis", named)
 
     def configure(self, urls: DatabaseUrls, redis_url: str, port: int) -> None:
         """Sets what the processes read. What the caller's environment says about the rest stays."""
@@ -142,6 +144,12 @@ class Stack:
         environment = {**self._environment, **self._told(name, processes + _SPARE_PORTS)}
         program = Program(name, _command(*words), self._log(name), rank, env=environment, stop_seconds=stop_seconds)
         return self._supervisor.start(program)
+
+    def _known(self, name: str, url: str) -> str:
+        """Where a store is, written down for exporters."""
+        self._stores[name] = url
+        write_private(self._folder.stores, json.dumps(self._stores))
+        return url
 
     def _told(self, name: str, count: int) -> dict[str, str]:
         """Where a part's processes tell of themselves, written down for Prometheus."""

@@ -41,7 +41,7 @@ SYMPTOMS = (
         severity="page",
         owner="api",
         dashboard="postrider-overview",
-        expr='absent(postrider_build_info{component="api"})',
+        expr='absent(up{job="postrider-api"} == 1)',
         lasts="2m",
         summary="No process of the API is there",
         impact="Nobody can send events or see anything; what was accepted is still delivered.",
@@ -96,7 +96,7 @@ SYMPTOMS = (
         severity="page",
         owner="delivery",
         dashboard="postrider-delivery",
-        expr=f"""{_rate("postrider_attempts_total", "5m", 'result!~"[1-5]xx"')}
+        expr=f"""{_rate("postrider_attempts_total", "5m", 'result!~"[1-5]xx|blocked_address|invalid_url"')}
   / {_rate("postrider_attempts_total", "5m")} > 0.5
 and {_rate("postrider_attempts_total", "5m")} > 1""",
         lasts="5m",
@@ -202,7 +202,8 @@ and max(postrider_breakers{state="open"}) > 0.2 * max(postrider_endpoints{state=
         severity="ticket",
         owner="delivery",
         dashboard="postrider-workers",
-        expr="max by (job, instance, loop) (time() - postrider_heartbeat_timestamp_seconds) > 60",
+        # It is 0 in processes that know the loop and do not run it.
+        expr="max by (job, instance, loop) (time() - (postrider_heartbeat_timestamp_seconds > 0)) > 60",
         lasts="2m",
         summary="The {{ $labels.loop }} of {{ $labels.instance }} has not turned for {{ $value | humanizeDuration }}",
         impact="What that process had claimed is late by a lease; the others carry on.",
@@ -224,8 +225,9 @@ and max(postrider_breakers{state="open"}) > 0.2 * max(postrider_endpoints{state=
         severity="ticket",
         owner="platform",
         dashboard="postrider-stores",
+        # A pool of one is somebody's own connection.
         expr="""max by (job, pool) (
-  avg_over_time(postrider_pool_connections[5m]) / avg_over_time(postrider_pool_connections_limit[5m])
+  avg_over_time(postrider_pool_connections[5m]) / (avg_over_time(postrider_pool_connections_limit[5m]) > 1)
 ) > 0.9""",
         lasts="5m",
         summary="{{ $value | humanizePercentage }} of the database connections of pool {{ $labels.pool }} are in use",
@@ -285,7 +287,7 @@ and max(postrider_breakers{state="open"}) > 0.2 * max(postrider_endpoints{state=
         severity="ticket",
         owner="platform",
         dashboard="postrider-workers",
-        expr='absent(postrider_build_info{component="beat"})',
+        expr='absent(up{job="postrider-beat"} == 1)',
         lasts="10m",
         summary="Nobody starts what is done each hour",
         impact="Nobody for two days; then there are no partitions for new messages.",
@@ -377,9 +379,9 @@ SECURITY = (
         severity="ticket",
         owner="security",
         dashboard="postrider-security",
-        expr="""sum(increase(postrider_sign_ins_total{outcome!="signed_in"}[15m])) > 100
-and sum(increase(postrider_sign_ins_total{outcome!="signed_in"}[15m]))
-  > 5 * (sum(increase(postrider_sign_ins_total{outcome="signed_in"}[15m])) or vector(0))""",
+        expr="""sum(increase(postrider_sign_ins_total{outcome!~"signed_in|stepped_up"}[15m])) > 100
+and sum(increase(postrider_sign_ins_total{outcome!~"signed_in|stepped_up"}[15m]))
+  > 5 * (sum(increase(postrider_sign_ins_total{outcome=~"signed_in|stepped_up"}[15m])) or vector(0))""",
         lasts="5m",
         summary="{{ $value | humanize }} sign-ins failed within 15 minutes, five times as many as went well",
         impact="Accounts whose passwords others know.",

@@ -1,10 +1,17 @@
 """`postrider observe`: what looks at an installation, made from the data in this folder."""
 
+import json
+import sys
 from pathlib import Path
 
 import click
 
+from app.cli.dev.errors import DevError
+from app.cli.dev.folder import Folder
+from app.cli.dev.interrupts import Interrupts, Stopped, end_with_parent
+from app.cli.dev.supervisor import Supervisor
 from app.cli.observe.dashboards import dashboard_files
+from app.cli.observe.prometheus import Stores, Watch, programs
 from app.cli.observe.rules import Links, rule_files
 
 RULES = Path("charts/postrider/rules")
@@ -48,3 +55,49 @@ def dashboards(folder: Path) -> None:
     for name, text in dashboard_files().items():
         (folder / name).write_text(text)
         click.echo(folder / name)
+
+
+@observe.command()
+@click.option("--data", default=".postrider", show_default=True, type=click.Path(path_type=Path), help="The folder.")
+@click.option("--with-parent", is_flag=True, help="End when the process that started this one ends.")
+def run(data: Path, with_parent: bool) -> None:
+    """Start Prometheus, with the rules, on what `postrider dev` runs in a folder."""
+    if with_parent:
+        end_with_parent()
+    interrupts = Interrupts()
+    interrupts.install()
+    try:
+        _run(Folder(data), interrupts)
+    except DevError as error:
+        click.echo(f"postrider: {error}", err=True)
+        sys.exit(error.exit_code)
+    except Stopped:
+        click.echo("stopped")
+
+
+def _run(folder: Folder, interrupts: Interrupts) -> None:
+    if not folder.ready.exists():
+        raise DevError(f"nothing runs in {folder.path}: start it by `make run`")
+    own = folder.path / "observe"
+    own.mkdir(exist_ok=True, mode=0o700)
+    stores = Stores(**json.loads(folder.stores.read_text()))
+    watch = Watch(own, folder.targets, sorted(RULES.glob("*.yaml")), stores)
+    supervisor = Supervisor(own, interrupts, click.echo)
+    try:
+        for program in programs(watch):
+            supervisor.start(program)
+        _say_where((own / "url").read_text())
+        supervisor.keep()
+    finally:
+        interrupts.ignore()
+        supervisor.stop()
+
+
+def _say_where(url: str) -> None:
+    click.echo(f"""
+Prometheus  {url}
+Alerts      {url}/alerts
+Rules       {url}/rules
+Targets     {url}/targets (a part has more ports than processes: those that nobody serves are down)
+Dashboards  {DASHBOARDS}/*.json, to be imported into Grafana with {url} as their data source
+Ctrl-C stops it.""")

@@ -5,6 +5,9 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 
 from app.features.deliveries import queries
+from app.kit.telemetry.metrics import DELIVERIES
+
+_CANCELED = DELIVERIES.labels("canceled")
 
 
 def cancel(
@@ -23,4 +26,6 @@ def cancel(
     statement = queries.cancel(
         environment_id, application_id=application_id, endpoint_id=endpoint_id, message_id=message_id, reason=reason
     )
-    return db.execute(statement).scalar_one()
+    canceled: int = db.execute(statement).scalar_one()
+    _CANCELED.inc(canceled)
+    return canceled

@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from uuid import UUID
 
-from sqlalchemy import Delete
+from sqlalchemy import Connection, Delete
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session, sessionmaker
 
@@ -112,8 +112,12 @@ def _drop(sessions: Sessions, report: Report, parent: str, day: date) -> None:
 
 def _days(sessions: Sessions, parent: str) -> list[date]:
     with sessions() as db:
-        names = db.scalars(queries.partitions(parent)).all()
-    return list(_read_days(names))
+        return days_of(db, parent)
+
+
+def days_of(db: Session | Connection, parent: str) -> list[date]:
+    """The days for which a table has partitions."""
+    return list(_read_days(db.scalars(queries.partitions(parent)).all()))
 
 
 def _read_days(names: Iterable[str]) -> Iterable[date]:

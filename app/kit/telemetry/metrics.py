@@ -94,9 +94,7 @@ TELEMETRY_DROPPED = Counter(
     "postrider_telemetry_dropped", "What could not be told: log lines, spans, reports of errors.", ("signal",)
 )
 LOGS_SAMPLED = Counter("postrider_log_lines_left_out", "Lines that sampling left out.", ("event",))
-BUILD = Gauge(
-    "postrider_build_info", "1, with what this process is: api, worker, beat.", ("version", "revision", "component")
-)
+BUILD = Gauge("postrider_build_info", "1, with what this process is: api, worker, beat.", ("revision", "component"))
 
 
 def exemplar(carried: Carried | None) -> Exemplar:

@@ -40,6 +40,6 @@ async def watch_loop() -> None:
         LOOP_LAG.observe(max(0.0, loop.time() - asked))
 
 
-def say_build(version: str, revision: str, component: str) -> None:
+def say_build(revision: str, component: str) -> None:
     """Says what this process is."""
-    BUILD.labels(version, revision, component).set(1)
+    BUILD.labels(revision, component).set(1)

@@ -10,6 +10,7 @@ _SIGN_INS = Row(
             "A second.",
             (Query(rate("postrider_sign_ins_total", "method, outcome"), "{{method}} {{outcome}}"),),
             unit="ops",
+            fault="a sign-in fails",
         ),
         Panel(
             "Share that failed",

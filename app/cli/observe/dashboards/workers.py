@@ -113,7 +113,6 @@ _TASKS = Row(
             "A second.",
             (Query(rate("postrider_mails_total", "outcome"), "{{outcome}}"),),
             unit="ops",
-            fault="a mail is sent",
         ),
     ),
 )

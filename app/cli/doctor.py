@@ -1,0 +1,232 @@
+"""`postrider doctor`: looks at a whole installation, and says what to do."""
+
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import click
+from redis import Redis
+from redis.exceptions import RedisError
+from sqlalchemy import Connection, Select
+from sqlalchemy.exc import SQLAlchemyError
+
+from app.cli import doctor_queries as asked
+from app.cli.operator import settings_or_exit
+from app.features.oauth import keys
+from app.features.retention.queries import partitions
+from app.kit.db import NotDurableError, assert_durable, make_engine, make_sessions
+from app.settings import Settings
+
+PATIENCE_SECONDS = 2.0
+SKEW_SECONDS = 2.0
+DUE_SECONDS = 60.0
+MAIL_SECONDS = 600.0
+TENANT_TABLES = ("applications", "endpoints", "messages", "due_deliveries", "deliveries", "attempts")
+OTLP = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
+
+
+class AilmentError(Exception):
+    """What is wrong, and what to do about it."""
+
+
+@click.command()
+@click.pass_context
+def doctor(context: click.Context) -> None:
+    """Look at the whole installation: a line for each check, with what to do; exit 1 if one failed."""
+    settings = settings_or_exit()
+    click.echo("ok      settings: all that is needed is set")
+    # Each is looked at, whatever came of those before.
+    well = [_look(name, check, settings) for name, check in CHECKS.items()]
+    if not all(well):
+        context.exit(1)
+
+
+def _look(name: str, check: Callable[[Settings], str], settings: Settings) -> bool:
+    try:
+        said, well = check(settings), True
+    except AilmentError as ailment:
+        said, well = str(ailment), False
+    except SQLAlchemyError as error:
+        said, well = f"the database cannot be asked ({_kind(error)}): see what the check of the database says", False
+    except ValueError as error:
+        said, well = f"{error}: set it", False
+    click.echo(f"{'ok' if well else 'FAILED':7} {name}: {said}")
+    return well
+
+
+def _kind(error: SQLAlchemyError) -> str:
+    return type(getattr(error, "orig", None) or error).__name__
+
+
+def _urls(settings: Settings) -> dict[str, str]:
+    database = settings.database
+    return {"api": database.url.get_secret_value(), "worker": database.worker(), "migrator": database.migrator()}
+
+
+@contextmanager
+def _connected(url: str) -> Iterator[Connection]:
+    engine = make_engine(url, pool_size=1, name="postrider-doctor")
+    try:
+        with engine.connect() as connection:
+            yield connection
+    finally:
+        engine.dispose()
+
+
+def _ask(url: str, statement: Select[Any]) -> Any:  # noqa: ANN401 as its column has it
+    with _connected(url) as connection:
+        return connection.scalar(statement)
+
+
+def _database(settings: Settings) -> str:
+    for role, url in _urls(settings).items():
+        try:
+            with _connected(url) as connection:
+                assert_durable(connection)
+        except NotDurableError as error:
+            raise AilmentError(str(error)) from error
+        except SQLAlchemyError as error:
+            said = f"the {role}'s role gets no connection ({_kind(error)}): start PostgreSQL, or mend its URL"
+            raise AilmentError(said) from error
+    return "answers the API, the workers and the migrator, and keeps what it acknowledged"
+
+
+def _roles(settings: Settings) -> str:
+    urls = _urls(settings)
+    for role in ("api", "worker"):
+        if _ask(urls[role], asked.is_above_tenants()):
+            raise AilmentError(f"the {role}'s role sees every tenant: ALTER ROLE … NOSUPERUSER NOBYPASSRLS")
+    return "the API's and the workers' are bound by row security"
+
+
+def _row_security(settings: Settings) -> str:
+    migrator = settings.database.migrator()
+    bare = [name for name in TENANT_TABLES if not _ask(migrator, asked.is_row_security_on(name))]
+    if bare:
+        raise AilmentError(f"off, or no table, for {', '.join(bare)}: run `postrider migrate`")
+    return "on for the tables of tenants"
+
+
+def _schema(settings: Settings) -> str:
+    found, needed = _ask(settings.database.migrator(), asked.revision()) or "none", _built_in()
+    if found < needed:
+        raise AilmentError(f"at revision {found}, and this build needs {needed}: run `postrider migrate`")
+    return f"at revision {found}"
+
+
+def _built_in() -> str:
+    """The newest revision among the migrations of this build: the number that its file begins with."""
+    found = find_spec("migrations")
+    assert found is not None
+    assert found.origin is not None
+    return max(one.name.split("_")[0] for one in (Path(found.origin).parent / "versions").glob("[0-9]*.py"))
+
+
+def _partitions(settings: Settings) -> str:
+    tomorrow = datetime.now(UTC).date() + timedelta(days=1)
+    with _connected(settings.database.migrator()) as connection:
+        for parent in ("messages", "deliveries", "attempts"):
+            if not any(
+                f"{tomorrow:%Y%m%d}" in name.replace("_", "") for name in connection.scalars(partitions(parent))
+            ):
+                raise AilmentError(f"{parent} has none for tomorrow: start beat, or run `postrider retention`")
+    return "made for tomorrow"
+
+
+def _redis(settings: Settings) -> str:
+    url = settings.redis.url.get_secret_value()
+    patience = {"socket_timeout": PATIENCE_SECONDS, "socket_connect_timeout": PATIENCE_SECONDS}
+    try:
+        with Redis.from_url(url, **patience) as client:
+            client.ping()
+    except (RedisError, OSError) as error:
+        said = f"does not answer ({type(error).__name__}): start it; until then wake-ups come by the sweep alone"
+        raise AilmentError(said) from error
+    return "answers"
+
+
+def _processes(settings: Settings) -> str:
+    """By their connections, which each process that works keeps open."""
+    urls = _urls(settings)
+    api = _ask(urls["api"], asked.connections("postrider-api"))
+    workers = _ask(urls["worker"], asked.connections("postrider-worker"))
+    if not workers:
+        raise AilmentError("no worker is connected, so nothing is delivered: run `postrider worker`")
+    if not api and not settings.database.pooler:
+        raise AilmentError("no API is connected, so nothing is accepted: run `postrider api`")
+    return f"{api} connections of the API, {workers} of workers"
+
+
+def _due(settings: Settings) -> str:
+    age = float(_ask(settings.database.worker(), asked.oldest_due_seconds()) or 0)
+    if age > DUE_SECONDS:
+        raise AilmentError(f"one could have been sent {age:.0f} s ago: see k8s/runbooks/DeliverySlow.md")
+    return "none waits for a worker"
+
+
+def _clock(settings: Settings) -> str:
+    before = time.time()
+    theirs = float(_ask(settings.database.migrator(), asked.now()))
+    skew = max(0.0, before - theirs, theirs - time.time())
+    if skew > SKEW_SECONDS:
+        raise AilmentError(f"{skew:.1f} s from the database's: synchronise both machines by NTP")
+    return "as the database's"
+
+
+def _mail(settings: Settings) -> str:
+    if settings.mail_server() is None and settings.mail.folder is None:
+        raise AilmentError("waits, since nobody takes it: set POSTRIDER_MAIL__URL")
+    age = float(_ask(settings.database.migrator(), asked.oldest_mail_seconds()) or 0)
+    if age > MAIL_SECONDS:
+        raise AilmentError(f"one waits for {age:.0f} s: see k8s/runbooks/MailWaits.md")
+    return "none waits for long"
+
+
+def _signing_keys(settings: Settings) -> str:
+    engine = make_engine(settings.database.migrator(), pool_size=1, name="postrider-doctor")
+    try:
+        with make_sessions(engine).begin() as db:
+            missing = keys.missing(db)
+    finally:
+        engine.dispose()
+    if missing:
+        raise AilmentError(f"none for {', '.join(missing)}: run `postrider migrate`")
+    return "one for each algorithm"
+
+
+def _telemetry(settings: Settings) -> str:
+    del settings
+    url = next((os.environ[name] for name in OTLP if os.environ.get(name)), None)
+    if url is None:
+        return "no traces are sent, since OTEL_EXPORTER_OTLP_ENDPOINT is not set"
+    parts = urlsplit(url)
+    try:
+        address = (parts.hostname or "", parts.port or {"https": 443}.get(parts.scheme, 80))
+        socket.create_connection(address, PATIENCE_SECONDS).close()
+    except OSError as error:
+        said = f"the collector takes no connection ({type(error).__name__}): start it, or mend {OTLP[1]}"
+        raise AilmentError(said) from error
+    return "the collector takes connections"
+
+
+CHECKS: dict[str, Callable[[Settings], str]] = {
+    "database": _database,
+    "roles": _roles,
+    "row security": _row_security,
+    "schema": _schema,
+    "partitions": _partitions,
+    "redis": _redis,
+    "processes": _processes,
+    "deliveries": _due,
+    "clock": _clock,
+    "mail": _mail,
+    "signing keys": _signing_keys,
+    "telemetry": _telemetry,
+}

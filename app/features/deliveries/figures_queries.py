@@ -1,0 +1,143 @@
+"""Statements for what is true of the whole installation: what waits, for how long, and whether anything was lost.
+
+They cross organisations, and none of them says whose anything is. Each is bounded by `STATEMENT_SECONDS`.
+"""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import (
+    ColumnElement,
+    Float,
+    Select,
+    Text,
+    TextClause,
+    Uuid,
+    and_,
+    cast,
+    func,
+    literal_column,
+    select,
+    text,
+    true,
+)
+
+from app.domain.ids import lowest
+from app.models import (
+    AuditUnsealed,
+    BackgroundTask,
+    Delivery,
+    DueDelivery,
+    Endpoint,
+    EndpointHealth,
+    Environment,
+    Mail,
+    Message,
+)
+
+STATEMENT_SECONDS = 5
+FIGURES = 0x66696775
+"""'figu': the advisory lock of whoever tells the figures."""
+RECONCILED = 1000
+"""So many obligations to an organisation are looked after in a round."""
+
+
+def limit_statements() -> TextClause:
+    """Lets no statement of the connection take longer."""
+    return text(f"SET statement_timeout = '{STATEMENT_SECONDS}s'")
+
+
+def take_turn() -> Select[bool]:
+    """Whether the connection may tell the figures for as long as it lasts."""
+    return select(func.pg_try_advisory_lock(FIGURES))
+
+
+def now() -> Select[datetime]:
+    """The database's time."""
+    return select(func.now())
+
+
+def due() -> Select[*tuple[Any, ...]]:
+    """Open deliveries by lane, state and whether their time has come: how many, and for how long the oldest is due."""
+    is_due = (DueDelivery.due_at <= func.now()).label("is_due")
+    return select(
+        DueDelivery.lane,
+        DueDelivery.state,
+        is_due,
+        func.count().label("number"),
+        _age(func.min(DueDelivery.due_at)).label("oldest"),
+    ).group_by(DueDelivery.lane, DueDelivery.state, is_due)
+
+
+def breakers() -> Select[int, int]:
+    """How many endpoints' breakers are open, and how many half-open."""
+    is_open = EndpointHealth.open_until > func.now()
+    return select(func.count().filter(is_open), func.count().filter(~is_open)).where(
+        EndpointHealth.open_until.is_not(None)
+    )
+
+
+def endpoints() -> Select[int, int]:
+    """How many endpoints are enabled, and how many disabled."""
+    return select(
+        func.count().filter(Endpoint.disabled.is_(False)), func.count().filter(Endpoint.disabled.is_(True))
+    ).where(Endpoint.deleted_at.is_(None))
+
+
+def mails() -> Select[int, float]:
+    """How many mails wait to be sent, and for how long the oldest."""
+    return select(func.count(), func.coalesce(_age(func.min(Mail.created_at)), 0.0)).where(Mail.due_at.is_not(None))
+
+
+def background_tasks() -> Select[int, float]:
+    """How many background tasks wait for somebody to carry them on, and for how long the oldest."""
+    return select(func.count(), func.coalesce(_age(func.min(BackgroundTask.due_at)), 0.0)).where(
+        BackgroundTask.status == "running", BackgroundTask.due_at <= func.now()
+    )
+
+
+def oldest_unsealed() -> Select[str | None]:
+    """The smallest id of an audit event that is in no seal yet, as text."""
+    return select(func.min(cast(AuditUnsealed.event_id, Text)))
+
+
+def lost(since: datetime, until: datetime) -> Select[int]:
+    """How many obligations of messages accepted in that time are neither open nor ended.
+
+    Of the first ones of each environment, to endpoints that are still there: with one that goes, what it was owed may.
+    """
+    owed = (
+        select(Message.id, func.unnest(Message.fan_out, type_=Uuid()).label("endpoint_id"))
+        .where(Message.environment_id == Environment.id, Message.id >= lowest(since), Message.id < lowest(until))
+        .order_by(Message.id)
+        .limit(RECONCILED)
+        .lateral("owed")
+    )
+    there = and_(
+        Endpoint.environment_id == Environment.id, Endpoint.id == owed.c.endpoint_id, Endpoint.deleted_at.is_(None)
+    )
+    return (
+        select(func.count())
+        .select_from(Environment)
+        .join(owed, true())
+        .join(Endpoint, there)
+        .where(
+            ~_is_known(DueDelivery, owed.c.id, owed.c.endpoint_id),
+            ~_is_known(Delivery, owed.c.id, owed.c.endpoint_id),
+        )
+    )
+
+
+def _is_known(
+    table: type[DueDelivery] | type[Delivery], message_id: ColumnElement[UUID], endpoint_id: ColumnElement[UUID]
+) -> ColumnElement[bool]:
+    return (
+        select(literal_column("1"))
+        .where(table.environment_id == Environment.id, table.message_id == message_id, table.endpoint_id == endpoint_id)
+        .exists()
+    )
+
+
+def _age(moment: ColumnElement[Any]) -> ColumnElement[float]:
+    return cast(func.extract("epoch", func.now() - moment), Float)

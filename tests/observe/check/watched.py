@@ -1,0 +1,90 @@
+"""A Prometheus on a system under test, and what it says."""
+
+import json
+import re
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlencode
+
+from app.cli.dev.process import Child, wait_until
+from app.cli.observe.command import RULES
+from app.cli.observe.dashboards.panels import Panel
+from app.cli.observe.prometheus import Stores, Watch, programs
+from tests.servers import ROOT, Servers
+from tests.system import System
+
+SECONDS = 2
+CHOSEN = {"$__rate_interval": "20s", "$stable": "stable", "$canary": "canary"}
+
+
+class Prometheus:
+    """Asks, over the time since it began."""
+
+    def __init__(self, url: str) -> None:
+        self._url, self._began = url, time.time()
+
+    def has(self, expr: str) -> bool:
+        """Whether there is a value at any time, that is a number."""
+        for name, value in CHOSEN.items():
+            expr = expr.replace(name, value)
+        query = urlencode({"query": expr, "start": self._began, "end": time.time(), "step": SECONDS})
+        answer = self._get(f"query_range?{query}")
+        return any(value != "NaN" for series in answer["result"] for _, value in series["values"])
+
+    def shows(self, panel: Panel) -> bool:
+        """Whether any of its queries has something to show."""
+        return any(self.has(query.expr) for query in panel.queries)
+
+    def rules(self) -> list[dict[str, str]]:
+        """The rules as it knows them, with their health."""
+        return [rule for group in self._get("rules")["groups"] for rule in group["rules"]]
+
+    def ready(self) -> bool:
+        """Whether it answers."""
+        try:
+            with urllib.request.urlopen(f"{self._url}/-/ready", timeout=5) as answer:  # noqa: S310  # our own
+                return bool(answer.status == 200)
+        except (urllib.error.URLError, OSError):
+            return False
+
+    def _get(self, what: str) -> dict[str, list]:  # type: ignore[type-arg] # JSON
+        with urllib.request.urlopen(f"{self._url}/api/v1/{what}", timeout=20) as answer:  # noqa: S310  # our own
+            found: dict[str, list] = json.load(answer)["data"]  # type: ignore[type-arg] # JSON
+            return found
+
+
+@contextmanager
+def watched(system: System, servers: Servers, folder: Path) -> Iterator[Prometheus]:
+    """Prometheus and the exporters, for the block; rules are judged more often than where somebody sleeps."""
+    targets = folder / "targets.json"
+    targets.write_text(json.dumps(targets_of(system)))
+    for file in (ROOT / RULES).glob("*.yaml"):
+        (folder / file.name).write_text(re.sub(r"interval: \d+s", f"interval: {SECONDS}s", file.read_text()))
+    stores = Stores(servers.database_url, servers.redis_url)
+    watch = Watch(folder, targets, sorted(folder.glob("*.yaml")), stores, SECONDS)
+    children = [Child(program, folder) for program in programs(watch)]
+    try:
+        prometheus = Prometheus((folder / "url").read_text())
+        assert wait_until(prometheus.ready, 30)
+        yield prometheus
+    finally:
+        for child in children:
+            child.stop()
+
+
+def targets_of(system: System) -> list[dict[str, object]]:
+    """Where its parts tell of themselves; the first process of each is taken for the stable version."""
+    return [
+        {"targets": [f"127.0.0.1:{port}"], "labels": {"job": f"postrider-{part}", "version": version(place)}}
+        for part in system.children
+        for place, port in enumerate(system.management_ports(part))
+    ]
+
+
+def version(place: int) -> str:
+    """The label that a rollout would put on."""
+    return "stable" if place == 0 else "canary"
