@@ -69,7 +69,6 @@ def start(dsn: str | None, component: str, *, environment: str, revision: str, s
             before_send=_Reports(component).written,
             default_integrations=False,
             auto_enabling_integrations=False,
-            send_default_pii=False,
             include_local_variables=False,
             send_client_reports=False,
             auto_session_tracking=False,
