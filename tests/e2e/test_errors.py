@@ -131,7 +131,7 @@ def test_an_answer_that_breaks_off_while_it_is_streamed_is_reported(
     customer: Customer, sentry: Sentry, database: DatabaseUrls
 ) -> None:
     with unreadable_events(database):
-        with pytest.raises(IncompleteRead, match="[1-9][0-9]* bytes"):
+        with pytest.raises(IncompleteRead, match=r"[1-9][0-9]* bytes"):
             customer.api.call("GET", "/audit/export.csv", headers=of_request("broken-stream"))
         report = sentry.wait(lambda one: one["tags"].get("request_id") == "broken-stream")
 
