@@ -1,6 +1,7 @@
 """A real receiver of Sentry's envelopes: what processes report, decoded."""
 
 import gzip
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -57,4 +58,4 @@ def _plain(one: Received) -> bytes:
 def _decoded(one: Received) -> Iterator[Report]:
     for item in Envelope.deserialize(_plain(one)).items:
         assert item.type == "event", item.type
-        yield item.payload.json
+        yield json.loads(item.get_bytes())
