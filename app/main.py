@@ -2,8 +2,8 @@
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
+from contextlib import asynccontextmanager, closing, contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -16,13 +16,17 @@ from starlette.datastructures import State
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from app.auth.access_tokens import AccessTokens
 from app.auth.audit import note_leak, note_refusal
 from app.auth.dependencies import admit
 from app.auth.entrance import Entrance
+from app.auth.keys import Callers
 from app.auth.limits import Limits
 from app.auth.people import People
 from app.auth.portal import PAGE, PortalTokens
 from app.auth.signed_requests import SignedRequests
+from app.auth.signing_keys import SigningKeys
+from app.auth.uses import Uses
 from app.console.account import PAGE as ACCOUNT
 from app.console.account import router as account
 from app.console.account_email import router as account_email
@@ -69,6 +73,7 @@ from app.features.event_types.router import router as event_types
 from app.features.health.readiness import Readiness
 from app.features.health.router import probes
 from app.features.health.router import router as health
+from app.features.identity_providers.provider import Providers
 from app.features.identity_providers.router import router as identity_providers
 from app.features.members.router import invitations
 from app.features.members.router import router as members
@@ -86,18 +91,21 @@ from app.features.operational_webhooks.router import router as operational_webho
 from app.features.organisations.router import keys as api_keys
 from app.features.organisations.router import router as organisations
 from app.features.organisations.usage import Usage
+from app.features.sign_in.passwords import Passwords
 from app.features.sign_in.throttle import Throttle
 from app.features.sign_in.tickets import Tickets
 from app.kit import errors_http
 from app.kit.cache import Cache
-from app.kit.db import assert_durable, make_async_engine
+from app.kit.db import assert_durable, make_async_engine, make_async_sessions
 from app.kit.dedicated import AsyncDedicated
 from app.kit.egress import Options, Policy
 from app.kit.egress.traced import TracedEgress
-from app.kit.hashing import QUEUE_SECONDS
+from app.kit.hashing import QUEUE_SECONDS, Hasher
 from app.kit.instance import markers
+from app.kit.interpreter import settle
 from app.kit.methods import HeadAsGet
 from app.kit.openapi import ERRORS, Documented, operation_id
+from app.kit.places import Places
 from app.kit.presence import Presence
 from app.kit.queue import Waker
 from app.kit.rate_limits.policy import parse_rate
@@ -106,12 +114,12 @@ from app.kit.signals import signalled
 from app.kit.surface import Surface
 from app.kit.surface.answers import Served
 from app.kit.surface.bodies import BodyGuard, PlainPaths
-from app.kit.telemetry import logs, requests, traces
+from app.kit.telemetry import logs, reports, requests, traces
 from app.kit.telemetry.access import AccessLines
 from app.kit.telemetry.hearts import Hearts, own_hearts
 from app.kit.telemetry.instruments import instrumented
 from app.kit.telemetry.management import Probe, managed
-from app.kit.telemetry.watching import say_build, watch_pool
+from app.kit.telemetry.watching import say_build, watch_pool, watched_loop
 from app.kit.turns import Turns
 from app.kit.wakes import Wake
 from app.settings import Database, Egress, Environment, Settings, read_settings
@@ -316,25 +324,35 @@ def _destinations(settings: Settings) -> Destinations:
 
 @asynccontextmanager
 async def _managed(app: FastAPI) -> AsyncIterator[None]:
-    """Tells of the process, by metrics and probes, from before it starts until after it ends."""
+    """Tells of the process, by reports, metrics and probes, from before it starts until after it ends."""
     settings: Settings = app.state.settings
     telemetry = settings.telemetry
-    readiness: Readiness = app.state.readiness
+    reports.start(
+        telemetry.dsn(),
+        "api",
+        environment=settings.environment.value,
+        revision=telemetry.revision,
+        sample=telemetry.sentry_sample,
+    )
     hearts = own_hearts(("loop",))
     hearts.export()
-    say_build(telemetry.revision, "api")
-    probes: dict[str, Probe] = {
+    beating = asyncio.create_task(_beat(hearts), name="heart")
+    asked = _probes(app.state.readiness, hearts)
+    try:
+        with managed(telemetry.host, telemetry.port, telemetry.ports, asked):
+            async with _lifespan(app):
+                with signalled(signal.SIGTERM, app.state.readiness.drain):
+                    yield
+    finally:
+        beating.cancel()
+
+
+def _probes(readiness: Readiness, hearts: Hearts) -> Mapping[str, Probe]:
+    return {
         "/livez": partial(hearts.fault, STANDS_STILL_SECONDS),
         "/readyz": partial(_ask, asyncio.get_running_loop(), readiness.fault),
         "/startupz": readiness.starting,
     }
-    beating = asyncio.create_task(_beat(hearts), name="heart")
-    with managed(telemetry.host, telemetry.port, telemetry.ports, probes), signalled(signal.SIGTERM, readiness.drain):
-        try:
-            async with _lifespan(app):
-                yield
-        finally:
-            beating.cancel()
 
 
 async def _beat(hearts: Hearts) -> None:
@@ -351,6 +369,41 @@ def _ask(loop: asyncio.AbstractEventLoop, question: Callable[[], Coroutine[Any, 
     except TimeoutError:
         asked.cancel()
         return f"the loop has not answered within {ASK_SECONDS:g} s"
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    settings: Settings = app.state.settings
+    state = app.state
+    async with _database(settings.database) as engine, _traced(app, engine), watched_loop():
+        state.engine = engine
+        state.sessions = make_async_sessions(engine)
+        state.signing_keys = SigningKeys(state.sessions, state.keyring)
+        # A key that is too short is found before anybody is served.
+        await state.signing_keys.current()
+        with (
+            _waker(settings.redis.url.get_secret_value()) as state.waker,
+            closing(Hasher()) as state.hasher,
+            Places(settings.people.places, settings.people.networks) as state.places,
+        ):
+            async with (
+                _cache(app) as state.cache,
+                _egress(settings) as state.egress,
+                _limits(settings) as state.limits,
+                _usage(state.sessions) as state.usage,
+                Uses(engine) as state.uses,
+                _committer(app) as state.committer,
+                _audit(app),
+            ):
+                access_tokens = AccessTokens(engine, state.signing_keys, settings.issuer, state.cache)
+                state.callers = Callers(engine, state.portal_tokens, state.keyring, access_tokens)
+                state.providers = Providers(state.egress, state.provider_rules)
+                state.entrance = _entrance(state)
+                state.throttle = _throttle(settings, state)
+                state.passwords = Passwords(state.hasher, state.throttle, state.keyring)
+                settle()
+                state.readiness.start(engine)
+                yield
 
 
 def _entrance(state: State) -> Entrance:
@@ -388,6 +441,7 @@ async def _traced(app: FastAPI, engine: AsyncEngine) -> AsyncIterator[None]:
     provider = traces.start(
         telemetry.sample, "api", environment=settings.environment.value, revision=telemetry.revision
     )
+    say_build(telemetry.revision, "api")
     try:
         with instrumented(app, engine.sync_engine, provider):
             yield

@@ -296,7 +296,8 @@ class Telemetry(BaseModel):
 
     Metrics and probes are served on the first free one of `ports` ports from `port` on, by each process of a part for
     itself; without a port on none. Traces go where OTEL_EXPORTER_OTLP_ENDPOINT says, `sample` of them; endpoints are
-    told of theirs if `send_traceparent`. Errors go to `sentry_dsn`, `revision` says what was built.
+    told of theirs if `send_traceparent`. `sentry_sample` of the errors go to `sentry_dsn`, `revision` says what was
+    built.
     `access_lines` lines are written a second of requests, and as many of attempts, in each process.
     """
 
@@ -309,7 +310,12 @@ class Telemetry(BaseModel):
     sample: float = Field(default=0.05, ge=0, le=1)
     send_traceparent: bool = False
     sentry_dsn: SecretStr | None = None
+    sentry_sample: float = Field(default=1, ge=0, le=1)
     revision: str = "unknown"
+
+    def dsn(self) -> str | None:
+        """Where errors are reported to; an empty one is none."""
+        return self.sentry_dsn.get_secret_value() or None if self.sentry_dsn else None
 
 
 class Settings(BaseSettings):

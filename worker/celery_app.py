@@ -26,7 +26,7 @@ from kombu.entity import Exchange, Queue
 from prometheus_client import REGISTRY, CollectorRegistry, ProcessCollector
 
 from app.kit.queue import ABOUT, MAINTENANCE_QUEUE, RETENTION_TASK, SIGNING_KEYS_TASK, WAKE_QUEUE
-from app.kit.telemetry import logs, traces
+from app.kit.telemetry import logs, reports, traces
 from app.kit.telemetry.about import About, begin
 from app.kit.telemetry.hearts import Ward
 from app.kit.telemetry.logs import get_logger
@@ -39,6 +39,7 @@ from worker.background import run_due_tasks
 from worker.beat import hearts
 from worker.measures import measure_tasks
 from worker.process import Process, refuse_missing_folder, refuse_unsafe_database
+from worker.reporting import start_reports
 from worker.retention import retain
 from worker.signing_keys import turn_keys
 from worker.stopping import Stopping
@@ -113,6 +114,7 @@ def _say(text: str, _stream: object = None) -> None:
 @worker_init.connect
 def check_settings(**_: Any) -> None:  # noqa: ANN401 the signal's own arguments
     """Ends the worker before it begins, when its database would lose data or its folder is not there."""
+    start_reports(settings, "worker")
     refuse_missing_folder(settings)
     refuse_unsafe_database(settings)
     # A registry of its own: the locks of the one that its children inherit must be free whenever it forks.
@@ -125,6 +127,7 @@ def check_settings(**_: Any) -> None:  # noqa: ANN401 the signal's own arguments
 def watch_beat(**_: Any) -> None:  # noqa: ANN401 see above
     """Records the tasks that beat sends, and says whether it lives."""
     hearts.export()
+    start_reports(settings, "beat")
     start_traces(settings, "beat")
     say_build(settings.telemetry.revision, "beat")
     atexit.register(traces.stop)
@@ -134,6 +137,7 @@ def watch_beat(**_: Any) -> None:  # noqa: ANN401 see above
 @worker_process_init.connect
 def start_process(**_: Any) -> None:  # noqa: ANN401 see above
     """Begins to deliver in a process of the pool."""
+    start_reports(settings, "worker")
     try:
         place = current_process().index  # type: ignore[attr-defined] # the pool's processes have it
         process = Process(settings, stopping, ward.take(place))
@@ -171,6 +175,7 @@ def stop_process(**_: Any) -> None:  # noqa: ANN401 see above
         _process.pop().stop()
     while _management:
         _management.pop().stop()
+    reports.flush()
     logs.flush()
 
 
