@@ -28,12 +28,16 @@ EXCEPTIONS: Mapping[str, str] = {
         AND NOT c.relname = ANY (%(unscoped)s) AND NOT (c.relrowsecurity AND c.relforcerowsecurity)""",
     "a table that the API reads has no policy by the organisation": """
         SELECT c.oid::regclass::text FROM pg_class c WHERE c.relkind IN ('r', 'p') AND {ours}
-        AND has_any_column_privilege(%(api)s, c.oid, 'SELECT, INSERT, UPDATE')
+        AND NOT c.relname = ANY (%(unscoped)s) AND has_any_column_privilege(%(api)s, c.oid, 'SELECT, INSERT, UPDATE')
         AND NOT EXISTS (SELECT FROM pg_policy p WHERE p.polrelid = c.oid AND {for_api})""",
     "a policy of the API's does not ask for the organisation": """
         SELECT p.polname || ' on ' || p.polrelid::regclass FROM pg_policy p WHERE {for_api}
         AND NOT (pg_get_expr(p.polqual, p.polrelid) LIKE '%%app.organisations%%'
         AND pg_get_expr(p.polwithcheck, p.polrelid) LIKE '%%app.organisations%%')""",
+    "a table of no organisation is more than read": """
+        SELECT r.rolname || ' on ' || c.oid::regclass FROM pg_roles r, pg_class c
+        WHERE r.rolname = ANY (%(own)s) AND c.relkind IN ('r', 'p') AND {ours} AND c.relname = ANY (%(unscoped)s)
+        AND has_any_column_privilege(r.oid, c.oid, 'INSERT, UPDATE, REFERENCES')""",
     "a right that goes around policies": """
         SELECT r.rolname || ' on ' || c.oid::regclass FROM pg_roles r, pg_class c
         WHERE r.rolname = ANY (%(own)s) AND c.relkind IN ('r', 'p') AND {ours}

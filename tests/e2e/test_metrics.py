@@ -1,0 +1,62 @@
+"""What the processes of a running system export."""
+
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+
+from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
+
+from tests.e2e.customer import Customer, eventually
+from tests.receiver import Receiver
+from tests.system import System
+
+
+def exported(system: System, part: str) -> list[Sample]:
+    """What all processes of a part tell, one after the other."""
+    return [one for port in system.management_ports(part) for one in _scraped(port)]
+
+
+def _scraped(port: int) -> Iterator[Sample]:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+            text = answer.read().decode()
+    except urllib.error.URLError:
+        return  # nobody has this port
+    for family in text_string_to_metric_families(text):
+        yield from family.samples
+
+
+def total(samples: list[Sample], name: str, **labels: str) -> float:
+    return sum(one.value for one in samples if one.name == name and labels.items() <= one.labels.items())
+
+
+def test_a_message_is_counted_from_its_post_to_its_receiver_and_figures_are_told_once(
+    system: System, customer: Customer, receiver: Receiver
+) -> None:
+    before, sent_before = exported(system, "api"), exported(system, "worker")
+    customer.endpoint(f"{receiver.base}{receiver.path()}")
+    customer.send()
+
+    def delivered() -> float:
+        now = exported(system, "worker")
+        return total(now, "postrider_deliveries_total", outcome="delivered") - total(
+            sent_before, "postrider_deliveries_total", outcome="delivered"
+        )
+
+    eventually(lambda: delivered() == 1)
+    api, worker = exported(system, "api"), exported(system, "worker")
+    for name, labels in {
+        "postrider_messages_total": {"outcome": "accepted"},
+        "postrider_http_requests_total": {"route": "/api/v1/app/{app_id}/msg", "status": "202"},
+        "postrider_accept_seconds_count": {},
+    }.items():
+        assert total(api, name, **labels) - total(before, name, **labels) == 1, name
+    assert total(api, "postrider_http_requests_total", route="/api/v1/app/{app_id}/endpoint", status="201") >= 1
+    assert total(worker, "postrider_attempts_total", lane="first", result="2xx") >= 1
+    assert total(worker, "postrider_tasks_total", task="delivery.wake", outcome="succeeded") >= 1
+    eventually(lambda: _tellers(system) == 1)
+
+
+def _tellers(system: System) -> int:
+    return len([one for one in exported(system, "worker") if one.name == "postrider_figures_timestamp_seconds"])
