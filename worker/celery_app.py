@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
+from billiard import util as pool_words
 from billiard.process import current_process
 from celery import Celery
 from celery.apps import worker as program
@@ -103,6 +104,8 @@ def begin_to_log(**_: Any) -> None:  # noqa: ANN401 the signal's own arguments
     """Has Celery's processes log as all others do; that this is connected keeps Celery from its own ways."""
     part = "beat" if "beat" in sys.argv else "worker"
     logs.install(part, settings.telemetry.log_format, settings.telemetry.log_level)
+    # The pool says of a child that was killed only what somebody has asked to hear.
+    pool_words.get_logger().propagate = True
     program.safe_say = _say  # type: ignore[attr-defined] # its stubs lack it
 
 

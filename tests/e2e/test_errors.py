@@ -1,9 +1,12 @@
 """What is broken on purpose is reported by the process that met it, with what tells whom it hurts and no more."""
 
+import os
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from http.client import IncompleteRead
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -67,6 +70,10 @@ def without(database: DatabaseUrls, table: str) -> Iterator[None]:
             yield
         finally:
             owner.execute(f"ALTER TABLE gone RENAME TO {table}".encode())
+
+
+def children(pid: int) -> list[int]:
+    return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def of_request(request_id: str) -> dict[str, str]:
@@ -174,3 +181,19 @@ def test_reports_hold_no_values_of_anybody(system: System, customer: Customer, s
     assert frames
     assert not any("vars" in frame for frame in frames)
     assert not any(report.keys() & {"request", "user", "breadcrumbs", "modules"} for report in sentry.reports())
+
+
+def test_the_main_process_reports_a_child_that_was_killed_and_the_next_child_reports_too(
+    system: System, customer: Customer, sentry: Sentry, database: DatabaseUrls, receiver: Receiver
+) -> None:
+    (child,) = children(system.children["worker"].pid)
+    os.kill(child, signal.SIGKILL)
+    killed = sentry.wait(lambda one: "SIGKILL" in one["logentry"]["formatted"])
+    assert (killed["release"], killed["tags"]) == ("r-17", {"component": "worker"})
+
+    endpoint = customer.endpoint(f"{receiver.base}{receiver.path()}")
+    body = {"since": (utc_now() - timedelta(hours=1)).isoformat()}
+    with lost(database, "UPDATE", "background_tasks", WORKER):
+        path = f"/app/{customer.app}/endpoint/{endpoint}/replay-missing"
+        customer.api.call("POST", path, body, headers=of_request("broken-anew"))
+        sentry.wait(lambda one: one["tags"].get("request_id") == "broken-anew", 30)

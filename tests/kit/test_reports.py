@@ -96,6 +96,8 @@ def test_warnings_are_not_reported(sentry: Sentry) -> None:
         "postgresql://postrider:canary@db/postrider",
         "Key (email)=(x)\nDETAIL:  Failing row contains (canary).",
         "[parameters: ('canary',)]",
+        "invalid input for query argument $1: 'canary (of a row)' (expected str, got int)",
+        'invalid input syntax for type uuid: "canary"\nLINE 1: SELECT',
         "Authorization: Bearer canary-canary-canary",
         "canary@example.test",
         "whsec_canary",

@@ -26,6 +26,8 @@ LEVELS = {
     # Each task twice, while we have a line of our own for those that matter.
     "celery.worker.strategy": logging.WARNING,
     "celery.app.trace": logging.WARNING,
+    # Each step of each child.
+    "multiprocessing": logging.WARNING,
 }
 MILD = ("celery.worker.consumer.consumer", "celery.beat", "kombu.connection")
 """They call it an error when the broker is away, which ends by itself."""

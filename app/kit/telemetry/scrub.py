@@ -10,6 +10,8 @@ _RULES = (
     # What PostgreSQL says of the values of a row, which may be anybody's.
     (re.compile(rf"(DETAIL|CONTEXT):.*?{_END}", re.DOTALL), rf"\1: {HIDDEN}"),
     (re.compile(r"\[parameters: .*?\]$", re.DOTALL | re.MULTILINE), f"[parameters: {HIDDEN}]"),
+    (re.compile(r"(invalid input for query argument \$\d+: ).*(?= \()", re.DOTALL), rf"\1{HIDDEN}"),
+    (re.compile(r"(invalid input (?:syntax|value) for [\w ]+: )\".*?\"(?=\n|\Z)", re.DOTALL), rf"\1{HIDDEN}"),
     # What pydantic says of an input.
     (re.compile(r"input_value=.*?(?=, input_type=)", re.DOTALL), f"input_value={HIDDEN}"),
     (re.compile(r"(?<=://)[^\s/@\"']+@"), f"{HIDDEN}@"),
