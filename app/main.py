@@ -112,6 +112,7 @@ from app.kit.surface.bodies import BodyGuard, PlainPaths
 from app.kit.telemetry import logs, requests, traces
 from app.kit.telemetry.access import AccessLines
 from app.kit.telemetry.instruments import instrumented
+from app.kit.telemetry.management import managed
 from app.kit.telemetry.watching import watch_pool, watched_loop
 from app.kit.turns import Turns
 from app.kit.wakes import Wake
@@ -210,7 +211,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     logs.install("api", settings.telemetry.log_format, settings.telemetry.log_level)
     app = Postrider(
         title="Postrider",
-        lifespan=_lifespan,
+        lifespan=_managed,
         redirect_slashes=False,
         generate_unique_id_function=operation_id,
         # Without it FastAPI shows no documentation at all.
@@ -307,6 +308,15 @@ def _destinations(settings: Settings) -> Destinations:
         allowed_ports=egress.ports,
         https_only=egress.https_only,
     )
+
+
+@asynccontextmanager
+async def _managed(app: FastAPI) -> AsyncIterator[None]:
+    """Tells of the process for as long as it serves."""
+    telemetry = app.state.settings.telemetry
+    with managed(telemetry.host, telemetry.port, telemetry.ports):
+        async with _lifespan(app):
+            yield
 
 
 @asynccontextmanager

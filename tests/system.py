@@ -11,7 +11,7 @@ from pathlib import Path
 from sqlalchemy.orm import Session, sessionmaker
 
 from app.cli.dev.errors import DevError
-from app.cli.dev.ports import any_free
+from app.cli.dev.ports import any_free, free_range
 from app.cli.dev.process import Child, Program, wait_until
 from app.kit.db import make_engine, make_sessions
 from tests.api.client import Tenant, new_tenant
@@ -19,6 +19,7 @@ from tests.canaries import keep
 from tests.servers import ROOT
 
 START_SECONDS = 60.0
+MANAGEMENT_PORTS = 6
 RANKS = {"beat": 10, "worker": 20, "api": 30}
 
 
@@ -38,6 +39,7 @@ class System:
         self._folder = folder
         self.children: dict[str, Child] = {}
         self._port = any_free()
+        self._management: dict[str, int] = {}
 
     @property
     def url(self) -> str:
@@ -66,12 +68,17 @@ class System:
             argv=[*self._prefix, sys.executable, "-m", "app.cli.main", part, *options],
             log=self._folder / f"{part}.log",
             rank=RANKS[part],
-            env=self.environment,
+            env=self.environment | self._managed(part),
             cwd=ROOT,
             stop_seconds=20,
         )
         self.children[part] = Child(program, self._folder)
         return self.children[part]
+
+    def management_ports(self, part: str) -> range:
+        """Those on which a part's processes tell of themselves, each on the first that was free."""
+        first = self._management[part]
+        return range(first, first + MANAGEMENT_PORTS)
 
     def wait_healthy(self) -> None:
         """Returns when the API answers that it is well. DevError when a part ends or it takes too long."""
@@ -94,6 +101,10 @@ class System:
     def new_tenant(self) -> Tenant:
         """A fresh organisation with a key."""
         return new_tenant(self.sessions)
+
+    def _managed(self, part: str) -> dict[str, str]:
+        first = self._management.setdefault(part, free_range(MANAGEMENT_PORTS))
+        return {"POSTRIDER_TELEMETRY__PORT": str(first), "POSTRIDER_TELEMETRY__PORTS": str(MANAGEMENT_PORTS)}
 
     def _ended(self) -> Child | None:
         return next((child for child in self.children.values() if child.ended() is not None), None)

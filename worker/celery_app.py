@@ -18,6 +18,7 @@ from celery.signals import (
     worker_init,
     worker_process_init,
     worker_process_shutdown,
+    worker_ready,
     worker_shutting_down,
 )
 from kombu.entity import Exchange, Queue
@@ -26,6 +27,7 @@ from app.kit.queue import ABOUT, MAINTENANCE_QUEUE, RETENTION_TASK, SIGNING_KEYS
 from app.kit.telemetry import logs, traces
 from app.kit.telemetry.about import About, begin
 from app.kit.telemetry.logs import get_logger
+from app.kit.telemetry.management import Management
 from app.kit.wakes import Wake
 from app.settings import read_settings
 from worker.background import run_due_tasks
@@ -82,6 +84,7 @@ celery.conf.update(
 stopping = Stopping()
 measure_tasks()
 _process: list[Process] = []
+_management: list[Management] = []
 
 
 @celeryd_init.connect
@@ -110,6 +113,7 @@ def trace_beat(**_: Any) -> None:  # noqa: ANN401 see above
     """Records the tasks that beat sends."""
     start_traces(settings, "beat")
     atexit.register(traces.stop)
+    _manage()
 
 
 @worker_process_init.connect
@@ -124,6 +128,22 @@ def start_process(**_: Any) -> None:  # noqa: ANN401 see above
         time.sleep(START_AGAIN_SECONDS)
         raise SystemExit(1) from None
     _process.append(process)
+    _manage()
+
+
+@worker_ready.connect
+def manage_main(**_: Any) -> None:  # noqa: ANN401 see above
+    """Tells of the process that the pool's are forked from, once they are."""
+    _manage()
+
+
+def _manage() -> None:
+    """Serves what this process tells of itself, if that is wanted."""
+    telemetry = settings.telemetry
+    if telemetry.port is not None:
+        management = Management(telemetry.host, telemetry.port, telemetry.ports)
+        management.start()
+        _management[:] = [management]
 
 
 @worker_shutting_down.connect
@@ -137,6 +157,8 @@ def stop_process(**_: Any) -> None:  # noqa: ANN401 see above
     """Ends a process of the pool; what it cannot finish goes back at once."""
     while _process:
         _process.pop().stop()
+    while _management:
+        _management.pop().stop()
     logs.flush()
 
 

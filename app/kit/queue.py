@@ -64,7 +64,7 @@ class Waker:
         if causes is None:
             causes = traces.at_hand()
             self._askers.setdefault(wake, about.current())
-        if causes:
+        if causes and len(self._causes[wake]) < CAUSES:
             self._causes[wake] += causes[:CAUSES]
         if wake not in self._wanted:
             self._wanted.add(wake)

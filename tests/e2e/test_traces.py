@@ -123,6 +123,7 @@ def test_other_routes_are_traced_with_their_statements(customer: Customer, colle
     assert made.attributes["postrider.request_id"]
     statements = [span for span in spans if span.parent_id == made.id and span.name.startswith("INSERT")]
     assert {span.attributes["db.system.name"] for span in statements} == {"postgresql"}
+    assert any(span.name == "EVALSHA" and span.parent_id == made.id for span in spans)
 
 
 def test_spans_tell_no_address_of_people_no_query_and_no_url_of_an_endpoint(

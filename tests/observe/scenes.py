@@ -245,6 +245,7 @@ SYMPTOM_SCENES = (
         },
         {
             f'postrider_attempts_total{{{WORKER},lane="first",result="5xx"}}': "0+300x30",
+            f'postrider_attempts_total{{{WORKER},lane="first",result="blocked_address"}}': "0+300x30",
             f'postrider_attempts_total{{{WORKER},lane="first",result="timeout"}}': "0+100x30",
         },
         "75%",
@@ -473,13 +474,13 @@ SECURITY_SCENES = (
         "SignInsAttacked",
         "ticket",
         {
-            f'postrider_sign_ins_total{{{API},method="password",outcome="wrong"}}': "0+20x30",
+            f'postrider_sign_ins_total{{{API},method="password",outcome="failed"}}': "0+20x30",
             f'postrider_sign_ins_total{{{API},method="password",outcome="signed_in"}}': "0+1x30",
         },
         # A busy morning: many mistype, and most come in.
         {
-            f'postrider_sign_ins_total{{{API},method="password",outcome="wrong"}}': "0+20x30",
-            f'postrider_sign_ins_total{{{API},method="password",outcome="signed_in"}}': "0+40x30",
+            f'postrider_sign_ins_total{{{API},method="password",outcome="failed"}}': "0+20x30",
+            f'postrider_sign_ins_total{{{API},method="password",outcome="stepped_up"}}': "0+40x30",
         },
         "300",
     ),

@@ -41,6 +41,7 @@ class Folder:
         self.path = path.absolute()
         self.logs, self.pids = self.path / "logs", self.path / "run"
         self.ready = self.path / "dev.env"
+        self.targets = self.path / "targets.json"
         try:
             self._make()
         except OSError as error:

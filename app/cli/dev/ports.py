@@ -31,6 +31,14 @@ def any_free() -> int:
     return port
 
 
+def free_range(count: int) -> int:
+    """The first of so many ports in a row that nobody listens on."""
+    while True:
+        first = any_free()
+        if first + count <= _LAST_PORT and all(is_free(port) for port in range(first, first + count)):
+            return first
+
+
 def keep_or_pick(port: int | None) -> int:
     """The port of last time when it is still free, else another."""
     return port if port and is_free(port) else any_free()

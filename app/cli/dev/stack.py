@@ -1,5 +1,6 @@
 """What runs on a development machine: two servers, the API, a worker and beat, and the settings they share."""
 
+import json
 import os
 import subprocess
 import sys
@@ -9,10 +10,10 @@ from pathlib import Path
 
 from app.cli.dev.account import server_account
 from app.cli.dev.errors import DevError
-from app.cli.dev.folder import Folder, State
+from app.cli.dev.folder import Folder, State, write_private
 from app.cli.dev.homes import make_home
 from app.cli.dev.identity import MARK
-from app.cli.dev.ports import keep_or_pick, loopback_hosts
+from app.cli.dev.ports import LOOPBACK, free_range, keep_or_pick, loopback_hosts
 from app.cli.dev.postgres import PostgresHome, wait_for_postgres
 from app.cli.dev.process import Child, Program, last_words, wait_until
 from app.cli.dev.redis import RedisHome, redis_answers
@@ -23,6 +24,7 @@ LOOPBACK_NETWORKS = "127.0.0.0/8,::1/128"
 _BEAT, _WORKER, _API = 10, 20, 30
 _START_SECONDS = 60.0
 _WORKER_READY = b" ready."
+_SPARE_PORTS = 3  # for a part's first process, and those that start while others end
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,7 @@ class Stack:
 
     def __init__(self, folder: Folder, state: State, supervisor: Supervisor, say: Callable[[str, str], None]) -> None:
         self._folder, self._state, self._supervisor, self._say = folder, state, supervisor, say
+        self._targets: list[dict[str, object]] = []
         self._environment = os.environ | {MARK: str(folder.path), "PYTHONUNBUFFERED": "1"}
 
     def databases(self) -> DatabaseUrls:
@@ -98,17 +101,17 @@ class Stack:
         """Starts the API and waits until it is healthy."""
         hosts = [f"--host={host}" for host in loopback_hosts()]
         words = ["api", f"--port={port}", f"--workers={processes}", "--drain-seconds=10", *hosts]
-        child = self._start("api", words, _API)
+        child = self._start("api", words, _API, processes)
         self._await(child, healthy)
 
     def worker(self, processes: int) -> None:
         """Starts the workers and waits until they say that they are ready."""
-        child = self._start("worker", ["worker", f"--processes={processes}"], _WORKER, stop_seconds=20)
+        child = self._start("worker", ["worker", f"--processes={processes}"], _WORKER, processes, stop_seconds=20)
         self._await(child, lambda: _WORKER_READY in child.program.log.read_bytes())
 
     def beat(self) -> None:
         """Starts beat."""
-        self._start("beat", ["beat", f"--schedule={self._folder.path / 'beat-schedule'}"], _BEAT)
+        self._start("beat", ["beat", f"--schedule={self._folder.path / 'beat-schedule'}"], _BEAT, 1)
 
     def _own_postgres(self) -> str:
         account, state = server_account(), self._state
@@ -135,11 +138,19 @@ class Stack:
         self._say("redis", f"6.2, on port {state.redis_port}")
         return url
 
-    def _start(self, name: str, words: list[str], rank: int, *, stop_seconds: float = 15) -> Child:
-        program = Program(
-            name, _command(*words), self._log(name), rank, env=self._environment, stop_seconds=stop_seconds
-        )
+    def _start(self, name: str, words: list[str], rank: int, processes: int, *, stop_seconds: float = 15) -> Child:
+        environment = {**self._environment, **self._told(name, processes + _SPARE_PORTS)}
+        program = Program(name, _command(*words), self._log(name), rank, env=environment, stop_seconds=stop_seconds)
         return self._supervisor.start(program)
+
+    def _told(self, name: str, count: int) -> dict[str, str]:
+        """Where a part's processes tell of themselves, written down for Prometheus."""
+        first = free_range(count)
+        addresses = [f"{LOOPBACK}:{port}" for port in range(first, first + count)]
+        labels = {"job": f"postrider-{name}", "version": "stable"}
+        self._targets.append({"targets": addresses, "labels": labels})
+        write_private(self._folder.targets, json.dumps(self._targets, indent=1))
+        return {"POSTRIDER_TELEMETRY__PORT": str(first), "POSTRIDER_TELEMETRY__PORTS": str(count)}
 
     def _await(self, child: Child, ready: Callable[[], bool]) -> None:
         wait_until(lambda: child.ended() is not None or ready(), _START_SECONDS)

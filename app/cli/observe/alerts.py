@@ -96,7 +96,7 @@ SYMPTOMS = (
         severity="page",
         owner="delivery",
         dashboard="postrider-delivery",
-        expr=f"""{_rate("postrider_attempts_total", "5m", 'result!~"[1-5]xx"')}
+        expr=f"""{_rate("postrider_attempts_total", "5m", 'result!~"[1-5]xx|blocked_address|invalid_url"')}
   / {_rate("postrider_attempts_total", "5m")} > 0.5
 and {_rate("postrider_attempts_total", "5m")} > 1""",
         lasts="5m",
@@ -377,9 +377,9 @@ SECURITY = (
         severity="ticket",
         owner="security",
         dashboard="postrider-security",
-        expr="""sum(increase(postrider_sign_ins_total{outcome!="signed_in"}[15m])) > 100
-and sum(increase(postrider_sign_ins_total{outcome!="signed_in"}[15m]))
-  > 5 * (sum(increase(postrider_sign_ins_total{outcome="signed_in"}[15m])) or vector(0))""",
+        expr="""sum(increase(postrider_sign_ins_total{outcome!~"signed_in|stepped_up"}[15m])) > 100
+and sum(increase(postrider_sign_ins_total{outcome!~"signed_in|stepped_up"}[15m]))
+  > 5 * (sum(increase(postrider_sign_ins_total{outcome=~"signed_in|stepped_up"}[15m])) or vector(0))""",
         lasts="5m",
         summary="{{ $value | humanize }} sign-ins failed within 15 minutes, five times as many as went well",
         impact="Accounts whose passwords others know.",

@@ -1,8 +1,10 @@
 """Hands spans to the collector without what they must not tell, and without anybody waiting for it."""
 
+import os
 import threading
 from collections.abc import Sequence
 
+from opentelemetry.sdk.environment_variables import OTEL_BSP_MAX_QUEUE_SIZE
 from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.trace import Status
@@ -88,7 +90,8 @@ class Batches(BatchSpanProcessor):
     """Lets spans wait for the exporter's thread; those for which there is no room are counted and gone."""
 
     def __init__(self, exporter: Exporter) -> None:
-        super().__init__(exporter, max_queue_size=QUEUE)
+        super().__init__(exporter)
+        self._room = _room()
         self._exporter = exporter
         self._lock = threading.Lock()
         self._taken = 0
@@ -96,12 +99,18 @@ class Batches(BatchSpanProcessor):
     def on_end(self, span: ReadableSpan) -> None:
         """Takes a span that ended."""
         with self._lock:
-            is_full = self._taken - self._exporter.handled >= QUEUE
+            is_full = self._taken - self._exporter.handled >= self._room
             self._taken += not is_full
         if is_full:
             _DROPPED.inc()
         else:
             super().on_end(span)
+
+
+def _room() -> int:
+    """How many spans may wait, as the SDK reads it."""
+    text = os.environ.get(OTEL_BSP_MAX_QUEUE_SIZE, "")
+    return int(text) if text.isdecimal() else QUEUE
 
 
 def _cleaned(span: ReadableSpan) -> ReadableSpan:

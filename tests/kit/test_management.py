@@ -1,0 +1,99 @@
+"""Each process tells of itself on a port of its own, and none is held up where there is no port."""
+
+import os
+import threading
+import urllib.error
+import urllib.request
+
+import pytest
+
+from app.cli.dev.ports import free_range, is_free
+from app.cli.dev.process import wait_until
+from app.kit.telemetry import management
+from app.kit.telemetry.management import Management, managed
+from app.kit.telemetry.metrics import LEASES_EXPIRED
+
+HOST = "127.0.0.1"
+
+
+def get(port: int | None, path: str = "/metrics", accept: str = "text/plain") -> tuple[int, str]:
+    request = urllib.request.Request(f"http://{HOST}:{port}{path}", headers={"accept": accept})
+    try:
+        with urllib.request.urlopen(request, timeout=5) as answer:  # noqa: S310  # our own
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read().decode()
+
+
+def started(port: int, ports: int = 3) -> Management:
+    one = Management(HOST, port, ports)
+    one.start()
+    return one
+
+
+def test_each_takes_the_first_port_that_is_free() -> None:
+    first = free_range(3)
+    one, other = started(first), started(first)
+    assert (one.port, other.port) == (first, first + 1)
+    one.stop()
+    third = started(first)
+    assert third.port == first
+    third.stop()
+    other.stop()
+
+
+def test_what_was_counted_is_told() -> None:
+    with managed(HOST, port := free_range(1), 1):
+        LEASES_EXPIRED.inc(0)
+        status, text = get(port)
+    assert status == 200
+    assert "# TYPE postrider_leases_expired_total counter" in text
+
+
+def test_exemplars_are_for_whoever_reads_openmetrics() -> None:
+    with managed(HOST, port := free_range(1), 1):
+        LEASES_EXPIRED.inc(1, {"trace_id": "0123456789abcdef"})
+        _, plain = get(port)
+        _, full = get(port, accept="application/openmetrics-text; version=1.0.0")
+    assert "0123456789abcdef" not in plain
+    assert '# {trace_id="0123456789abcdef"}' in full
+
+
+def test_a_check_that_fails_is_answered_with_503() -> None:
+    with managed(HOST, port := free_range(1), 1, {"/livez": lambda: True, "/readyz": lambda: False}):
+        assert get(port, "/livez") == (200, "ok\n")
+        assert get(port, "/readyz") == (503, "failed\n")
+        assert get(port, "/elsewhere")[0] == 404
+
+
+def test_nothing_is_served_where_no_port_is_given() -> None:
+    with managed(HOST, None, 16):
+        assert not any(thread.name == "management" for thread in threading.enumerate())
+
+
+def test_who_finds_no_port_gets_one_when_one_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(management, "_RETRY_SECONDS", 0.05)
+    first = free_range(1)
+    one, other = started(first, 1), started(first, 1)
+    assert other.port is None
+    one.stop()
+    assert wait_until(lambda: other.port == first, 5)
+    assert get(first)[0] == 200
+    other.stop()
+
+
+def test_a_child_does_not_keep_the_port_beyond_its_parent(monkeypatch: pytest.MonkeyPatch) -> None:
+    one = started(free_range(1), 1)
+    taken = one.port
+    assert taken
+    read, write = os.pipe()
+    if not (child := os.fork()):
+        os.read(read, 1)
+        os._exit(0)
+    one.stop()
+    assert is_free(taken)
+    os.write(write, b".")
+    os.waitpid(child, 0)
+    os.close(read)
+    os.close(write)
