@@ -1,6 +1,8 @@
 """What the processes of an installation write: lines of one schema, by which a request is followed to its attempts."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
@@ -13,7 +15,7 @@ from app.kit.clock import utc_now
 from tests.canaries import PAYLOAD
 from tests.e2e.customer import Customer
 from tests.receiver import Answer, Receiver
-from tests.servers import Servers, process_environment
+from tests.servers import ROOT, Servers, process_environment
 from tests.system import System, running_system
 
 Line = dict[str, Any]
@@ -75,6 +77,20 @@ def test_the_lines_of_a_task_name_the_request_that_asked_for_it(
     assert asked.status == 202, asked.body
     about = {"request_id": "request-two", "task": "background.run"}
     assert wait_until(lambda: events(system, "worker", "background_task_ended", **about) != [], 10)
+
+
+def test_migrations_write_them_too(system: System) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "app.cli.main", "migrate"],
+        cwd=ROOT,
+        env=dict(system.environment),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    written = [json.loads(text) for text in done.stderr.splitlines()]
+    assert {(one["component"], one["logger"]) for one in written} == {("migrate", "alembic.runtime.migration")}
+    assert done.stdout == ""
 
 
 def test_every_part_writes_nothing_but_lines_of_the_schema(system: System, customer: Customer) -> None:

@@ -23,6 +23,8 @@ LEVELS = {
     # They write down each request that is made, or connection.
     "httpx2": logging.WARNING,
     "httpcore": logging.WARNING,
+    # A line for each part of itself that it finds.
+    "alembic.runtime.plugins": logging.WARNING,
     # Each task twice, while we have a line of our own for those that matter.
     "celery.worker.strategy": logging.WARNING,
     "celery.app.trace": logging.WARNING,
