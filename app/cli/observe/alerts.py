@@ -255,7 +255,7 @@ and max(postrider_breakers{state="open"}) > 0.2 * max(postrider_endpoints{state=
         expr="max by (use) (max_over_time(postrider_redis_unavailable[1m])) > 0",
         lasts="2m",
         summary="Redis does not answer ({{ $labels.use }})",
-        impact="Events come up to a second later, and rate limits are counted by each process for itself.",
+        impact="Events come up to a second later; only sign-in and administration are limited, by each process alone.",
     ),
     Alert(
         name="WakeUpsFail",
