@@ -17,4 +17,4 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     for role in (roles().api, roles().worker):
-        op.execute(f'REVOKE SELECT ON alembic_version FROM "{role}"')  # noqa: S608 a role's name, which is no parameter
+        op.execute(f'REVOKE ALL ON alembic_version FROM "{role}"')

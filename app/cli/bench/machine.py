@@ -81,7 +81,7 @@ class Machine:
             raise DevError(f"the migration failed: {last_words(log)} ({log})")
         return urls
 
-    def copy(self, original: str, name: str) -> DatabaseUrls:
+    def clone(self, original: str, name: str) -> DatabaseUrls:
         """A new database with all that another one holds, to which nobody may be connected."""
         copied = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(original))
         with psycopg.connect(self.postgres_url, autocommit=True) as connection:

@@ -117,7 +117,7 @@ def _delivering(bench: Bench, takers: Receiver, stack: ExitStack) -> list[Side]:
     urls = {OFF.name: machine.database(original)}
     tenants = make_tenants(urls[OFF.name].migrator, machine.ring, bench.receiver.url)
     for chosen in EVERY[1:]:
-        urls[chosen.name] = machine.copy(original, f"{_DATABASE}_{chosen.name}")
+        urls[chosen.name] = machine.clone(original, f"{_DATABASE}_{chosen.name}")
     sides = []
     for number, chosen in enumerate(EVERY, 1):
         name = f"worker-{chosen.name}"
