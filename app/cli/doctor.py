@@ -6,8 +6,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -19,6 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app.cli import doctor_queries as asked
 from app.cli.operator import settings_or_exit
+from app.features.health import queries, revision
 from app.features.oauth import keys
 from app.features.retention.queries import partitions
 from app.kit.db import NotDurableError, assert_durable, make_engine, make_sessions
@@ -115,18 +114,10 @@ def _row_security(settings: Settings) -> str:
 
 
 def _schema(settings: Settings) -> str:
-    found, needed = _ask(settings.database.migrator(), asked.revision()) or "none", _built_in()
-    if found < needed:
-        raise AilmentError(f"at revision {found}, and this build needs {needed}: run `postrider migrate`")
+    found = _ask(settings.database.migrator(), queries.revision()) or ""
+    if fault := revision.fault_of(found):
+        raise AilmentError(fault)
     return f"at revision {found}"
-
-
-def _built_in() -> str:
-    """The newest revision among the migrations of this build: the number that its file begins with."""
-    found = find_spec("migrations")
-    assert found is not None
-    assert found.origin is not None
-    return max(one.name.split("_")[0] for one in (Path(found.origin).parent / "versions").glob("[0-9]*.py"))
 
 
 def _partitions(settings: Settings) -> str:

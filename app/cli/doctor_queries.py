@@ -10,7 +10,6 @@ _ACTIVITY = table("pg_stat_activity", column("application_name", Text()), column
 _TABLES = table(
     "pg_class", column("oid"), column("relrowsecurity", Boolean()), column("relforcerowsecurity", Boolean())
 )
-_REVISION = table("alembic_version", column("version_num", Text()))
 
 
 def is_above_tenants() -> Select[bool]:
@@ -23,11 +22,6 @@ def is_row_security_on(name: str) -> Select[bool]:
     """Whether a table keeps its rows to their tenant, from its owner too."""
     found = select(_TABLES.c.relrowsecurity & _TABLES.c.relforcerowsecurity)
     return found.where(_TABLES.c.oid == func.to_regclass(cast(literal(name), Text)))
-
-
-def revision() -> Select[str]:
-    """The revision that the migrations have brought the schema to."""
-    return select(_REVISION.c.version_num)
 
 
 def now() -> Select[float]:
