@@ -1,8 +1,8 @@
 """Each write of the API that succeeds leaves one event in its own transaction, and one that fails leaves none."""
 
 import json
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
 from uuid import UUID
@@ -149,7 +149,7 @@ async def test_a_write_that_is_not_committed_leaves_none(
 ) -> None:
     prepared = await prepare(places, operation)
     known = events(sessions, tenant.organisation_id)
-    with commits_that_fail(database.migrator):
+    async with commits_that_fail(database.migrator):
         reply = await prepared()
     assert reply.status == 503, reply.raw
     assert len(events(sessions, tenant.organisation_id)) == len(known)
@@ -217,19 +217,20 @@ async def test_no_secret_is_in_an_event(api: Api, tenant: Tenant, sessions: sess
     assert not [one for one in (secret, "canary", token, tenant.key) if one in written]
 
 
-@contextmanager
-def commits_that_fail(migrator_url: str) -> Iterator[None]:
+@asynccontextmanager
+async def commits_that_fail(migrator_url: str) -> AsyncIterator[None]:
     """Every transaction that wrote an event comes to a full disk when it commits."""
-    with psycopg.connect(migrator_url, autocommit=True) as connection:
-        connection.execute(
+    # Whoever holds a lock that this waits for may be a task of the same loop.
+    async with await psycopg.AsyncConnection.connect(migrator_url, autocommit=True) as connection:
+        await connection.execute(
             "CREATE FUNCTION disk_is_full() RETURNS trigger LANGUAGE plpgsql AS "
             "$$ BEGIN RAISE EXCEPTION 'full' USING ERRCODE = 'disk_full'; END $$"
         )
-        connection.execute(
+        await connection.execute(
             "CREATE CONSTRAINT TRIGGER full_disk AFTER INSERT ON audit_events DEFERRABLE INITIALLY DEFERRED "
             "FOR EACH ROW EXECUTE FUNCTION disk_is_full()"
         )
         try:
             yield
         finally:
-            connection.execute("DROP FUNCTION disk_is_full() CASCADE")
+            await connection.execute("DROP FUNCTION disk_is_full() CASCADE")

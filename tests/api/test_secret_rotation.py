@@ -92,6 +92,7 @@ NOT_SEALED = {
     "passkeys.credential_id",
     "passkeys.public_key",
     "payloads.body",
+    "payloads.traceparent",
     "recovery_codes.digest",
     "sessions.digest",
 }
