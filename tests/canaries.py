@@ -25,7 +25,7 @@ SHAPES = {
     "an API key": r"whk_(?:live|test)_[0-9A-Za-z]{43}_",
     "a signing secret": r"whs(?:ec|k)_[0-9A-Za-z+/=]{20,}",
     "a signed token": r"eyJ[\w-]{10,}\.[\w-]{10,}\.",
-    "a session or a token of ours": r"(?<![\w-])[\w-]{86}(?![\w=-])",
+    "a session or a token of ours": r"(?<![\w-])(?=[\w-]*[A-Z])(?=[\w-]*\d)[\w-]{86}(?![\w=-])",
     "a mail address": r"[\w.+-]+@(?:[\w-]+\.)+(?:test|com|org|example)\b",
     "credentials in a URL": r"://[^\s/@\"*]+:[^\s/@\"*]+@",
     "a payload": PAYLOAD,
