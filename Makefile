@@ -21,8 +21,7 @@ NONE_CHOSEN := { [ $$? -eq 5 ] && [ -n '$(subst ','\'',$(ARGS))' ]; }
 help:
 	@echo 'make run         start everything here and deliver a first event (PORT=8000)'
 	@echo 'make observe     watch what make run started, by Prometheus with our rules'
-	@echo 'make ask every question of every dashboard and rule of a running system'
-	@echo 'make observe-check ask every question of every dashboard and rule of a running system'
+	@echo 'make observe-check  every question of every dashboard and rule, asked of a running system'
 	@echo 'make test        the tests, against real servers, in less than ten minutes (ARGS="-k words")'
 	@echo 'make e2e         those that start whole installations, browsers and other clients'
 	@echo 'make permissions write app/auth/permissions.md anew from the routes'
