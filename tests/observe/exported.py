@@ -33,7 +33,7 @@ def samples() -> set[str]:
     described: list[Metric] = [
         found for one in vars(metrics).values() if isinstance(one, MetricWrapperBase) for found in one.describe()
     ]
-    return CLUSTER | {f"{metric.name}{end}" for metric in described for end in _ENDINGS.get(metric.type, ("",))}
+    return {*CLUSTER} | {f"{metric.name}{end}" for metric in described for end in _ENDINGS.get(metric.type, ("",))}
 
 
 def recorded() -> set[str]:
