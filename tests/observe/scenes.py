@@ -194,7 +194,7 @@ SYMPTOM_SCENES = (
         "page",
         {f'postrider_heartbeat_timestamp_seconds{{{WORKER},loop="engine"}}': "0+60x20 1200x10"},
         {
-            f'postrider_heartbeat_timestamp_seconds{{{WORKER},loop="engine"}}': "0+60x20 1200x10",
+            f'postrider_heartbeat_timestamp_seconds{{{WORKER},loop="engine"}}': "0+60x15 900x15",
             'postrider_heartbeat_timestamp_seconds{job="postrider-worker",instance="w:9101",loop="engine"}': "0+60x30",
         },
     ),
@@ -249,8 +249,15 @@ SYMPTOM_SCENES = (
     Scene(
         "FiguresMissing",
         "ticket",
-        {f"postrider_figures_timestamp_seconds{{{WORKER}}}": "0+60x20 1200x10"},
-        {f"postrider_figures_timestamp_seconds{{{WORKER}}}": "0+60x30"},
+        {
+            f'postrider_figures_timestamp_seconds{{{WORKER},figure="due"}}': "0+60x15 900x15",
+            f'postrider_figures_timestamp_seconds{{{WORKER},figure="lost"}}': "0+60x30",
+        },
+        {
+            f'postrider_figures_timestamp_seconds{{{WORKER},figure="due"}}': "0+60x26 1560x4",
+            f'postrider_figures_timestamp_seconds{{{WORKER},figure="lost"}}': "0+60x30",
+        },
+        labels={"figure": "due"},
     ),
     Scene(
         "MailWaits",
@@ -318,7 +325,7 @@ CAUSE_SCENES = (
         "LoopStands",
         "ticket",
         {
-            f'postrider_heartbeat_timestamp_seconds{{{WORKER},loop="sweeper"}}': "0+60x20 1200x10",
+            f'postrider_heartbeat_timestamp_seconds{{{WORKER},loop="sweeper"}}': "0+60x15 900x15",
             f'postrider_heartbeat_timestamp_seconds{{{WORKER},loop="engine"}}': "0+60x30",
         },
         {

@@ -37,20 +37,24 @@ class Figure:
         return family
 
 
-DUE = Figure("postrider_due_deliveries", "Deliveries that are owed.", ("lane", "state"))
-OLDEST_DUE = Figure("postrider_oldest_due_seconds", "For how long the oldest of those has been ready.", ("lane",))
+DUE = Figure(
+    "postrider_due_deliveries",
+    "Deliveries that are owed, up to a million of each: ready, later, sending, or held behind a gate.",
+    ("lane", "state"),
+)
+OLDEST_DUE = Figure("postrider_oldest_due_seconds", "For how long the oldest one that is ready has been so.", ("lane",))
 SENDABLE = Figure("postrider_sendable_deliveries", "Deliveries that may go now.")
-BREAKERS = Figure("postrider_breakers", "Endpoints whose breaker is not closed.", ("state",))
-ENDPOINTS = Figure("postrider_endpoints", "Endpoints there are.", ("state",))
+BREAKERS = Figure("postrider_breakers", "Endpoints whose breaker is open or half_open.", ("state",))
+ENDPOINTS = Figure("postrider_endpoints", "Endpoints that are enabled or disabled.", ("state",))
 MAILS_WAITING = Figure("postrider_mails_waiting", "Mails that wait to be sent.")
-OLDEST_MAIL = Figure("postrider_oldest_mail_seconds", "For how long the oldest mail waits.")
-TASKS_WAITING = Figure("postrider_background_tasks_waiting", "Background tasks that wait for their next step.")
-OLDEST_TASK = Figure("postrider_oldest_background_task_seconds", "For how long the oldest of those waits.")
+OLDEST_MAIL = Figure("postrider_oldest_mail_seconds", "For how long the oldest of those waits.")
+TASKS_WAITING = Figure("postrider_background_tasks_waiting", "Background tasks whose next step is due.")
+OLDEST_TASK = Figure("postrider_oldest_background_task_seconds", "For how long the oldest of those is due.")
 PARTITIONS_AHEAD = Figure("postrider_partition_days_ahead", "For so many days from today there are partitions.")
 UNSEALED = Figure("postrider_unsealed_audit_seconds", "Age of the oldest audit event that is in no seal.")
 LOST = Figure(
     "postrider_lost_deliveries",
-    "Deliveries of messages that were accepted minutes ago which are neither open nor ended.",
+    "Deliveries of messages accepted five minutes ago that are neither open nor ended, as far as they are looked at.",
     is_counter=True,
 )
 READ_AT = Figure("postrider_figures_timestamp_seconds", "When these were read last (Unix time).", ("figure",))
