@@ -174,6 +174,7 @@ def readings(now: datetime) -> dict[str, Reading]:
     """What is read in a turn that begins now, by the names under which their ages are told."""
     return {
         "due": _due,
+        "sendable": _sendable,
         "breakers": _breakers,
         "endpoints": _endpoints,
         "mails": _mails,
@@ -189,7 +190,10 @@ def _due(db: Connection, _now: datetime) -> Iterator[Metric]:
     states = ("ready", "later", "sending", "held")
     yield figures.DUE.by({(lane.name, one): getattr(row, one) for lane, row in rows.items() for one in states})
     yield figures.OLDEST_DUE.by({(lane.name,): row.oldest for lane, row in rows.items()})
-    yield figures.SENDABLE.of(sum(row.ready for row in rows.values()))
+
+
+def _sendable(db: Connection, _now: datetime) -> Iterator[Metric]:
+    yield figures.SENDABLE.by({(lane.name,): db.execute(queries.sendable(lane)).scalar_one() for lane in Lane})
 
 
 def _breakers(db: Connection, _now: datetime) -> Iterator[Metric]:

@@ -194,7 +194,7 @@ SYMPTOM_SCENES = (
         "page",
         {f'postrider_heartbeat_timestamp_seconds{{{WORKER},loop="engine"}}': "0+60x20 1200x10"},
         {
-            f'postrider_heartbeat_timestamp_seconds{{{WORKER},loop="engine"}}': "0+60x15 900x15",
+            f'postrider_heartbeat_timestamp_seconds{{{WORKER},loop="engine"}}': "0+60x20 1200x10",
             'postrider_heartbeat_timestamp_seconds{job="postrider-worker",instance="w:9101",loop="engine"}': "0+60x30",
         },
     ),
@@ -279,8 +279,14 @@ CAUSE_SCENES = (
     Scene(
         "BacklogGrows",
         "ticket",
-        {f"postrider_sendable_deliveries{{{WORKER}}}": "0+100x60"},
-        {f"postrider_sendable_deliveries{{{WORKER}}}": "6000-50x60"},
+        {
+            f'postrider_sendable_deliveries{{{WORKER},lane="first"}}': "0+60x60",
+            f'postrider_sendable_deliveries{{{WORKER},lane="retry"}}': "0+40x60",
+        },
+        {
+            f'postrider_sendable_deliveries{{{WORKER},lane="first"}}': "4000-50x60",
+            f'postrider_sendable_deliveries{{{WORKER},lane="retry"}}': "2000x60",
+        },
         "6k",
         at="1h",
     ),
@@ -325,7 +331,7 @@ CAUSE_SCENES = (
         "LoopStands",
         "ticket",
         {
-            f'postrider_heartbeat_timestamp_seconds{{{WORKER},loop="sweeper"}}': "0+60x15 900x15",
+            f'postrider_heartbeat_timestamp_seconds{{{WORKER},loop="sweeper"}}': "0+60x20 1200x10",
             f'postrider_heartbeat_timestamp_seconds{{{WORKER},loop="engine"}}': "0+60x30",
         },
         {

@@ -80,6 +80,11 @@ def due(lane: Lane) -> Select[int, int, int, int, float]:
     )
 
 
+def sendable(lane: Lane) -> Select[int]:
+    """How many deliveries of a lane may go now, by the function that an autoscaler asks as well."""
+    return select(func.sendable_deliveries(lane.name))
+
+
 def breakers() -> Select[int, int]:
     """How many endpoints' breakers are open, and how many half-open."""
     is_open = EndpointHealth.open_until > func.now()

@@ -43,7 +43,11 @@ DUE = Figure(
     ("lane", "state"),
 )
 OLDEST_DUE = Figure("postrider_oldest_due_seconds", "For how long the oldest one that is ready has been so.", ("lane",))
-SENDABLE = Figure("postrider_sendable_deliveries", "Deliveries that may go now.")
+SENDABLE = Figure(
+    "postrider_sendable_deliveries",
+    "Those that may go now, which an autoscaler follows: due, and held back by no gate, breaker, rate or stop.",
+    ("lane",),
+)
 BREAKERS = Figure("postrider_breakers", "Endpoints whose breaker is open or half_open.", ("state",))
 ENDPOINTS = Figure("postrider_endpoints", "Endpoints that are enabled or disabled.", ("state",))
 MAILS_WAITING = Figure("postrider_mails_waiting", "Mails that wait to be sent.")
