@@ -30,6 +30,7 @@ def _own_process() -> Iterator[None]:
     root = logging.getLogger()
     for handler in [one for one in root.handlers if isinstance(one, EventHandler)]:
         root.removeHandler(handler)
+    sentry_sdk.get_client().close(timeout=0)
     sentry_sdk.get_global_scope().set_client(None)
 
 

@@ -54,11 +54,13 @@ class Exporter(SpanExporter):
     def __init__(self, inner: SpanExporter) -> None:
         self._inner = inner
         self._lost = 0
+        self._is_over = False
         self.handled = 0
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Hands spans over; those that cannot be are gone."""
-        result = self._inner.export([_cleaned(span) for span in spans])
+        failed = SpanExportResult.FAILURE
+        result = failed if self._is_over else self._inner.export([_cleaned(span) for span in spans])
         self.handled += len(spans)
         if result is SpanExportResult.SUCCESS:
             self._succeed()
@@ -67,8 +69,10 @@ class Exporter(SpanExporter):
         return result
 
     def shutdown(self) -> None:
-        """Ends it."""
-        self._inner.shutdown()
+        """Ends the tries to hand over what is at hand; whatever else waits is gone, and counted."""
+        if not self._is_over:
+            self._is_over = True
+            self._inner.shutdown()
 
     def force_flush(self, timeout_millis: int = 30000) -> bool:
         """Nothing waits in it."""

@@ -29,6 +29,7 @@ from app.kit.telemetry.trace_sampling import TraceIds, given_trace_id, head
 ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 SERVER_ERROR = 500
 STOP_SECONDS = 2.0
+COUNT_SECONDS = 0.5
 _trace_ids, _span_ids = RandomBytes(16), RandomBytes(8)
 _NOT_SAMPLED = b"\0"
 Attributes = Mapping[str, AttributeValue]
@@ -38,6 +39,7 @@ class _Process:
     """What this process records with; nothing until `start`."""
 
     provider: TracerProvider | None = None
+    exporter: Exporter | None = None
     tracer: trace.Tracer | None = None
     bound: int = 0
 
@@ -64,19 +66,24 @@ def start(sample: float, component: str, *, environment: str, revision: str) -> 
         shutdown_on_exit=False,
         id_generator=TraceIds(),
     )
-    provider.add_span_processor(Batches(Exporter(OTLPSpanExporter())))
+    exporter = Exporter(OTLPSpanExporter())
+    provider.add_span_processor(Batches(exporter))
     _Process.bound = TraceIdRatioBased.get_bound_for_rate(sample)
-    _Process.provider, _Process.tracer = provider, provider.get_tracer(OWN)
+    _Process.provider, _Process.exporter, _Process.tracer = provider, exporter, provider.get_tracer(OWN)
     return provider
 
 
 def stop() -> None:
-    """Hands over what is left, to a collector that takes it at once."""
-    provider, _Process.provider, _Process.tracer = _Process.provider, None, None
-    if provider is not None:
+    """Hands over what is left, to a collector that takes it at once; the rest is counted as lost."""
+    provider, exporter = _Process.provider, _Process.exporter
+    _Process.provider = _Process.exporter = _Process.tracer = None
+    if provider is not None and exporter is not None:
         ending = threading.Thread(target=provider.shutdown, name="traces end", daemon=True)
         ending.start()
         ending.join(STOP_SECONDS)
+        if ending.is_alive():
+            exporter.shutdown()
+            ending.join(COUNT_SECONDS)
 
 
 def _resource(component: str, environment: str, revision: str) -> Resource:
