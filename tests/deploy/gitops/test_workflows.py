@@ -30,7 +30,7 @@ jobs:
 def findings(folder: Path) -> set[str]:
     """The audits that find something in the workflows below a folder; nothing is asked of any server."""
     program = python_with(ZIZMOR).with_name("zizmor")
-    command = [program, "--offline", "--persona=pedantic", "--no-progress", "--format=json-v1", folder]
+    command = [str(program), "--offline", "--persona=pedantic", "--no-progress", "--format=json-v1", str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     found: list[dict[str, Any]] = json.loads(done.stdout)
     # 0 is for none, from 11 on its severity counts; whatever else is no answer.
