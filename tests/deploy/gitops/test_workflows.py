@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.deploy.tools import program
 from tests.sdk.environments import python_with
 from tests.servers import ROOT
 
@@ -46,6 +47,17 @@ def parsed(file: Path) -> dict[str, Any]:
 
 def steps(file: Path) -> list[dict[str, Any]]:
     return [step for job in parsed(file)["jobs"].values() for step in job.get("steps", [])]
+
+
+def test_actionlint_finds_nothing() -> None:
+    done = subprocess.run([program("actionlint"), *WORKFLOWS], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.returncode) == ("", 0)
+
+
+def test_actionlint_finds_what_it_is_for(tmp_path: Path) -> None:
+    (tmp_path / "wrong.yml").write_text(WEAK.replace("pull_request_target", "pul_request"))
+    done = subprocess.run([program("actionlint"), tmp_path / "wrong.yml"], capture_output=True, text=True, check=False)
+    assert (done.returncode, 'unknown Webhook event "pul_request"' in done.stdout) == (1, True)
 
 
 def test_zizmor_finds_nothing() -> None:
