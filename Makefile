@@ -5,7 +5,7 @@ PORT ?=
 ARGS ?=
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
-LONGER := --ignore=tests/faults --ignore=tests/fuzz --ignore=tests/observe/check
+LONGER := --ignore=tests/faults --ignore=tests/fuzz --ignore=tests/observe/check --ignore=tests/deploy
 # Tests that start whole installations, browsers, and other people's clients and judges.
 APART := tests/browser tests/sdk tests/ssrf \
 	tests/people/oidc/test_judges.py tests/people/relying/test_certified.py tests/people/sessions/test_processes.py \
@@ -16,7 +16,7 @@ WHOLE := tests/e2e tests/dev
 NONE_CHOSEN := { [ $$? -eq 5 ] && [ -n '$(subst ','\'',$(ARGS))' ]; }
 
 .DEFAULT_GOAL := help
-.PHONY: help run observe observe-check test e2e check permissions faults fuzz bench acceptance lock clean
+.PHONY: help run observe observe-check test e2e check permissions faults fuzz bench acceptance image-check lock clean
 
 help:
 	@echo 'make run         start everything here and deliver a first event (PORT=8000)'
@@ -31,6 +31,7 @@ help:
 	@echo 'make faults      kill, stop and starve every part under load'
 	@echo 'make fuzz        every operation with input that breaks the contract'
 	@echo 'make bench       the speed, against plain references'
+	@echo 'make image-check build the image, look into it, and run an installation of it (needs podman)'
 	@echo 'make lock        resolve the dependencies anew (needs uv)'
 	@echo 'make clean       remove .venv, the data in .postrider and every cache'
 
@@ -85,6 +86,9 @@ fuzz: .venv/stamp
 
 bench: .venv/stamp
 	@exec $(BIN)/python -m app.cli.main bench $(ARGS)
+
+image-check: .venv/stamp
+	$(PYTEST) -s tests/deploy/image $(ARGS)
 
 COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 
