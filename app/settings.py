@@ -30,6 +30,7 @@ from app.kit.encryption import KeyRing
 from app.kit.post import SmtpServer, envelope_sender
 from app.kit.rate_limits.policy import Rate, parse_rate
 
+NO_LANE = "none"
 ORIGIN = re.compile(r"https?://[a-z0-9.-]+(:[0-9]{1,5})?")
 
 
@@ -153,9 +154,18 @@ class Egress(BaseModel):
         return parse_networks(self.deny)
 
 
-class Delivery(BaseModel):
-    """The bounds of sending."""
+def _split_lanes(value: object) -> object:
+    return () if value == NO_LANE else _split(value)
 
+
+Lanes = Annotated[tuple[Literal["first", "retry", "replay"], ...], NoDecode, BeforeValidator(_split_lanes)]
+"""Lanes of deliveries with commas between them; `none`, or nothing, is none of them."""
+
+
+class Delivery(BaseModel):
+    """The bounds of sending, and of which `lanes` this pool of workers sends."""
+
+    lanes: Lanes = ("first", "retry", "replay")
     lease_seconds: PositiveFloat = 30.0
     concurrency_per_endpoint: PositiveInt = 8
     in_flight: PositiveInt = 512

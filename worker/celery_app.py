@@ -24,9 +24,11 @@ from celery.signals import (
     worker_shutting_down,
 )
 from kombu.entity import Exchange, Queue
+from kombu.exceptions import OperationalError
 from prometheus_client import REGISTRY, CollectorRegistry, ProcessCollector
 
-from app.kit.queue import ABOUT, MAINTENANCE_QUEUE, RETENTION_TASK, SIGNING_KEYS_TASK, WAKE_QUEUE
+from app.features.deliveries.pools import QUEUES
+from app.kit.queue import ABOUT, EXPIRES_SECONDS, MAINTENANCE_QUEUE, RETENTION_TASK, SIGNING_KEYS_TASK
 from app.kit.telemetry import logs, reports, traces
 from app.kit.telemetry.about import About, begin
 from app.kit.telemetry.hearts import Ward
@@ -34,6 +36,7 @@ from app.kit.telemetry.logs import get_logger
 from app.kit.telemetry.management import Management, Probe
 from app.kit.telemetry.watching import say_build
 from app.kit.wakes import Wake
+from app.models import Lane
 from app.settings import read_settings
 from worker import management
 from worker.background import run_due_tasks
@@ -52,8 +55,8 @@ logger = get_logger(__name__)
 settings = read_settings()
 celery = Celery("postrider", broker=settings.redis.url.get_secret_value())
 celery.conf.update(
-    # Each with an exchange of its own: by default both would be bound to one, and get what is sent to either.
-    task_queues=[Queue(name, Exchange(name), routing_key=name) for name in (WAKE_QUEUE, MAINTENANCE_QUEUE)],
+    # Each with an exchange of its own: by default all would be bound to one, and get what is sent to any.
+    task_queues=[Queue(name, Exchange(name), routing_key=name) for name in (*QUEUES.values(), MAINTENANCE_QUEUE)],
     task_default_queue=MAINTENANCE_QUEUE,
     task_ignore_result=True,
     task_acks_late=True,
@@ -143,7 +146,8 @@ def start_process(**_: Any) -> None:  # noqa: ANN401 see above
     start_reports(settings, "worker")
     try:
         place = current_process().index  # type: ignore[attr-defined] # the pool's processes have it
-        process = Process(settings, stopping, ward.take(place))
+        maintenance = MAINTENANCE_QUEUE in celery.amqp.queues.consume_from
+        process = Process(settings, stopping, ward.take(place), maintenance=maintenance)
         process.start()
     except Exception:
         # Celery would keep a process that delivers nothing; this one ends, and the pool makes another.
@@ -207,6 +211,16 @@ def run_background_tasks() -> None:
     """A background task was asked for: carries on what is due."""
     if run_due_tasks(_process[0].sessions):
         _process[0].engine.wake()
+        if Lane.replay.name not in settings.delivery.lanes:
+            _wake_others(Lane.replay)
+
+
+def _wake_others(lane: Lane) -> None:
+    """Calls the pool that sends what is in this lane."""
+    try:
+        wake.apply_async(queue=QUEUES[lane], expires=EXPIRES_SECONDS, retry=False)
+    except (OperationalError, OSError) as error:
+        logger.warning("wake_up_not_sent", wake=Wake.delivery.name, error=str(error), effect="workers look for work")
 
 
 @celery.task(name=Wake.mail)

@@ -16,6 +16,7 @@ from worker.stopping import Stopping
 
 INTERVAL_SECONDS = 2.0
 logger = get_logger(__name__)
+_SENT, _FAILED, _REFUSED, _GIVEN_UP = map(MAILS.labels, ("sent", "failed", "refused", "given_up"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +74,9 @@ class Postman:
 
     def _tell_of_waiting(self) -> None:
         with self._sessions.begin() as db:
-            given_up = db.execute(queries.give_up()).all()
+            given_up = operations.give_up(db)
             waits = db.scalar(queries.is_due())
-        MAILS.labels("given_up").inc(len(given_up))
+        _GIVEN_UP.inc(given_up)
         if waits and not self._has_told:
             logger.error(
                 "mail_has_no_server",
@@ -89,9 +90,11 @@ class Postman:
 
 
 def send_one(sessions: sessionmaker[Session], outgoing: Outgoing, port: Port) -> bool:
-    """Sends the mail that waits longest; False when none is due."""
+    """Sends the mail that waits longest; False when none is due. What is too old is given up before."""
     with sessions.begin() as db:
+        given_up = operations.give_up(db)
         mail = operations.claim(db)
+    _GIVEN_UP.inc(given_up)
     if mail is None:
         return False
     try:
@@ -99,7 +102,7 @@ def send_one(sessions: sessionmaker[Session], outgoing: Outgoing, port: Port) ->
     except (NotSent, Undecryptable) as error:
         logger.warning("mail_not_sent", mail_id=str(mail.id), kind=mail.kind, attempt=mail.attempts, error=str(error))
         is_final = isinstance(error, NotSent) and error.is_final
-        MAILS.labels("refused" if is_final else "failed").inc()
+        (_REFUSED if is_final else _FAILED).inc()
         statement = (
             queries.refused(mail, str(error))
             if is_final
@@ -108,7 +111,7 @@ def send_one(sessions: sessionmaker[Session], outgoing: Outgoing, port: Port) ->
     else:
         logger.info("mail_sent", mail_id=str(mail.id), kind=mail.kind, attempt=mail.attempts)
         statement = queries.sent(mail)
-        MAILS.labels("sent").inc()
+        _SENT.inc()
     with sessions.begin() as db:
         db.execute(statement)
     return True

@@ -20,6 +20,7 @@ from app.kit.telemetry import traces
 from app.kit.telemetry.hearts import Hearts
 from app.kit.telemetry.logs import get_logger
 from app.kit.telemetry.watching import say_build, watch_pool
+from app.models import Lane
 from app.settings import Settings
 from worker.audit import Sealer
 from worker.delivery.claim import Claimer
@@ -37,11 +38,16 @@ logger = get_logger(__name__)
 
 
 class Process:
-    """The parts of one process, started together and stopped in order."""
+    """The parts of one process, started together and stopped in order.
 
-    def __init__(self, settings: Settings, stopping: Stopping, hearts: Hearts) -> None:
+    It delivers if there are lanes for it; mail, seals, figures and the like are for those that do `maintenance`.
+    """
+
+    def __init__(self, settings: Settings, stopping: Stopping, hearts: Hearts, *, maintenance: bool = True) -> None:
         self.settings = settings
         self.hearts = hearts
+        self._delivers = bool(settings.delivery.lanes)
+        self._maintains = maintenance
         self.database: Database = make_engine(settings.database.worker(), pool_size=3)
         self.sessions: sessionmaker[Session] = make_sessions(self.database)
         self._deliveries: Database = make_engine(settings.database.worker(), pool_size=1, steady=True)
@@ -64,23 +70,28 @@ class Process:
         say_build(self.settings.telemetry.revision, "worker")
         with self.database.connect() as connection:
             assert_durable(connection)
-        self._transport.start()
-        self.engine.start(self._transport)
-        self.sweeper.start()
-        self.postman.start()
-        self.herald.start()
-        self.figures.start()
+        if self._delivers:
+            self._transport.start()
+            self.engine.start(self._transport)
+        if self._maintains:
+            self.sweeper.start()
+            self.postman.start()
+            self.herald.start()
+            self.figures.start()
         share_among_threads()
         settle()
 
     def stop(self) -> None:
         """Lets what is in flight finish within the limit and gives the rest back."""
-        self.engine.stop()
-        self.sweeper.stop()
-        self.postman.stop()
-        self.herald.stop()
-        self.figures.stop()
-        self._transport.stop()
+        if self._delivers:
+            self.engine.stop()
+        if self._maintains:
+            self.sweeper.stop()
+            self.postman.stop()
+            self.herald.stop()
+            self.figures.stop()
+        if self._delivers:
+            self._transport.stop()
         self.hearts.forget()
         traces.stop()
         self._deliveries.dispose()
@@ -114,7 +125,8 @@ def _engine(
     delivery = settings.delivery
     lease = timedelta(seconds=delivery.lease_seconds)
     claimer = Claimer(ring, cap=delivery.concurrency_per_endpoint, lease=lease, calm_seconds=ASK_AGAIN_SECONDS)
-    limits = Limits(delivery.in_flight, delivery.sweep_seconds, delivery.drain_seconds)
+    lanes = [Lane[name] for name in delivery.lanes]
+    limits = Limits(delivery.in_flight, delivery.sweep_seconds, delivery.drain_seconds, lanes)
     return Engine(connection, claimer, limits, stopping, beat)
 
 

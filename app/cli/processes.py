@@ -11,8 +11,10 @@ import click
 
 from app.cli.audit import operator
 from app.cli.operator import in_one_line, settings_or_exit, transaction
+from app.features.deliveries.pools import NoSuchQueueError, check_queues, queues_of
 from app.features.oauth import keys
 from app.kit.telemetry import logs
+from app.models import Lane
 
 # Longer than proxies keep an idle connection: whoever sends into one that is just being closed gets no answer.
 _KEEP_ALIVE_SECONDS = 75
@@ -40,15 +42,21 @@ def api_module(host: Sequence[str], port: int, workers: int, drain_seconds: int)
 
 @click.command()
 @click.option("--processes", default=2, show_default=True, help="Child processes that deliver.")
-@click.option("--queues", default="", help="Queues to serve, by comma; all when left out.")
+@click.option("--queues", default="", help="Queues to serve, by comma; those of its lanes when left out.")
 def worker(processes: int, queues: str) -> None:
-    """Deliver webhooks and run background tasks (Celery)."""
-    _become("-m", *worker_module(processes, queues))
+    """Deliver webhooks and run background tasks (Celery); POSTRIDER_DELIVERY__LANES says which of them."""
+    lanes = [Lane[name] for name in settings_or_exit().delivery.lanes]
+    chosen = [name.strip() for name in queues.split(",")] if queues else queues_of(lanes)
+    try:
+        check_queues(chosen, lanes)
+    except NoSuchQueueError as error:
+        raise click.BadParameter(str(error), param_hint="--queues") from None
+    _become("-m", *worker_module(processes, chosen))
 
 
-def worker_module(processes: int, queues: str = "") -> list[str]:
+def worker_module(processes: int, queues: Sequence[str] = ()) -> list[str]:
     """The module that delivers, with its words."""
-    chosen = ["--queues", queues] if queues else []
+    chosen = ["--queues", ",".join(queues)] if queues else []
     quiet = ["--without-gossip", "--without-mingle", "--loglevel", "INFO"]
     return [*_CELERY, "worker", "--pool", "prefork", "--concurrency", str(processes), *quiet, *chosen]
 

@@ -15,6 +15,8 @@ from app.features.factors import mailed_codes, proofs, service
 from app.features.factors.service import Factors
 from app.features.people import queries as people
 from app.features.sign_in.again import show_again
+from app.features.sign_in.measures import measure_refused
+from app.features.sign_in.throttle import SECOND_STEP
 from app.kit.errors import Problem, unauthenticated
 
 PAGE = "/sign-in/again"
@@ -66,6 +68,7 @@ async def by_passkey(visiting: Visiting, person: Enrolling, fields: Posted, phas
     async def prove() -> Sequence[str]:
         answered = _challenge(person).answered(visiting, fields)
         if not await holds_passkey(visiting, phases, person.user_id, answered):
+            measure_refused(SECOND_STEP, "failed")
             raise unauthenticated(WRONG_PASSKEY, "wrong_passkey")
         return ("hwk", "mfa")
 

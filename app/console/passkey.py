@@ -9,6 +9,7 @@ from app.console.visits import Pages, Posted, Visit, Visiting, field, local_path
 from app.features.factors.offers import Offer
 from app.features.factors.passkeys import Answer
 from app.features.sign_in import service
+from app.features.sign_in.measures import PASSKEY, measure_refused
 from app.features.sign_in.service import Proven, Step
 from app.kit.errors import Problem, unauthenticated
 
@@ -40,6 +41,7 @@ async def sign_in(visiting: Visiting, fields: Posted, phases: InPhases) -> Respo
 async def _prove(visiting: Visit, phases: InPhases, answered: tuple[Offer, Answer] | None, next_: str) -> Step:
     user_id = None if answered is None else answered[1].user_handle
     if user_id is None or not await holds_passkey(visiting, phases, user_id, answered):
+        measure_refused(PASSKEY, "failed")
         raise unauthenticated(WRONG, "wrong_passkey")
     async with phases.begin(user_id) as db:
         proven = Proven(user_id, ("hwk", "mfa"))

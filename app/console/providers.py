@@ -24,6 +24,8 @@ from app.features.identity_providers.errors import PROVIDER, refused
 from app.features.identity_providers.flows import Flow, Offer
 from app.features.identity_providers.provider import Providers
 from app.features.sign_in import service
+from app.features.sign_in.measures import PROVIDER as BY_PROVIDER
+from app.features.sign_in.measures import measure_refused
 from app.features.sign_in.service import Proven, Step
 from app.features.sign_in.tickets import Vouched as SaidOf
 from app.kit.encryption import Forged, KeyRing
@@ -168,6 +170,7 @@ async def _refused(
     visiting: Visit, phases: InPhases, organisation_id: UUID, provider_id: UUID | None, problem: Problem
 ) -> Response:
     """The page that says why there is no session; the audit log has it too."""
+    measure_refused(BY_PROVIDER, "failed")
     async with phases.begin(organisation_id, SYSTEM) as db:
         await db.run_sync(operations.note_refusal, organisation_id, provider_id, problem.word, visiting.where())
     return visiting.page("people/refused.html", STATUS[problem.kind], problem=problem)

@@ -13,7 +13,9 @@ from app.console.visits import Pages, Posted, Visit, Visiting, field
 from app.features.factors import mailed_codes, proofs, queries, service
 from app.features.factors.service import Factors
 from app.features.people import queries as people
+from app.features.sign_in.measures import measure_refused
 from app.features.sign_in.service import Proven, Step, conclude
+from app.features.sign_in.throttle import SECOND_STEP
 from app.features.sign_in.tickets import Ticket, Tickets
 from app.kit.errors import Problem, unauthenticated
 
@@ -66,6 +68,7 @@ async def take_passkey(visiting: Visiting, fields: Posted, phases: InPhases) -> 
     async def prove() -> None:
         answered = _challenge(ticket).answered(visiting, fields)
         if not await holds_passkey(visiting, phases, ticket.user_id, answered):
+            measure_refused(SECOND_STEP, "failed")
             raise unauthenticated(WRONG_PASSKEY, "wrong_passkey")
 
     return await _take(visiting, phases, ticket, ("hwk", "mfa"), prove)

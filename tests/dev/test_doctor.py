@@ -2,10 +2,14 @@
 
 from pathlib import Path
 
+import psycopg
 import pytest
 from click.testing import CliRunner
+from sqlalchemy import make_url
 
+from app.cli.dev.roles import DatabaseUrls
 from app.cli.main import main
+from tests.servers import Servers
 from tests.system import System
 
 
@@ -41,6 +45,31 @@ def test_a_redis_that_is_away_is_named_with_what_to_do(mailing: dict[str, str]) 
 
 def test_a_collector_that_is_away_is_named(mailing: dict[str, str]) -> None:
     assert failed({**mailing, "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1"}) == {"telemetry"}
+
+
+def test_a_role_that_sees_every_tenant_is_found(servers: Servers, mailing: dict[str, str]) -> None:
+    mine = make_url(mailing["POSTRIDER_DATABASE__WORKER_URL"])
+    above = make_url(servers.database_url).set(database=mine.database).render_as_string(hide_password=False)
+    assert "roles" in failed({**mailing, "POSTRIDER_DATABASE__WORKER_URL": above})
+
+
+def test_processes_that_nobody_started_are_missed(environment: dict[str, str], tmp_path: Path) -> None:
+    assert failed({**environment, "POSTRIDER_MAIL__FOLDER": str(tmp_path)}) == {"processes"}
+
+
+def test_a_schema_and_deliveries_that_lag_behind_are_found(
+    environment: dict[str, str], database: DatabaseUrls, tmp_path: Path
+) -> None:
+    due = (
+        "INSERT INTO due_deliveries (environment_id, endpoint_id, message_id, trigger, application_id, lane, state,"
+        " due_at, attempt, failures, expires_on, event_type) SELECT u, u, u, 0, u, 0, 0, now() - interval '1 hour', 0,"
+        " 0, current_date, 'a.b' FROM gen_random_uuid() u"
+    )
+    with psycopg.connect(database.migrator, autocommit=True) as connection:
+        connection.execute(due)
+        connection.execute("UPDATE alembic_version SET version_num = '0001'")
+    found = failed({**environment, "POSTRIDER_MAIL__FOLDER": str(tmp_path)})
+    assert found == {"processes", "schema", "deliveries"}
 
 
 def test_a_database_that_is_away_is_said_without_its_password(mailing: dict[str, str]) -> None:

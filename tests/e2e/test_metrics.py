@@ -1,34 +1,9 @@
 """What the processes of a running system export."""
 
-import urllib.error
-import urllib.request
-from collections.abc import Iterator
-
-from prometheus_client.parser import text_string_to_metric_families
-from prometheus_client.samples import Sample
-
 from tests.e2e.customer import Customer, eventually
+from tests.exported import exported, total
 from tests.receiver import Receiver
 from tests.system import System
-
-
-def exported(system: System, part: str) -> list[Sample]:
-    """What all processes of a part tell, one after the other."""
-    return [one for port in system.management_ports(part) for one in _scraped(port)]
-
-
-def _scraped(port: int) -> Iterator[Sample]:
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
-            text = answer.read().decode()
-    except urllib.error.URLError:
-        return  # nobody has this port
-    for family in text_string_to_metric_families(text):
-        yield from family.samples
-
-
-def total(samples: list[Sample], name: str, **labels: str) -> float:
-    return sum(one.value for one in samples if one.name == name and labels.items() <= one.labels.items())
 
 
 def test_a_message_is_counted_from_its_post_to_its_receiver_and_figures_are_told_once(

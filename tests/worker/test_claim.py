@@ -535,6 +535,53 @@ class TestLanes:
         assert house.claim_one().lane == Lane.retry
 
 
+class TestPools:
+    """One pool of workers sends fresh events, another retries: each names its own lanes only."""
+
+    RETRIES: dict[int, int] = {Lane.retry: 256}  # noqa: RUF012 it is not changed
+
+    @pytest.fixture
+    def app(self, house: House) -> App:
+        return house.app()
+
+    @pytest.fixture
+    def endpoint(self, house: House, app: App) -> UUID:
+        return house.endpoint(app)
+
+    def owe_retry(self, house: House, app: App) -> None:
+        (message,) = house.send(app)
+        house.change(DueDelivery, {"lane": Lane.retry, "state": DueState.ready}, message_id=message)
+
+    def wait_behind_a_gate(self, house: House, app: App) -> list[Job]:
+        """Has a retry held back by as many fresh events as the endpoint may have at once; those."""
+        house.send(app, 8)
+        in_flight = house.claim(FIRST_ONLY).jobs
+        self.owe_retry(house, app)
+        assert house.claim(self.RETRIES).jobs == []
+        assert house.states() == {DueState.sending: 8, DueState.held: 1}
+        return in_flight
+
+    @pytest.mark.usefixtures("endpoint")
+    def test_a_pool_takes_nothing_of_another_ones_lanes(self, house: House, app: App) -> None:
+        self.owe_retry(house, app)
+        assert house.claim(FIRST_ONLY).jobs == []
+        assert house.claim_one(room=self.RETRIES).lane == Lane.retry
+
+    def test_the_end_of_what_one_sends_lets_the_other_go_on(self, house: House, app: App, endpoint: UUID) -> None:
+        in_flight = self.wait_behind_a_gate(house, app)
+        house.finish(*in_flight)
+        ended = [(app.environment_id, endpoint)]
+        assert house.claim(FIRST_ONLY, endpoints=ended).busy == set()
+        assert house.claim_one(room=self.RETRIES).lane == Lane.retry
+
+    def test_it_does_not_call_for_what_may_not_go_yet(self, house: House, app: App, endpoint: UUID) -> None:
+        one, *_ = self.wait_behind_a_gate(house, app)
+        (gate,) = house.gates()
+        house.finish(one)
+        assert house.claim(FIRST_ONLY, endpoints=[(app.environment_id, endpoint)]).busy == set()
+        assert [row.next_at for row in house.gates()] == [gate.next_at]
+
+
 class TestEnding:
     @pytest.mark.parametrize("end", [{"disabled": True}, {"deleted_at": func.now()}])
     def test_what_is_owed_to_a_closed_endpoint_is_canceled(self, house: House, end: dict[str, object]) -> None:

@@ -28,6 +28,7 @@ from app.kit.encryption import KeyRing
 from app.kit.post import Folder, NotSent, Smtp, SmtpServer
 from app.kit.wakes import Wake, asked
 from app.models import Mail
+from tests.metrics import counting
 from worker.mail import Outgoing, Postman, send_one
 from worker.stopping import Stopping
 
@@ -265,7 +266,9 @@ async def test_an_address_that_is_refused_for_ever_is_given_up_at_once(
     authority: trustme.CA,
 ) -> None:
     await queued(api_sessions, ring, Letter("invitation", "gone@example.test", VALUES))
+    refused = counting("postrider_mails_total", outcome="refused")
     assert send(sessions, Outgoing(ring, _smtp(server[1], authority), SENDER, URL))
+    assert refused.more == 1
     left = row(sessions)
     assert (left.sealed, left.due_at, left.sent_at) == (None, None, None)
     assert left.last_failure == "the mail server said 550: 5.1.1 nobody here has that name"
@@ -280,7 +283,7 @@ async def test_a_failure_rests_longer_each_time_and_is_given_up_after_a_day(
 ) -> None:
     outgoing = Outgoing(ring, _smtp(server[1], authority), SENDER, URL)
     await queued(api_sessions, ring, Letter("invitation", "later@example.test", VALUES))
-    rests = []
+    rests, failed = [], counting("postrider_mails_total", outcome="failed")
     for _ in range(5):
         assert send(sessions, outgoing)
         assert not send(sessions, outgoing)
@@ -290,8 +293,11 @@ async def test_a_failure_rests_longer_each_time_and_is_given_up_after_a_day(
             rests.append(round((left.due_at - db.scalar(select(func.now()))).total_seconds() / 60))  # type: ignore[operator]  # it is there
         age(sessions, timedelta())
     assert rests == [1, 4, 16, 60, 60]
+    assert failed.more == 5
     age(sessions, timedelta(hours=25))
+    given_up = counting("postrider_mails_total", outcome="given_up")
     assert not send(sessions, outgoing)
+    assert given_up.more == 1
     left = row(sessions)
     assert (left.sealed, left.due_at) == (None, None)
     assert left.last_failure == "the mail server said 450: 4.2.1 try later"
@@ -311,6 +317,10 @@ async def test_without_a_port_mail_waits_and_is_spoken_of_once(
         postman._go_round()
     assert caplog.messages == ["mail_has_no_server"]
     assert row(sessions).attempts == 0
+    age(sessions, timedelta(hours=25))
+    given_up = counting("postrider_mails_total", outcome="given_up")
+    postman._go_round()
+    assert given_up.more == 1
 
 
 async def test_a_postman_sends_what_is_due_when_he_is_woken_and_ends(

@@ -30,7 +30,10 @@ ROUND_ROWS = 2048
 
 @dataclass(slots=True)
 class Demand:
-    """What the engine asks of a claim: room in each lane, what organisations have in flight here, gates to look at."""
+    """What the engine asks of a claim: room in each lane, what organisations have in flight here, gates to look at.
+
+    A lane that `room` does not name is another pool's.
+    """
 
     room: Mapping[int, int]
     share: int
@@ -59,11 +62,12 @@ class Claimed:
 class _Turn:
     """A claim under way: the room that is left, what organisations have in flight here by now, what was taken.
 
-    `depth` is how many rows of which lanes are read next; `facts` are those of all endpoints so far, `payloads` those
-    of what was taken.
+    `lanes` are ours, `depth` is how many rows of which of them are read next; `facts` are those of all endpoints so
+    far, `payloads` those of what was taken.
     """
 
     db: Session
+    lanes: Collection[int]
     room: dict[int, int]
     depth: dict[int, int]
     share: int
@@ -95,7 +99,8 @@ class Claimer:
         room = {lane: free for lane, free in demand.room.items() if free}
         if not room:
             return Claimed(busy=set(demand.endpoints), crowded=True)
-        turn = _Turn(db, room, dict(room), demand.share, Counter(demand.in_flight), frozenset(demand.endpoints))
+        lanes = demand.room.keys()
+        turn = _Turn(db, lanes, room, dict(room), demand.share, Counter(demand.in_flight), frozenset(demand.endpoints))
         looked = self._look(turn)
         turn.more = len({one.endpoint_id for one in looked}) >= gates.AT_ONCE
         turn.crowded = bool(looked)
@@ -148,7 +153,8 @@ class Claimer:
     ) -> Sequence[Any]:
         """Takes what may go, holds what must wait; returns the latter."""
         admission = _admission(turn, facts, self._cap)
-        emptied, waiting, served = self._serve(turn, [one for one in looked if one.endpoint_id in facts], admission)
+        opened = [one for one in looked if one.endpoint_id in facts]
+        emptied, waiting, served = self._serve(turn, [one for one in opened if one.lane in turn.lanes], admission)
         granted, excess = _split(turn, [row for row in rows if row.endpoint_id in facts], admission)
         self._take(turn, served + granted)
         _hold(turn.db, excess)
@@ -158,6 +164,7 @@ class Claimer:
             self._calm_until = 0.0
             turn.crowded = True
         gates.move(turn.db, waiting, lambda one: admission.next_look(one, self._lease))
+        _hand_over(turn, [one for one in opened if one.lane not in turn.lanes], admission)
         _remove_emptied(turn.db, {gate: owner for gate, owner in emptied.items() if gate not in waiting}, admission.now)
         _store_rates(turn.db, admission, facts)
         turn.taken += served + granted
@@ -309,6 +316,12 @@ def _split(turn: _Turn, rows: Iterable[Any], admission: Admission[UUID]) -> tupl
         granted += group[:count]
         excess += group[count:] if count < wanted else []
     return granted, excess
+
+
+def _hand_over(turn: _Turn, looked: Iterable[Any], admission: Admission[UUID]) -> None:
+    """Has gates of lanes that are not ours looked at soon where something may go: no other pool hears of what ended."""
+    open_ones = [one for one in looked if one.next_at > admission.now and admission.room(one.endpoint_id, one.lane, 1)]
+    gates.move(turn.db, {gate_of(one): one.application_id for one in open_ones}, lambda _: admission.now)
 
 
 def _hold(db: Session, rows: Sequence[Any]) -> None:

@@ -3,7 +3,7 @@
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
@@ -39,11 +39,20 @@ _heartbeat = HEARTBEAT.labels("engine")
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How many deliveries are in flight at most, how often to look unasked, how long a shutdown may take (seconds)."""
+    """How many deliveries are in flight at most, how often to look unasked, how long a shutdown may take (seconds).
+
+    Of no other than these `lanes`: the first of them may fill the process, each later one a smaller part of it.
+    """
 
     in_flight: int
     sweep_seconds: float
     drain_seconds: float
+    lanes: Sequence[Lane] = tuple(Lane)
+
+    def of_lanes(self) -> Mapping[int, int]:
+        """How many of each lane are in flight at most."""
+        whole = max((LANES_IN_FLIGHT[lane] for lane in self.lanes), default=1.0)
+        return {int(lane): int(self.in_flight * LANES_IN_FLIGHT[lane] / whole) for lane in self.lanes}
 
 
 class Engine:
@@ -64,6 +73,7 @@ class Engine:
         self._connection = connection
         self._claimer = claimer
         self._limits = limits
+        self._of_lanes = limits.of_lanes()
         self._transport: Transport
         self._signal = threading.Event()
         self._asked = True
@@ -237,10 +247,7 @@ class Engine:
     def _demand(self, ended: set[DueKey], pokes: set[EndpointKey]) -> Demand:
         flying = [job for key, job in self._flying.items() if key not in ended]
         lanes = Counter(job.lane for job in flying)
-        room = {
-            int(lane): max(0, int(self._limits.in_flight * part) - lanes[int(lane)])
-            for lane, part in LANES_IN_FLIGHT.items()
-        }
+        room = {lane: max(0, most - lanes[lane]) for lane, most in self._of_lanes.items()}
         tenants = Counter(job.key.environment_id for job in flying)
         return Demand(room, self._limits.in_flight // 2, tenants, pokes)
 

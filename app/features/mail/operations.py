@@ -52,9 +52,13 @@ def unseal(ring: KeyRing, mail: Mail) -> Letter:
 
 
 def claim(db: Session) -> Mail | None:
-    """The mail that waits longest, kept from others for a while; None when none is due. What is too old is given up."""
-    db.execute(queries.give_up())
+    """The mail that waits longest, kept from others for a while; None when none is due."""
     return db.scalars(queries.claim()).one_or_none()
+
+
+def give_up(db: Session) -> int:
+    """Gives up what is too old; returns how many mails that was."""
+    return len(db.scalars(queries.give_up()).all())
 
 
 def rest(attempts: int) -> timedelta:

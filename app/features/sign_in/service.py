@@ -95,6 +95,9 @@ def conclude(db: Session, proven: Proven, circumstances: Circumstances, terms: T
     """
     user = db.scalars(people.user(proven.user_id).with_for_update(key_share=True)).one_or_none()
     if user is None or user.disabled_at is not None:
+        # What a provider vouched for is counted where its refusals are.
+        if proven.vouched is None:
+            measure_proof(proven.methods, "disabled")
         raise unauthenticated(WRONG)
     given = set(proven.methods)
     if db.scalar(has_mfa(user.id)) and not STRONG & given:

@@ -23,7 +23,7 @@ from app.features.audit.refusals import Refusals
 from app.features.people import queries as people
 from app.features.sign_in import queries
 from app.features.sign_in.circumstances import Circumstances
-from app.features.sign_in.measures import ANY, measure_refused
+from app.features.sign_in.measures import ANY, measure_letter_refused, measure_refused
 from app.features.sign_in.queries import UNKNOWN_DEVICE
 from app.kit.encryption import KeyRing
 from app.kit.errors import Kind, Problem
@@ -157,12 +157,12 @@ class Throttle:
         Raises Problem `too_many` for an address that asks for too many.
         """
         asker = Identity("ip", network_of(where.ip or ""))
-        self._require(await self._exact.take(LETTERS_ASKED, asker), where)
+        await self._take_letter(LETTERS_ASKED, asker, where)
         return (await self._exact.take(LETTERS_SENT, Identity("account", str(account.id)))).allowed
 
     async def admit_address(self, user_id: UUID, where: Where) -> None:
         """Counts a letter that a person has sent to an address that may be anybody's. Raises Problem `too_many`."""
-        self._require(await self._exact.take(ADDRESSES_ASKED, Identity("account", str(user_id))), where)
+        await self._take_letter(ADDRESSES_ASKED, Identity("account", str(user_id)), where)
 
     async def require_room_at(self, circumstances: Circumstances) -> None:
         """Refuses a stranger whose address has spent its tries before anything is looked up.
@@ -210,11 +210,21 @@ class Throttle:
 
     def _require(self, standing: Standing, where: Where) -> None:
         if not standing.allowed:
-            self._refusals.note(None, _NOBODY, SPRAYED, where)
             measure_refused(ANY, "throttled")
-            left = max(1.0, standing.reset)
-            detail = f"Too many tries from here: the next one is possible in {_spoken(left)}"
-            raise Problem(Kind.too_many, CODE, detail, retry_after=left, word="throttled")
+            raise self._sprayed(standing, where)
+
+    async def _take_letter(self, policy: Policy, asker: Identity, where: Where) -> None:
+        standing = await self._exact.take(policy, asker)
+        if not standing.allowed:
+            measure_letter_refused(asker.kind)
+            raise self._sprayed(standing, where)
+
+    def _sprayed(self, standing: Standing, where: Where) -> Problem:
+        """Notes it, and says when to come again."""
+        self._refusals.note(None, _NOBODY, SPRAYED, where)
+        left = max(1.0, standing.reset)
+        detail = f"Too many tries from here: the next one is possible in {_spoken(left)}"
+        return Problem(Kind.too_many, CODE, detail, retry_after=left, word="throttled")
 
     def _note_failure(self, tried: Try, organisations: list[UUID]) -> None:
         account = tried.account

@@ -88,7 +88,9 @@ RISK_SIGNALS = Counter("postrider_sign_in_risk_signals", "What spoke against a s
 REFUSALS = Counter("postrider_refusals", "Requests refused: who it was is unknown, or may not.", ("status",))
 HASHES_WAITING = Gauge("postrider_password_hashes_waiting", "Passwords that wait to be hashed.")
 EGRESS_BLOCKED = Counter("postrider_egress_blocked", "Sends that an address rule refused.")
-MAILS = Counter("postrider_mails", "Mails by outcome.", ("outcome",))
+MAILS = Counter(
+    "postrider_mails", "Tries to send a mail: sent, failed, or refused for ever; and mails given up.", ("outcome",)
+)
 
 TELEMETRY_DROPPED = Counter(
     "postrider_telemetry_dropped", "What could not be told: log lines, spans, reports of errors.", ("signal",)

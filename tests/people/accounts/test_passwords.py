@@ -22,6 +22,7 @@ from app.kit.encryption import KeyRing
 from app.models import AuditEvent, FailureCount, OneTimeToken, Passkey, PersonSession, User
 from app.settings import Settings
 from tests.api.client import Reply
+from tests.metrics import counting
 from tests.people.letters import letters
 from tests.people.visitor import PASSWORD, Forms, Known, Visitor, location
 
@@ -345,6 +346,9 @@ class TestReset:
         assert [one.status for one in replies] == 5 * [202]
         assert len(letters(sessions, ring, person.id, "password_reset")) == 3
 
-    async def test_who_asks_for_very_many_is_stopped(self, visitor: Visitor) -> None:
+    async def test_who_asks_for_very_many_is_stopped_and_counts_as_no_sign_in(self, visitor: Visitor) -> None:
+        sign_ins = counting("postrider_sign_ins_total")
+        refused = counting("postrider_rate_limit_refusals_total", route_class="letters", identity="ip")
         asked = [await visitor.submit("/password/forgotten", email=f"n{one}@example.test") for one in range(21)]
         assert [one.status for one in asked] == 20 * [202] + [429]
+        assert (sign_ins.more, refused.more) == (0, 1)

@@ -1,5 +1,6 @@
 """Signing in at the provider of one's organisation."""
 
+from tests.metrics import counting
 from tests.people.relying.world import Relying, query_of
 from tests.people.visitor import location
 
@@ -23,3 +24,16 @@ async def test_an_address_of_a_proved_domain_leads_to_its_provider(relying: Rely
     url = shown.raw.decode().partition('<a href="/sign-in/provider/start')[2].partition('"')[0].replace("&amp;", "&")
     there = await relying.visitor.get(f"/sign-in/provider/start{url}")
     assert query_of(there.headers["location"])["login_hint"] == somebody
+
+
+async def test_sign_ins_at_a_provider_are_counted_by_how_they_ended(relying: Relying) -> None:
+    good, bad = (
+        counting("postrider_sign_ins_total", method="provider", outcome=one) for one in ("signed_in", "failed")
+    )
+    await relying.visitor.get(f"/sign-in/provider/callback/{relying.id}?state=made-up")
+    assert (good.more, bad.more) == (0, 1)
+    await relying.sign_in()
+    assert (good.more, bad.more) == (1, 1)
+    relying.provider.change = lambda claims: claims.update(nonce="of another sign-in")
+    await relying.sign_in(relying.visitor.another())
+    assert (good.more, bad.more) == (1, 2)

