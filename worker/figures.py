@@ -125,6 +125,7 @@ class Teller(Collector):
     def _read(self, db: Connection) -> Iterator[Metric]:
         now = db.execute(queries.now()).scalar_one()
         yield from _due(db)
+        yield _sendable(db)
         yield _of_states("postrider_breakers", "Endpoints whose breaker is not closed.", _breakers(db))
         yield _of_states("postrider_endpoints", "Endpoints there are.", _endpoints(db))
         yield from _waiting(db)
@@ -158,8 +159,14 @@ def _due(db: Connection) -> Iterator[Metric]:
     late = GaugeMetricFamily("postrider_oldest_due_seconds", "For how long one may have gone.", labels=("lane",))
     for lane, seconds in oldest.items():
         late.add_metric((lane.name,), seconds)
-    ready = sum(number for (_, state), number in numbers.items() if state == "ready")
-    yield from (due, late, _gauge("postrider_sendable_deliveries", "Deliveries that may go now.", ready))
+    yield from (due, late)
+
+
+def _sendable(db: Connection) -> Metric:
+    family = GaugeMetricFamily("postrider_sendable_deliveries", "Deliveries that may go now.", labels=("lane",))
+    for lane in Lane:
+        family.add_metric((lane.name,), db.execute(queries.sendable(lane)).scalar_one())
+    return family
 
 
 def _state(state: int, *, is_due: bool) -> str:

@@ -272,8 +272,14 @@ CAUSE_SCENES = (
     Scene(
         "BacklogGrows",
         "ticket",
-        {f"postrider_sendable_deliveries{{{WORKER}}}": "0+100x60"},
-        {f"postrider_sendable_deliveries{{{WORKER}}}": "6000-50x60"},
+        {
+            f'postrider_sendable_deliveries{{{WORKER},lane="first"}}': "0+60x60",
+            f'postrider_sendable_deliveries{{{WORKER},lane="retry"}}': "0+40x60",
+        },
+        {
+            f'postrider_sendable_deliveries{{{WORKER},lane="first"}}': "4000-50x60",
+            f'postrider_sendable_deliveries{{{WORKER},lane="retry"}}': "2000x60",
+        },
         "6k",
         at="1h",
     ),

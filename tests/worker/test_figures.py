@@ -80,7 +80,7 @@ def test_they_say_what_waits_and_for_how_long(house: House, engine: Engine) -> N
         assert process.figure("postrider_due_deliveries", lane="first", state="sending") == 1
         assert process.figure("postrider_due_deliveries", lane="first", state="later") == 1
         assert process.figure("postrider_due_deliveries", lane="retry", state="ready") == 0
-        assert process.figure("postrider_sendable_deliveries") == 2
+        assert process.figure("postrider_sendable_deliveries", lane="first") == 2
         oldest = process.figure("postrider_oldest_due_seconds", lane="first")
         assert oldest is not None
         assert 90 <= oldest < 120

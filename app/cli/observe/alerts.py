@@ -145,7 +145,8 @@ CAUSES = (
         severity="ticket",
         owner="delivery",
         dashboard="postrider-delivery",
-        expr="max(postrider_sendable_deliveries) > 1000\nand max(deriv(postrider_sendable_deliveries[15m])) > 0",
+        expr="""sum(max by (lane) (postrider_sendable_deliveries)) > 1000
+and sum(max by (lane) (deriv(postrider_sendable_deliveries[15m]))) > 0""",
         lasts="15m",
         summary="{{ $value | humanize }} deliveries could go out now, and they become more",
         impact="Nobody yet; soon whoever waits for events.",

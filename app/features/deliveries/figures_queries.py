@@ -32,6 +32,7 @@ from app.models import (
     Endpoint,
     EndpointHealth,
     Environment,
+    Lane,
     Mail,
     Message,
 )
@@ -68,6 +69,11 @@ def due() -> Select[*tuple[Any, ...]]:
         func.count().label("number"),
         _age(func.min(DueDelivery.due_at)).label("oldest"),
     ).group_by(DueDelivery.lane, DueDelivery.state, is_due)
+
+
+def sendable(lane: Lane) -> Select[int]:
+    """How many deliveries of a lane may go now, by the function that an autoscaler asks as well."""
+    return select(func.sendable_deliveries(lane.name))
 
 
 def breakers() -> Select[int, int]:
