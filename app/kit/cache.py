@@ -58,7 +58,7 @@ class Cache:
         self._ring = ring
         self._pool = pool_of(url, patience)
         self._redis = Redis(connection_pool=self._pool, retry=AsyncRetry(NoBackoff(), 0))
-        self._circuit = Circuit(patience, CONNECTIONS, *OUT, use="cache")
+        self._circuit = Circuit(patience, CONNECTIONS, *OUT, use="cache", ping=self._redis.ping)
 
     async def get(self, key: str, owners: Sequence[UUID]) -> Looked:
         """What is kept under the key; ask it before PostgreSQL is asked, and hand it to `put` afterwards.
@@ -98,6 +98,7 @@ class Cache:
 
     async def close(self) -> None:
         """Gives the connections back."""
+        self._circuit.stop()
         await self._pool.disconnect()
 
     async def _forget(self, owner: UUID) -> None:

@@ -37,10 +37,13 @@ class Circuit:
 
     An outage is logged once with what it means (`without`), and so is its end (`again`), for what Redis is asked for
     (`use`). A question takes `patience` seconds at most, from when it is its turn: a crowd of questions, of which
-    `turns` are asked at once, is no outage.
+    `turns` are asked at once, is no outage. While it is out a `ping` is asked each second, so that its end is seen
+    where nobody else asks anything.
     """
 
-    def __init__(self, patience: float, turns: int, without: str, again: str, *, use: str) -> None:
+    def __init__(
+        self, patience: float, turns: int, without: str, again: str, *, use: str, ping: Callable[[], Awaitable[object]]
+    ) -> None:
         self._patience = patience
         self._use = use
         self._away = REDIS_AWAY.labels(use)
@@ -48,6 +51,8 @@ class Circuit:
         self._turns = asyncio.Semaphore(turns)
         self._is_out = False
         self._ask_at = 0.0
+        self._ping = ping
+        self._looking: asyncio.Task[None] | None = None
 
     async def ask(self, question: Callable[[], Awaitable[T]], *, insist: bool = False) -> T | None:
         """The answer; None while Redis is out. Who insists is heard also while it rests."""
@@ -66,6 +71,11 @@ class Circuit:
         self._recover()
         return answer
 
+    def stop(self) -> None:
+        """Looks no more whether an outage has ended."""
+        if self._looking is not None:
+            self._looking.cancel()
+
     def _rests(self) -> bool:
         return self._is_out and time.monotonic() < self._ask_at
 
@@ -75,6 +85,13 @@ class Circuit:
             self._is_out = True
             self._away.set(1)
             logger.warning("redis_unavailable", use=self._use, error=type(error).__name__, effect=self._without)
+            if self._looking is None or self._looking.done():
+                self._looking = asyncio.create_task(self._look(), name=f"looking for Redis ({self._use})")
+
+    async def _look(self) -> None:
+        while self._is_out:
+            await asyncio.sleep(REST_SECONDS)
+            await self.ask(self._ping)
 
     def _recover(self) -> None:
         if self._is_out:

@@ -3,36 +3,17 @@
 import json
 import re
 from itertools import combinations
-from typing import Any
 
 import pytest
-from prometheus_client import Metric
-from prometheus_client.metrics import MetricWrapperBase
 
 from app.cli.observe.alerts import ALERTS
 from app.cli.observe.dashboards import DASHBOARDS, dashboard_files
 from app.cli.observe.dashboards.panels import Dashboard, as_json
 from app.cli.observe.objectives import OBJECTIVES
-from app.cli.observe.rules import Links, objective_groups
-from app.kit.telemetry import metrics
+from tests.observe.exported import recorded, samples
 from tests.servers import ROOT
 
 SHIPPED = ROOT / "charts" / "postrider" / "dashboards"
-CLUSTER = {
-    "due_deliveries",
-    "sendable_deliveries",
-    "oldest_due_seconds",
-    "breakers",
-    "endpoints",
-    "mails_waiting",
-    "oldest_mail_seconds",
-    "background_tasks_waiting",
-    "oldest_background_task_seconds",
-    "partition_days_ahead",
-    "unsealed_audit_seconds",
-    "lost_deliveries_total",
-    "figures_timestamp_seconds",
-}
 every_dashboard = pytest.mark.parametrize("dashboard", DASHBOARDS, ids=lambda one: one.uid)
 
 
@@ -59,7 +40,7 @@ def test_each_panel_says_what_it_shows_and_has_a_name_of_its_own(dashboard: Dash
 @every_dashboard
 def test_what_is_asked_for_is_exported(dashboard: Dashboard) -> None:
     asked = {name for panel in dashboard.panels for query in panel.queries for name in names_in(query.expr)}
-    assert asked - exported() == set()
+    assert asked - samples() - recorded() == set()
 
 
 def test_alerts_and_objectives_link_to_dashboards_that_there_are() -> None:
@@ -80,22 +61,3 @@ def overlap(one: dict[str, int], other: dict[str, int]) -> bool:
 def names_in(expr: str) -> list[str]:
     """Our own series that a query names."""
     return re.findall(r"\bpostrider[_:][\w:]+", re.sub(r'"[^"]*"', '""', expr))
-
-
-def exported() -> set[str]:
-    """Our own series: the catalogue's, the cluster's figures, and what rules record."""
-    recorded = {rule.name for group in objective_groups(Links()) for rule in group.rules if rule.kind == "record"}
-    return {*catalogue(), *(f"postrider_{name}" for name in CLUSTER), *recorded}
-
-
-def catalogue() -> set[str]:
-    """The names of the samples of each metric of the catalogue."""
-    described: list[Metric] = [
-        found for one in vars(metrics).values() if isinstance(one, MetricWrapperBase) for found in one.describe()
-    ]
-    return {f"{metric.name}{ending}" for metric in described for ending in endings(metric)}
-
-
-def endings(metric: Any) -> tuple[str, ...]:  # noqa: ANN401  # its kind is a word
-    """How the names of a metric's samples end."""
-    return {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count")}.get(metric.type, ("",))

@@ -5,6 +5,9 @@ from typing import TypeVar
 
 from limits.aio.storage import RedisStorage
 from limits.aio.strategies import MovingWindowRateLimiter
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 
 from app.kit.circuit import CONNECTIONS, PATIENCE_SECONDS, Circuit, pool_of
 
@@ -28,7 +31,8 @@ class Store:
             connection_pool=self._pool,  # type: ignore[arg-type] # it is documented beside the options
         )
         self.windows = MovingWindowRateLimiter(self.counters)
-        self._circuit = Circuit(patience, CONNECTIONS, *OUT, use="limits")
+        redis = Redis(connection_pool=self._pool, retry=Retry(NoBackoff(), 0))
+        self._circuit = Circuit(patience, CONNECTIONS, *OUT, use="limits", ping=redis.ping)
 
     async def ask(self, question: Callable[[], Awaitable[T]]) -> T | None:
         """The answer; None while Redis is out."""
@@ -36,4 +40,5 @@ class Store:
 
     async def close(self) -> None:
         """Gives the connections back."""
+        self._circuit.stop()
         await self._pool.disconnect()

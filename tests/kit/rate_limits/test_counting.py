@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
+from prometheus_client import REGISTRY
 from redis.asyncio import Redis
 
 from app.kit.circuit import REST_SECONDS
@@ -257,6 +258,26 @@ async def test_an_outage_is_short_for_each_request_and_logged_once_as_is_its_end
             await exact.take(HUNDRED, somebody)
         assert caplog.messages == ["redis_unavailable", "redis_available"]
         await store.close()
+
+
+async def test_the_end_of_an_outage_is_seen_where_nobody_asks(somebody: Identity) -> None:
+    with own_redis() as server:
+        store = Store(server.url, PATIENT)
+        server.stop()
+        assert await store.ask(lambda: store.counters.incr(somebody.text, DAY)) is None
+        assert away() == 1
+        server.start()
+        for _ in range(10):
+            await asyncio.sleep(REST_SECONDS / 2)
+            if away() == 0:
+                break
+        assert away() == 0
+        await store.close()
+
+
+def away() -> float | None:
+    """What is told of Redis, as far as limits need it."""
+    return REGISTRY.get_sample_value("postrider_redis_unavailable", {"use": "limits"})
 
 
 async def test_a_crowd_is_no_outage(store: Store, somebody: Identity, caplog: pytest.LogCaptureFixture) -> None:
