@@ -116,6 +116,7 @@ lock:
 	cd tests/architecture && for one in bandit-1.9.4 semgrep-1.182.0; do \
 		echo "$${one%-*}==$${one##*-}" | $(COMPILE) --no-annotate - -o "$$one.txt" || exit 1; \
 	done
+	cd tests/deploy/gitops && echo zizmor==1.32.0 | $(COMPILE) --no-annotate - -o zizmor-1.32.0.txt
 	for one in tests/sdk/js tests/people/oidc/js tests/people/relying/js; do \
 		(cd $$one && npm install --package-lock-only --omit-lockfile-registry-resolved --no-audit --no-fund) || exit 1; \
 	done
