@@ -12,10 +12,11 @@ from tests.system import System
 
 def exported(system: System, *parts: str) -> list[Sample]:
     """What all processes of these parts tell, one after the other."""
-    return [one for part in parts for port in system.management_ports(part) for one in _scraped(port)]
+    return [one for part in parts for port in system.management_ports(part) for one in scraped(port)]
 
 
-def _scraped(port: int) -> Iterator[Sample]:
+def scraped(port: int) -> Iterator[Sample]:
+    """What the process at this port tells; nothing where nobody is."""
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
             text = answer.read().decode()
