@@ -1,6 +1,5 @@
 """What the processes of a running system export."""
 
-import urllib.error
 import urllib.request
 from collections.abc import Iterator
 
@@ -20,8 +19,8 @@ def scraped(port: int) -> Iterator[Sample]:
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
             text = answer.read().decode()
-    except urllib.error.URLError:
-        return  # nobody has this port
+    except OSError:
+        return  # nobody has this port, or whoever had it ends just now
     for family in text_string_to_metric_families(text):
         yield from family.samples
 
