@@ -122,7 +122,7 @@ name: {{ include "postrider.name" . }}
 
 {{/* How many deliveries of these lanes are due and may go now. */}}
 {{- define "postrider.sendable-query" -}}
-SELECT sum(sendable) FROM sendable_deliveries WHERE lane IN ('{{ join "', '" . }}')
+SELECT {{ range $i, $lane := . }}{{ if $i }} + {{ end }}sendable_deliveries('{{ $lane }}'){{ end }}
 {{- end }}
 
 {{- define "postrider.hsts" -}}
