@@ -112,7 +112,9 @@ def test_every_template_that_a_release_names_is_there(full: dict[Key, Manifest])
 
 def test_an_event_goes_through_the_canary_before_callers_do(full: dict[Key, Manifest]) -> None:
     steps = _canary(full, "postrider-api")["steps"]
+    assert steps[0] == {"setCanaryScale": {"replicas": 1}}
     smoke = steps[1]["analysis"]
+    assert steps[2:4] == [{"setCanaryScale": {"matchTrafficWeight": True}}, {"setWeight": 5}]
     assert smoke["templates"] == [{"templateName": "postrider-smoke"}]
     assert smoke["args"] == [{"name": "service", "value": "postrider-api-canary"}]
     container = pod_templates(list(full.values()))["postrider-smoke (analysis)"]["spec"]["containers"][0]
