@@ -115,6 +115,8 @@ def test_an_event_goes_through_the_canary_before_callers_do(full: dict[Key, Mani
     assert steps[0] == {"setCanaryScale": {"replicas": 1}}
     smoke = steps[1]["analysis"]
     assert steps[2:4] == [{"setCanaryScale": {"matchTrafficWeight": True}}, {"setWeight": 5}]
+    # From the step behind the first weight on.
+    assert _canary(full, "postrider-api")["analysis"]["startingStep"] == 4
     assert smoke["templates"] == [{"templateName": "postrider-smoke"}]
     assert smoke["args"] == [{"name": "service", "value": "postrider-api-canary"}]
     container = pod_templates(list(full.values()))["postrider-smoke (analysis)"]["spec"]["containers"][0]
