@@ -96,9 +96,8 @@ def test_workers_reach_the_internet_and_no_private_network(full: dict[Key, Manif
 
 def test_what_the_product_calls_private_no_policy_lets_out(full: dict[Key, Manifest]) -> None:
     pod = pod_templates(list(full.values()))["postrider-worker-first"]
-    private = [
-        str(one) for network in (*addresses._DENIED_V4, *addresses._DENIED_V6) for one in (network[0], network[-1])
-    ]
+    denied: list[addresses.Network] = [*addresses._DENIED_V4, *addresses._DENIED_V6]
+    private = [str(end) for network in denied for end in (network[0], network[-1])]
     assert [one for one in private if _may_go(full, pod, one, 443)] == []
 
 
