@@ -13,6 +13,7 @@ import pytest
 
 from app.cli.dev.roles import API, WORKER, DatabaseUrls, plain_url
 from app.kit.clock import utc_now
+from tests.breakage import without
 from tests.canaries import PAYLOAD
 from tests.e2e.customer import Customer
 from tests.receiver import Answer, Receiver
@@ -61,17 +62,6 @@ def unreadable_events(database: DatabaseUrls) -> Iterator[None]:
         yield
 
 
-@contextmanager
-def without(database: DatabaseUrls, table: str) -> Iterator[None]:
-    """The table is gone."""
-    with psycopg.connect(plain_url(database.migrator), autocommit=True) as owner:
-        owner.execute(f"ALTER TABLE {table} RENAME TO gone".encode())
-        try:
-            yield
-        finally:
-            owner.execute(f"ALTER TABLE gone RENAME TO {table}".encode())
-
-
 def children(pid: int) -> list[int]:
     return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
@@ -100,7 +90,7 @@ def test_a_route_that_fails_is_reported_once_with_whom_it_hurts(
     customer: Customer, sentry: Sentry, database: DatabaseUrls
 ) -> None:
     body = {"name": "canary.made", "description": f"{PAYLOAD} {MAIL}"}
-    with without(database, "event_types"):
+    with without(database.migrator, "event_types"):
         answer = customer.api.call("POST", "/event-type", body, headers=of_request("broken-route"))
         assert answer.status == 500, answer.raw
         report = sentry.wait(lambda one: one["tags"].get("request_id") == "broken-route")

@@ -1,25 +1,33 @@
-"""F15: who takes logs and traces is gone, slow, raving or full, and nobody but an operator notices."""
+"""F15: who takes what processes tell of themselves is gone, slow, raving or full; nobody but an operator notices.
 
-import json
+What was lost is counted by the processes themselves, and the counts are read from them.
+"""
+
 import os
 import subprocess
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
+from app.cli.dev.demo import Api
+from app.cli.dev.ports import LOOPBACK
 from app.kit.telemetry.outlet import ROOM
-from tests.faults.calm import play
-from tests.faults.lab import API_PROCESSES, Lab, Scene, api_children, worker_children
+from tests.breakage import without
+from tests.exported import exported, total
+from tests.faults.calm import LONGEST_REQUEST, play
+from tests.faults.lab import API_PROCESSES, Lab, api_children, start_api_again, worker_children
 from tests.faults.processes import kill, wait_for
 from tests.faults.takers import Taker
 from tests.system import System
 
 pytestmark = pytest.mark.timeout(900)
+FAILURES = 3
 DISK_BYTES = 2 * 1024 * 1024
 # Every request and every attempt is a line, and every message a trace.
 TALKATIVE = {"POSTRIDER_TELEMETRY__ACCESS_LINES": "1000000", "POSTRIDER_TELEMETRY__SAMPLE": "1"}
@@ -44,22 +52,60 @@ def traced(lab: Lab, collector: Taker) -> Iterator[System]:
 
 @pytest.mark.parametrize("fault", ["absent", "slow", "raving"])
 def test_f15_collector(lab: Lab, traced: System, collector: Taker, fault: str) -> None:
-    before, told = collector.taken, _lost(traced)
-    scene, *_ = play(lab, traced, f"F15 collector {fault}", getattr(collector, fault), 5 if lab.bounded else 60)
+    before, dropped = collector.taken, _dropped(traced, "traces")
+    play(lab, traced, f"F15 collector {fault}", getattr(collector, fault), _length(lab))
     assert collector.taken > before, "no span came while the collector was well"
-    wait_for(lambda: _post(scene) and _lost(traced) > told, 60, "a count of the spans that were lost")
+    wait_for(lambda: _dropped(traced, "traces") > dropped, 60, "a count of the spans that were lost")
 
 
-def _post(scene: Scene) -> bool:
-    """Whether messages are accepted, which brings spans that are exported."""
-    with scene.load(count=8) as load:
-        return bool(load.join().accepted)
+@pytest.fixture(scope="module")
+def sentry() -> Iterator[Taker]:
+    with Taker() as taker:
+        yield taker
 
 
-def _lost(system: System) -> int:
-    """How many spans the parts have said that they lost, which they say once spans are taken again."""
-    lines = _lines("".join(map(system.log, ("api", "worker"))))
-    return sum(line["lost"] for line in lines if line.get("event") == "traces_exported_again")
+@pytest.fixture(scope="module")
+def reporting(lab: Lab, sentry: Taker) -> Iterator[System]:
+    """An installation that reports its errors to Sentry."""
+    with lab.installed(POSTRIDER_TELEMETRY__SENTRY_DSN=f"http://public@{LOOPBACK}:{sentry.port}/7") as system:
+        yield system
+
+
+@pytest.mark.parametrize("fault", ["absent", "slow", "raving"])
+def test_f15_sentry(lab: Lab, reporting: System, sentry: Taker, fault: str) -> None:
+    """Requests fail meanwhile, at once; each report of them is taken or counted."""
+    # A process reports only so many of a kind in a minute: these have reported none.
+    start_api_again(reporting)
+    lab.make_whole(reporting)
+    before = sentry.taken
+    _fail(reporting)
+    wait_for(lambda: sentry.taken == before + 1, 10, "a report to a Sentry that is well")
+
+    @contextmanager
+    def broken() -> Iterator[None]:
+        with getattr(sentry, fault)():
+            for _ in range(FAILURES):
+                _fail(reporting)
+            wait_for(lambda: _dropped(reporting, "errors") > 0, 10, "a count of the reports that were lost")
+            yield
+
+    play(lab, reporting, f"F15 Sentry {fault}", broken, _length(lab))
+
+    def told() -> float:
+        return sentry.taken - before - 1 + _dropped(reporting, "errors")
+
+    wait_for(lambda: told() == FAILURES, 20, "the fate of each report")
+    _fail(reporting)
+    wait_for(lambda: told() == FAILURES + 1, 10, "a report to a Sentry that is well again")
+
+
+def _fail(system: System) -> None:
+    """Has a request fail by an error of the API, which holds it up no longer than any other."""
+    key = system.new_tenant().key
+    with without(system.environment["POSTRIDER_DATABASE__MIGRATOR_URL"], "oauth_clients"):
+        began = time.monotonic()
+        status, _ = Api(urlsplit(system.url).port or 0, key).request("GET", "/organisation/oauth-client")
+    assert (status, time.monotonic() - began < LONGEST_REQUEST) == (500, True)
 
 
 def test_f15_disk_full(lab: Lab) -> None:
@@ -67,10 +113,10 @@ def test_f15_disk_full(lab: Lab) -> None:
     with _small_disk() as disk:
         log = disk / "said"
         with lab.installed(INTO_SAID, **TALKATIVE, SAID=str(log), TMPDIR=str(disk)) as system:
-            play(lab, system, "F15 disk of logs and tmp full", lambda: _full(disk), 5 if lab.bounded else 60)
+            play(lab, system, "F15 disk of logs and tmp full", lambda: _full(disk), _length(lab))
             with _full(disk):
                 _replace_processes(lab, system)
-            wait_for(lambda: _dropped(system, log.read_text(errors="replace")) > 0, 10, "the count of dropped lines")
+            assert _dropped(system, "logs") > 0
 
 
 def _replace_processes(lab: Lab, system: System) -> None:
@@ -131,10 +177,10 @@ def _append(descriptor: int) -> None:
 def test_f15_nobody_reads_what_is_said(lab: Lab) -> None:
     """Standard error is a pipe that is full: nobody waits for its reader, who learns how much there was."""
     with _pipe() as (pipe, reader), lab.installed(INTO_SAID, **TALKATIVE, SAID=str(pipe)) as system:
-        scene, *_ = play(lab, system, "F15 stderr that nobody reads", reader.resting, 5 if lab.bounded else 60)
+        scene, *_ = play(lab, system, "F15 stderr that nobody reads", reader.resting, _length(lab))
         with reader.resting(), scene.load(count=MORE_THAN_WAITS) as load:
             assert set(load.join().statuses) == {202}
-        wait_for(lambda: _dropped(system, reader.text) > 0, 30, "the count of dropped lines")
+        assert _dropped(system, "logs") > 0
 
 
 class _Reader:
@@ -145,14 +191,8 @@ class _Reader:
         self._may_read = threading.Event()
         self._may_read.set()
         self._ended = False
-        self._read: list[bytes] = []
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
-
-    @property
-    def text(self) -> str:
-        """What it has read."""
-        return b"".join(self._read).decode(errors="replace")
 
     @contextmanager
     def resting(self) -> Iterator[None]:
@@ -172,7 +212,7 @@ class _Reader:
         while not self._ended:
             self._may_read.wait()
             try:
-                self._read.append(os.read(self._descriptor, 65536))
+                os.read(self._descriptor, 65536)
             except BlockingIOError:
                 threading.Event().wait(0.01)
 
@@ -192,18 +232,11 @@ def _pipe() -> Iterator[tuple[Path, _Reader]]:
             os.close(descriptor)
 
 
-def _dropped(system: System, text: str) -> int:
-    """How many lines processes have said that they dropped; each look is a request, and so a line."""
-    system.wait_healthy()
-    return sum(line["lines"] for line in _lines(text) if line.get("event") == "log_lines_dropped")
+def _dropped(system: System, signal: str) -> float:
+    """How much of a signal the processes that run now count as lost."""
+    return total(exported(system, "api", "worker", "beat"), "postrider_telemetry_dropped_total", signal=signal)
 
 
-def _lines(text: str) -> Iterator[dict[str, Any]]:
-    """The lines that are whole."""
-    for line in text.splitlines():
-        try:
-            found = json.loads(line)
-        except ValueError:
-            continue  # A full disk has taken its end, or another process wrote between.
-        if isinstance(found, dict):
-            yield found
+def _length(lab: Lab) -> int:
+    """Seconds of a fault."""
+    return 5 if lab.bounded else 60

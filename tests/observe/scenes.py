@@ -268,8 +268,15 @@ SYMPTOM_SCENES = (
     Scene(
         "FiguresMissing",
         "ticket",
-        {f"postrider_figures_timestamp_seconds{{{WORKER}}}": "0+60x20 1200x10"},
-        {f"postrider_figures_timestamp_seconds{{{WORKER}}}": "0+60x30"},
+        {
+            f'postrider_figures_timestamp_seconds{{{WORKER},figure="due"}}': "0+60x15 900x15",
+            f'postrider_figures_timestamp_seconds{{{WORKER},figure="lost"}}': "0+60x30",
+        },
+        {
+            f'postrider_figures_timestamp_seconds{{{WORKER},figure="due"}}': "0+60x26 1560x4",
+            f'postrider_figures_timestamp_seconds{{{WORKER},figure="lost"}}': "0+60x30",
+        },
+        labels={"figure": "due"},
     ),
     Scene(
         "MailWaits",
@@ -291,8 +298,14 @@ CAUSE_SCENES = (
     Scene(
         "BacklogGrows",
         "ticket",
-        {f"postrider_sendable_deliveries{{{WORKER}}}": "0+100x60"},
-        {f"postrider_sendable_deliveries{{{WORKER}}}": "6000-50x60"},
+        {
+            f'postrider_sendable_deliveries{{{WORKER},lane="first"}}': "0+60x60",
+            f'postrider_sendable_deliveries{{{WORKER},lane="retry"}}': "0+40x60",
+        },
+        {
+            f'postrider_sendable_deliveries{{{WORKER},lane="first"}}': "4000-50x60",
+            f'postrider_sendable_deliveries{{{WORKER},lane="retry"}}': "2000x60",
+        },
         "6k",
         at="1h",
     ),

@@ -166,7 +166,7 @@ def test_the_workers_read_and_write_every_organisation_and_may_nothing_else(data
     ("role", "callable_"),
     [
         ("api", FINDERS | {"ensure_partitions"}),
-        ("worker", {"ensure_partitions", "drop_partition"}),
+        ("worker", {"ensure_partitions", "drop_partition", "sendable_deliveries"}),
     ],
 )
 def test_a_role_calls_the_functions_of_the_owner_that_it_needs(

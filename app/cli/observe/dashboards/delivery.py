@@ -17,7 +17,7 @@ _NOW = Row(
         Panel(
             "Could go out now",
             "Due, and held back by nothing: what an autoscaler follows.",
-            (Query(gauge("postrider_sendable_deliveries", how="max")),),
+            (Query(gauge("postrider_sendable_deliveries", "lane", how="max"), "{{lane}}"),),
             kind="stat",
         ),
         Panel(

@@ -1,0 +1,50 @@
+"""How many deliveries may go now, for whoever decides how many workers there are and may see nothing else."""
+
+from alembic import op
+
+from migrations.tenancy import roles
+
+revision = "0012"
+down_revision = "0011"
+branch_labels = None
+depends_on = None
+
+SENDABLE = """
+CREATE FUNCTION sendable_deliveries(wanted text)
+RETURNS bigint LANGUAGE plpgsql STABLE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    number smallint := array_position(ARRAY['first', 'retry', 'replay'], wanted) - 1;
+BEGIN
+    IF number IS NULL THEN
+        RAISE EXCEPTION 'there is no lane %: ask for first, retry or replay', wanted;
+    END IF;
+    RETURN (
+        SELECT count(*) FROM {schema}.due_deliveries d
+        WHERE d.lane = number AND d.state + 0 <> 2 AND d.due_at <= now()
+          AND NOT EXISTS (
+            SELECT FROM {schema}.environments e WHERE e.id = d.environment_id AND e.stopped_at IS NOT NULL)
+          AND (d.trigger = 1 OR NOT EXISTS (
+            SELECT FROM {schema}.endpoint_health h
+            WHERE h.environment_id = d.environment_id AND h.endpoint_id = d.endpoint_id
+              AND greatest(h.open_until, h.slow_until) > now()))
+          AND (d.trigger = 1 OR NOT EXISTS (
+            SELECT FROM {schema}.endpoint_gates g
+            WHERE g.environment_id = d.environment_id AND g.endpoint_id = d.endpoint_id AND g.lane = number
+              AND g.next_at > now()))
+    );
+END
+$$
+"""
+
+
+def upgrade() -> None:
+    """What is held back behind a gate, by a breaker, by a rate or by a stop, no further worker would send."""
+    schema = op.get_bind().exec_driver_sql("SELECT quote_ident(current_schema())").scalar_one()
+    op.get_bind().exec_driver_sql(SENDABLE.replace("{schema}", schema).replace("%", "%%"))
+    op.execute("REVOKE ALL ON FUNCTION sendable_deliveries(text) FROM PUBLIC")
+    op.execute(f'GRANT EXECUTE ON FUNCTION sendable_deliveries(text) TO "{roles().worker}"')
+
+
+def downgrade() -> None:
+    op.execute("DROP FUNCTION sendable_deliveries(text)")
