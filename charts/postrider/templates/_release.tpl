@@ -15,7 +15,7 @@ progressDeadlineSeconds: 600
 strategy:
   type: RollingUpdate
   rollingUpdate:
-    maxSurge: {{ .Values.rollouts.maxSurge | quote }}
+    maxSurge: {{ toJson .Values.rollouts.maxSurge }}
     maxUnavailable: 0
 {{- end }}
 
@@ -41,4 +41,16 @@ args:
   - name: stable
     valueFrom:
       podTemplateHashValue: Stable
+{{- end }}
+
+{{/* The step of a canary in which an event is sent through it; nothing without a probe. */}}
+{{- define "postrider.smoke-step" -}}
+{{- if .Values.probe.enabled -}}
+- analysis:
+    templates:
+      - templateName: {{ include "postrider.name" (list . "smoke") }}
+    args:
+      - name: service
+        value: {{ include "postrider.name" (list . "api-canary") }}
+{{- end -}}
 {{- end }}
