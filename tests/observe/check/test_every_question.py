@@ -1,6 +1,7 @@
 """Every panel and rule has an answer: nine panels in ten while all is well, the rest while their fault is caused."""
 
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
@@ -8,6 +9,7 @@ from typing import TypeVar
 import pytest
 
 from app.cli.dev.roles import DatabaseUrls
+from app.cli.observe.prometheus import pages
 from tests.observe.check.conftest import TOLD
 from tests.observe.check.faults import FAULTS, TRIES, World
 from tests.observe.check.questions import OURS, PANELS, Asked, faults_of, pointless, silent, still
@@ -71,6 +73,12 @@ def test_every_panel_and_rule_has_an_answer(world: World, prometheus: Prometheus
     assert [str(one) for one in unexpected] == []
     assert [str(one) for one in untraced] == []
     assert len(calm) <= len(OURS) / 10
+
+
+def test_the_pages_that_somebody_is_sent_to_are_there(prometheus: Prometheus) -> None:
+    for name, url in pages(prometheus.url).items():
+        with urllib.request.urlopen(url, timeout=20) as page:  # noqa: S310 our own
+            assert f">{name}<" in page.read().decode().lower()
 
 
 def test_each_fault_that_a_panel_waits_for_is_one_that_is_caused() -> None:

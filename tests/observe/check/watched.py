@@ -26,7 +26,7 @@ class Prometheus:
     """Asks, over the time since it began."""
 
     def __init__(self, url: str) -> None:
-        self._url, self._began = url, time.time()
+        self.url, self._began = url, time.time()
 
     def has(self, expr: str) -> bool:
         """Whether there is a value at any time, that is a number."""
@@ -56,7 +56,7 @@ class Prometheus:
     def ready(self) -> bool:
         """Whether it answers."""
         try:
-            with urllib.request.urlopen(f"{self._url}/-/ready", timeout=5) as answer:  # noqa: S310  # our own
+            with urllib.request.urlopen(f"{self.url}/-/ready", timeout=5) as answer:  # noqa: S310  # our own
                 return bool(answer.status == 200)
         except (urllib.error.URLError, OSError):
             return False
@@ -69,7 +69,7 @@ class Prometheus:
 
     def _get(self, what: str) -> Any:  # noqa: ANN401 JSON
         try:
-            with urllib.request.urlopen(f"{self._url}/api/v1/{what}", timeout=20) as answer:  # noqa: S310  # our own
+            with urllib.request.urlopen(f"{self.url}/api/v1/{what}", timeout=20) as answer:  # noqa: S310  # our own
                 return json.load(answer)["data"]
         except urllib.error.HTTPError as error:
             raise AssertionError(what, error.read()) from error
