@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 from app.cli.dev.process import Child, wait_until
 from app.cli.observe.command import RULES
 from app.cli.observe.prometheus import Stores, Watch, programs
-from tests.servers import ROOT, Servers
+from tests.servers import ROOT
 from tests.system import System
 
 SECONDS = 2
@@ -76,13 +76,12 @@ class Prometheus:
 
 
 @contextmanager
-def watched(system: System, servers: Servers, folder: Path) -> Iterator[Prometheus]:
+def watched(system: System, stores: Stores, folder: Path) -> Iterator[Prometheus]:
     """Prometheus and the exporters, for the block; rules are judged more often than where somebody sleeps."""
     targets = folder / "targets.json"
     targets.write_text(json.dumps(targets_of(system)))
     for file in (ROOT / RULES).glob("*.yaml"):
         (folder / file.name).write_text(re.sub(r"interval: \d+s", f"interval: {SECONDS}s", file.read_text()))
-    stores = Stores(servers.database_url, servers.redis_url)
     watch = Watch(folder, targets, sorted(folder.glob("*.yaml")), stores, SECONDS)
     children = [Child(program, folder) for program in programs(watch)]
     try:
