@@ -10,6 +10,7 @@ from tests.deploy.gitops.applicationsets import Tree
 from tests.deploy.gitops.rendered import ENVIRONMENTS, by_hand, manifests, of
 from tests.deploy.gitops.test_environments import config, one, values
 from tests.deploy.tools import program
+from tests.observe.test_runbooks import resolves
 from tests.servers import ROOT
 
 CHAPTER = re.search(r"^## Deploy\n(.+?)^## ", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
@@ -153,3 +154,20 @@ def test_files_that_are_named_are_there() -> None:
     patterns = {name for name in named if "ENV" in name}
     assert named - there - patterns == set()
     assert patterns == {"argocd/envs/ENV", "k8s/overlays/ENV"}
+
+
+def test_every_command_of_postrider_that_is_named_is_one_that_there_is() -> None:
+    prose = " ".join(re.sub(r"```.+?```", "", TEXT, flags=re.DOTALL).split())
+    named = set(re.findall(r"`(?:k8s/)?postrider ([a-z][a-z-]*(?: [a-z][a-z-]+)*)", prose))
+    assert {"secrets rotate", "orgs create", "keys create"} <= named
+    assert [command for command in named if not resolves(command.split())] == []
+
+
+def test_the_signer_that_is_verified_by_hand_is_the_one_that_clusters_and_workflows_ask_for() -> None:
+    told = re.findall(r"--certificate-identity (\S+)", (ROOT / "SECURITY.md").read_text())
+    policy = one(config("prod"), "ImageValidatingPolicy", "postrider-images")["spec"]
+    (identity,) = policy["attestors"][0]["cosign"]["keyless"]["identities"]
+    assert told == [identity["subject"]]
+    promote = (ROOT / ".github" / "workflows" / "promote.yml").read_text()
+    asked = re.findall(r'"(https://\S+release\.yml@\S+)"', promote)
+    assert [each.replace("$GITHUB_REPOSITORY", "postrider/postrider") for each in asked] == told
