@@ -56,7 +56,8 @@ def test_pods_of_ours_are_taken_where_nothing_is_allowed(api_server: ApiServer, 
 
 def test_argo_cds_own_objects_are_taken(api_server: ApiServer) -> None:
     api_server.namespace("argocd", "privileged")
-    sets = [one for file in sorted(ARGOCD.glob("appsets/*.yaml")) for one in documents(file.read_text())]
+    files = [*sorted(ARGOCD.glob("appsets/*.yaml")), *sorted(ARGOCD.glob("examples/*.yaml"))]
+    sets = [one for file in files for one in documents(file.read_text())]
     for manifest in [*by_hand(), *generated(), *sets]:
         taken(api_server, manifest)
 
