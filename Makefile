@@ -5,7 +5,7 @@ PORT ?=
 ARGS ?=
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
-LONGER := --ignore=tests/faults --ignore=tests/fuzz --ignore=tests/observe/check
+LONGER := --ignore=tests/faults --ignore=tests/fuzz --ignore=tests/observe/check --ignore=tests/deploy
 # Tests that start whole installations, browsers, and other people's clients and judges.
 APART := tests/browser tests/sdk tests/ssrf \
 	tests/people/oidc/test_judges.py tests/people/relying/test_certified.py tests/people/sessions/test_processes.py \
@@ -33,7 +33,7 @@ help:
 	@echo 'make bench       the speed, against plain references'
 	@echo 'make chart-check everything about charts, argocd, k8s and the way in, with real tools (compiles them once)'
 	@echo 'make chart-lint  what other people'\''s linters say of the chart'
-	@echo 'make image-check the image, built and run'
+	@echo 'make image-check build the image, look into it, and run an installation of it'
 	@echo 'make lock        resolve the dependencies anew (needs uv)'
 	@echo 'make clean       remove .venv, the data in .postrider and every cache'
 
@@ -98,7 +98,7 @@ chart-lint: .venv/stamp
 	$(PYTEST) tests/deploy/lint $(ARGS)
 
 image-check: .venv/stamp
-	$(PYTEST) tests/deploy/image $(ARGS)
+	$(PYTEST) -s tests/deploy/image $(ARGS)
 
 COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 
@@ -116,6 +116,7 @@ lock:
 	cd tests/architecture && for one in bandit-1.9.4 semgrep-1.182.0; do \
 		echo "$${one%-*}==$${one##*-}" | $(COMPILE) --no-annotate - -o "$$one.txt" || exit 1; \
 	done
+	cd tests/deploy/gitops && echo zizmor==1.32.0 | $(COMPILE) --no-annotate - -o zizmor-1.32.0.txt
 	for one in tests/sdk/js tests/people/oidc/js tests/people/relying/js; do \
 		(cd $$one && npm install --package-lock-only --omit-lockfile-registry-resolved --no-audit --no-fund) || exit 1; \
 	done

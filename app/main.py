@@ -319,6 +319,7 @@ def _destinations(settings: Settings) -> Destinations:
         deny=egress.denials(),
         allowed_ports=egress.ports,
         https_only=egress.https_only,
+        probe=egress.probe_allowance(),
     )
 
 

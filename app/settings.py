@@ -133,9 +133,13 @@ class Http(BaseModel):
 
 
 class Egress(BaseModel):
-    """How deliveries leave: what may be reached, from where, for how long."""
+    """How deliveries leave: what may be reached, from where, for how long.
+
+    `probe` is one address and one port, `10.96.0.80:8080`, that only the probe's own organisation may call.
+    """
 
     allow: Words = ()
+    probe: str | None = None
     deny: Words = ()
     ports: tuple[int, ...] = (80, 443, 8080, 8443)
     https_only: bool = False
@@ -148,6 +152,20 @@ class Egress(BaseModel):
     def allowances(self) -> tuple[Allowance, ...]:
         """The allow list as networks with optional ports."""
         return parse_allow_list(self.allow)
+
+    @field_validator("probe")
+    @classmethod
+    def _probe_is_one_place(cls, given: str | None) -> str | None:
+        if given is not None:
+            (found,) = parse_allow_list([given])
+            if found.port is None or found.network.num_addresses != 1:
+                msg = f"POSTRIDER_EGRESS__PROBE is one address with its port, such as 10.96.0.80:8080: not {given!r}"
+                raise ValueError(msg)
+        return given
+
+    def probe_allowance(self) -> Allowance | None:
+        """Where the probe's receiver stands, if there is one."""
+        return None if self.probe is None else parse_allow_list([self.probe])[0]
 
     def denials(self) -> tuple[Network, ...]:
         """The operator's own deny list."""
@@ -376,10 +394,13 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _production_is_closed(self) -> Self:
         if self.environment is Environment.production:
-            for allowance in self.egress.allowances():
-                if allowance.covers_loopback:
-                    msg = "POSTRIDER_EGRESS__ALLOW may not name loopback in production"
-                    raise ValueError(msg)
+            if any(allowance.covers_loopback for allowance in self.egress.allowances()):
+                msg = "POSTRIDER_EGRESS__ALLOW may not name loopback in production"
+                raise ValueError(msg)
+            probe = self.egress.probe_allowance()
+            if probe is not None and probe.covers_loopback:
+                msg = "POSTRIDER_EGRESS__PROBE may not name loopback in production"
+                raise ValueError(msg)
         return self
 
     def mail_server(self) -> SmtpServer | None:

@@ -18,6 +18,7 @@ from tests.api.client import Tenant, new_tenant
 from tests.canaries import keep
 from tests.servers import ROOT
 
+POSTRIDER = (sys.executable, "-m", "app.cli.main")
 START_SECONDS = 60.0
 MANAGEMENT_PORTS = 6
 RANKS = {"beat": 10, "worker": 20, "api": 30}
@@ -31,10 +32,10 @@ class System:
         environment: Mapping[str, str],
         folder: Path,
         sessions: sessionmaker[Session],
-        prefix: Sequence[str] = (),
+        command: Sequence[str],
     ) -> None:
         self.environment = {**environment, "PYTHONUNBUFFERED": "1"}
-        self._prefix = prefix
+        self._command = command
         self.sessions = sessions
         self._folder = folder
         self.children: dict[str, Child] = {}
@@ -65,7 +66,7 @@ class System:
         (self._folder / f"{part}.log").unlink(missing_ok=True)
         program = Program(
             name=part,
-            argv=[*self._prefix, sys.executable, "-m", "app.cli.main", part, *options],
+            argv=[*self._command, part, *options],
             log=self._folder / f"{part}.log",
             rank=RANKS[part],
             env=self.environment | self._managed(part),
@@ -119,11 +120,11 @@ class System:
 
 
 @contextmanager
-def prepared_system(environment: Mapping[str, str], prefix: Sequence[str] = ()) -> Iterator[System]:
-    """A system of which nothing runs yet; what is started in the block, behind the prefix, is ended with it."""
+def prepared_system(environment: Mapping[str, str], command: Sequence[str] = POSTRIDER) -> Iterator[System]:
+    """A system of which nothing runs yet; what is started in the block, by the command, is ended with it."""
     engine = make_engine(environment["POSTRIDER_DATABASE__WORKER_URL"], pool_size=2)
     with tempfile.TemporaryDirectory(prefix="postrider-system-") as folder:
-        system = System(environment, Path(folder), make_sessions(engine), prefix)
+        system = System(environment, Path(folder), make_sessions(engine), command)
         try:
             yield system
         finally:

@@ -1,45 +1,67 @@
 """Figures of the whole installation: told by one process at a time, the one that holds a lock in the database.
 
 The others look every few seconds whether it is their turn. Whoever stops, or is cut off, loses the lock with its
-connection and tells nothing any more.
+connection and tells nothing any more. Each reading stands alone: one that fails or takes too long leaves the others be.
 """
 
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from uuid import UUID
 
-from prometheus_client import CollectorRegistry
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client import CollectorRegistry, Metric
 from prometheus_client.registry import Collector
 from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DBAPIError
 
 from app.domain.ids import timestamp
 from app.features.deliveries import figures_queries as queries
 from app.features.retention.operations import days_of
+from app.kit.telemetry import figures
 from app.kit.telemetry.logs import get_logger
-from app.models import DueState, Lane
+from app.models import Lane
 from worker.stopping import Stopping
 
 INTERVAL_SECONDS = 5.0
 SHARE = 20
-"""Of the time of a database's process the reading takes one part in so many at most."""
-SETTLED, BEFORE = timedelta(minutes=5), timedelta(minutes=1)
-"""After so long whatever is owed is open or has ended; whoever takes a turn begins so much before."""
+"""Of the time of a database's process each reading takes one part in so many at most."""
+KEPT_SECONDS = 300.0
+"""So old what was read may be that is shown still."""
+SETTLED, BEFORE, STRIDE = timedelta(minutes=5), timedelta(minutes=1), timedelta(minutes=5)
+"""After so long whatever is owed is open or has ended; whoever takes a turn begins so much before, and looks after so
+much at once."""
 PARTITIONED = ("messages", "deliveries", "attempts")
-STATES = ("ready", "later", "sending", "held")
-Figures = tuple[Metric, ...]
+Reading = Callable[[Connection, datetime], Iterable[Metric]]
 logger = get_logger(__name__)
 
 
-@dataclass(slots=True)
-class _Reckoning:
-    """How far the messages were looked after, and how many obligations were found to be lost."""
+class Shown:
+    """What came of one reading: when it was read last, by the database's clock, and what it said."""
 
-    until: datetime
-    lost: int = 0
+    def __init__(self, since: datetime, interval: float) -> None:
+        self.read_at = since
+        self._interval = interval
+        self._figures: tuple[Metric, ...] = ()
+        self._kept_until = 0.0
+        self.next_at = 0.0
+        """When it is to be read again (monotonic), as are the times behind it."""
+
+    def show(self, told: Iterable[Metric], now: datetime) -> None:
+        """What was just read takes the place of what was shown."""
+        self._figures, self.read_at = tuple(told), now
+        self._kept_until = time.monotonic() + KEPT_SECONDS
+
+    def rest(self, took: float) -> None:
+        """Lets it be read again the later, the longer that took."""
+        self.next_at = time.monotonic() + max(self._interval, SHARE * took)
+
+    @property
+    def figures(self) -> tuple[Metric, ...]:
+        """What may be shown."""
+        return self._figures if time.monotonic() < self._kept_until else ()
 
 
 class Teller(Collector):
@@ -58,13 +80,17 @@ class Teller(Collector):
         self._interval = interval
         self._ended = threading.Event()
         self._connection: Connection | None = None
-        self._reckoning: _Reckoning | None = None
-        self._shown: Figures = ()
+        self._readings: Mapping[str, Reading] = {}
+        self._shown: Mapping[str, Shown] = {}
         self._thread = threading.Thread(target=self._run, name="figures", daemon=True)
 
     def collect(self) -> Iterable[Metric]:
         """What is told now; nothing while it is somebody else's turn."""
-        return self._shown
+        shown = self._shown
+        if shown:
+            yield figures.READ_AT.by({(name,): one.read_at.timestamp() for name, one in shown.items()})
+        for one in shown.values():
+            yield from one.figures
 
     def describe(self) -> Iterable[Metric]:
         """Nothing: whether there is anything to tell shows later."""
@@ -82,33 +108,54 @@ class Teller(Collector):
         self._registry.unregister(self)
 
     def _run(self) -> None:
-        while not self._ended.is_set() and not self._stopping.is_set():
-            began = time.monotonic()
+        while not self._is_over():
+            rest = self._interval
             try:
-                self._take_part()
+                rest = self._take_part()
             except Exception as error:  # noqa: BLE001 whatever it is, the next turn tries again
                 # What is not read any more must not be shown, and another may do better.
                 logger.warning("figures_not_read", error=type(error).__name__, effect="another process may tell them")
                 self._leave()
-            self._ended.wait(max(self._interval, SHARE * (time.monotonic() - began)))
+            self._ended.wait(rest)
         self._leave()
 
-    def _take_part(self) -> None:
+    def _is_over(self) -> bool:
+        return self._ended.is_set() or self._stopping.is_set()
+
+    def _take_part(self) -> float:
+        """Reads whatever is to be read by now, if it is this process's turn; returns for how long to rest."""
         if self._connection is None:
             self._connection = self._take_turn()
-        if self._connection is not None:
-            with self._connection.begin():
-                self._shown = tuple(self._read(self._connection))
+        if self._connection is None:
+            return self._interval
+        for name, shown in self._shown.items():
+            if shown.next_at <= time.monotonic() and not self._is_over():
+                self._read(self._connection, name, shown)
+        return max(0.0, min(one.next_at for one in self._shown.values()) - time.monotonic())
+
+    def _read(self, db: Connection, name: str, shown: Shown) -> None:
+        began = time.monotonic()
+        try:
+            with db.begin():
+                now = db.execute(queries.now()).scalar_one()
+                shown.show(self._readings[name](db, now), now)
+        except Exception as error:
+            if isinstance(error, DBAPIError) and error.connection_invalidated:
+                raise
+            logger.warning("figure_not_read", figure=name, error=type(error).__name__, effect="its age is told")
+        shown.rest(time.monotonic() - began)
 
     def _take_turn(self) -> Connection | None:
         connection = self._database.connect()
         try:
             if connection.execute(queries.take_turn()).scalar_one():
                 connection.execute(queries.limit_statements())
+                now = connection.execute(queries.now()).scalar_one()
                 connection.commit()
                 # The lock is the connection's, which must end with the turn, and not go back to the pool with it.
                 connection.detach()
-                self._reckoning = None
+                self._readings = readings(now)
+                self._shown = {name: Shown(now, self._interval) for name in self._readings}
                 return connection
         except BaseException:
             connection.invalidate()
@@ -117,102 +164,78 @@ class Teller(Collector):
         return None
 
     def _leave(self) -> None:
-        self._shown = ()
+        self._shown = {}
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
 
-    def _read(self, db: Connection) -> Iterator[Metric]:
-        now = db.execute(queries.now()).scalar_one()
-        yield from _due(db)
-        yield _sendable(db)
-        yield _of_states("postrider_breakers", "Endpoints whose breaker is not closed.", _breakers(db))
-        yield _of_states("postrider_endpoints", "Endpoints there are.", _endpoints(db))
-        yield from _waiting(db)
-        yield _gauge("postrider_partition_days_ahead", "For so many days there are partitions.", _days_ahead(db, now))
-        yield _gauge("postrider_unsealed_audit_seconds", "Age of the oldest audit event without a seal.", _age(db, now))
-        yield self._lost(db, now)
-        yield _gauge("postrider_figures_timestamp_seconds", "When these were read (Unix time).", now.timestamp())
 
-    def _lost(self, db: Connection, now: datetime) -> Metric:
-        if self._reckoning is None:
-            self._reckoning = _Reckoning(now - SETTLED - BEFORE)
-        reckoning = self._reckoning
-        until = now - SETTLED
-        reckoning.lost += db.execute(queries.lost(reckoning.until, until)).scalar_one()
-        reckoning.until = until
-        words = "Deliveries of messages that were accepted minutes ago which are neither open nor ended."
-        return CounterMetricFamily("postrider_lost_deliveries", words, value=reckoning.lost)
+def readings(now: datetime) -> dict[str, Reading]:
+    """What is read in a turn that begins now, by the names under which their ages are told."""
+    return {
+        "due": _due,
+        "sendable": _sendable,
+        "breakers": _breakers,
+        "endpoints": _endpoints,
+        "mails": _mails,
+        "background_tasks": _background_tasks,
+        "partitions": _partitions,
+        "audit": _unsealed,
+        "lost": partial(_lost, _Reckoning(now - SETTLED - BEFORE)),
+    }
 
 
-def _due(db: Connection) -> Iterator[Metric]:
-    numbers = {(lane, state): 0 for lane in Lane for state in STATES}
-    oldest = dict.fromkeys(Lane, 0.0)
-    for row in db.execute(queries.due()):
-        lane, state = Lane(row.lane), _state(row.state, is_due=row.is_due)
-        numbers[lane, state] += row.number
-        if state == "ready":
-            oldest[lane] = max(oldest[lane], row.oldest)
-    due = GaugeMetricFamily("postrider_due_deliveries", "Deliveries that are owed.", labels=("lane", "state"))
-    for (lane, state), number in numbers.items():
-        due.add_metric((lane.name, state), number)
-    late = GaugeMetricFamily("postrider_oldest_due_seconds", "For how long one may have gone.", labels=("lane",))
-    for lane, seconds in oldest.items():
-        late.add_metric((lane.name,), seconds)
-    yield from (due, late)
+def _due(db: Connection, _now: datetime) -> Iterator[Metric]:
+    rows = {lane: db.execute(queries.due(lane)).one() for lane in Lane}
+    states = ("ready", "later", "sending", "held")
+    yield figures.DUE.by({(lane.name, one): getattr(row, one) for lane, row in rows.items() for one in states})
+    yield figures.OLDEST_DUE.by({(lane.name,): row.oldest for lane, row in rows.items()})
 
 
-def _sendable(db: Connection) -> Metric:
-    family = GaugeMetricFamily("postrider_sendable_deliveries", "Deliveries that may go now.", labels=("lane",))
-    for lane in Lane:
-        family.add_metric((lane.name,), db.execute(queries.sendable(lane)).scalar_one())
-    return family
+def _sendable(db: Connection, _now: datetime) -> Iterator[Metric]:
+    yield figures.SENDABLE.by({(lane.name,): db.execute(queries.sendable(lane)).scalar_one() for lane in Lane})
 
 
-def _state(state: int, *, is_due: bool) -> str:
-    """A lease that has run out makes a delivery ready again; of what is held, the gate says when it may go."""
-    if state == DueState.held:
-        return "held"
-    if is_due:
-        return "ready"
-    return "sending" if state == DueState.sending else "later"
-
-
-def _breakers(db: Connection) -> dict[str, float]:
+def _breakers(db: Connection, _now: datetime) -> Iterator[Metric]:
     opened, half_open = db.execute(queries.breakers()).one()
-    return {"open": opened, "half_open": half_open}
+    yield figures.BREAKERS.by({("open",): opened, ("half_open",): half_open})
 
 
-def _endpoints(db: Connection) -> dict[str, float]:
+def _endpoints(db: Connection, _now: datetime) -> Iterator[Metric]:
     enabled, disabled = db.execute(queries.endpoints()).one()
-    return {"enabled": enabled, "disabled": disabled}
+    yield figures.ENDPOINTS.by({("enabled",): enabled, ("disabled",): disabled})
 
 
-def _waiting(db: Connection) -> Iterator[Metric]:
+def _mails(db: Connection, _now: datetime) -> Iterator[Metric]:
     number, oldest = db.execute(queries.mails()).one()
-    yield _gauge("postrider_mails_waiting", "Mails that wait to be sent.", number)
-    yield _gauge("postrider_oldest_mail_seconds", "Since when the oldest mail waits.", oldest)
+    yield from (figures.MAILS_WAITING.of(number), figures.OLDEST_MAIL.of(oldest))
+
+
+def _background_tasks(db: Connection, _now: datetime) -> Iterator[Metric]:
     number, oldest = db.execute(queries.background_tasks()).one()
-    yield _gauge("postrider_background_tasks_waiting", "Background tasks that wait for their next step.", number)
-    yield _gauge("postrider_oldest_background_task_seconds", "For how long the oldest waits.", oldest)
+    yield from (figures.TASKS_WAITING.of(number), figures.OLDEST_TASK.of(oldest))
 
 
-def _days_ahead(db: Connection, now: datetime) -> int:
+def _partitions(db: Connection, now: datetime) -> Iterator[Metric]:
     last = min(max(days_of(db, parent)) for parent in PARTITIONED)
-    return (last - now.date()).days
+    yield figures.PARTITIONS_AHEAD.of((last - now.date()).days)
 
 
-def _age(db: Connection, now: datetime) -> float:
+def _unsealed(db: Connection, now: datetime) -> Iterator[Metric]:
     oldest = db.execute(queries.oldest_unsealed()).scalar_one()
-    return 0.0 if oldest is None else max(0.0, (now - timestamp(UUID(oldest))).total_seconds())
+    yield figures.UNSEALED.of(0.0 if oldest is None else max(0.0, (now - timestamp(UUID(oldest))).total_seconds()))
 
 
-def _gauge(name: str, words: str, value: float) -> Metric:
-    return GaugeMetricFamily(name, words, value=value)
+@dataclass(slots=True)
+class _Reckoning:
+    """How far the messages were looked after, and how many obligations were found to be lost."""
+
+    until: datetime
+    lost: int = 0
 
 
-def _of_states(name: str, words: str, values: dict[str, float]) -> Metric:
-    family = GaugeMetricFamily(name, words, labels=("state",))
-    for state, value in values.items():
-        family.add_metric((state,), value)
-    return family
+def _lost(reckoning: _Reckoning, db: Connection, now: datetime) -> Iterator[Metric]:
+    until = min(now - SETTLED, reckoning.until + STRIDE)
+    reckoning.lost += db.execute(queries.lost(reckoning.until, until)).scalar_one()
+    reckoning.until = until
+    yield figures.LOST.of(reckoning.lost)

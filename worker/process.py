@@ -1,6 +1,7 @@
 """What each worker process owns: its database engine, its delivery engine, its sweeps. Made after the fork."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 
@@ -26,7 +27,7 @@ from worker.audit import Sealer
 from worker.delivery.claim import Claimer
 from worker.delivery.engine import ASK_AGAIN_SECONDS, Engine, Limits
 from worker.delivery.lines import AttemptLines
-from worker.delivery.transport import Transport
+from worker.delivery.transport import Policies, Transport
 from worker.figures import Teller
 from worker.logouts import Announcer, Herald
 from worker.mail import Outgoing, Postman
@@ -143,9 +144,21 @@ def _outgoing(settings: Settings, ring: KeyRing) -> Outgoing:
 def _transport(settings: Settings, ring: KeyRing, notify: Callable[[], None], beat: Callable[[], None]) -> Transport:
     telemetry = settings.telemetry
     lines, tells = AttemptLines(telemetry.access_lines), telemetry.send_traceparent
+    policy, options = _way_out(settings)
     return Transport(
-        *_way_out(settings), instance=marker(ring), notify=notify, lines=lines, tells_traces=tells, beat=beat
+        Policies(policy, _probe(settings, policy)),
+        options,
+        instance=marker(ring),
+        notify=notify,
+        lines=lines,
+        tells_traces=tells,
+        beat=beat,
     )
+
+
+def _probe(settings: Settings, policy: Policy) -> Policy | None:
+    allowance = settings.egress.probe_allowance()
+    return None if allowance is None else replace(policy, allow=(*policy.allow, allowance))
 
 
 def _way_out(settings: Settings) -> tuple[Policy, Options]:

@@ -11,6 +11,7 @@ from app.cli.keys import keys
 from app.cli.mail import mail
 from app.cli.observe.command import observe
 from app.cli.orgs import orgs
+from app.cli.probe.command import probe
 from app.cli.processes import api, beat, migrate, worker
 from app.cli.retention import retention
 from app.cli.secrets import secrets
@@ -43,6 +44,7 @@ COMMANDS = (
     audit,
     observe,
     doctor,
+    probe,
 )
 for command in COMMANDS:
     main.add_command(command)

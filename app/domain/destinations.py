@@ -2,11 +2,14 @@
 
 import re
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from posixpath import normpath
+from typing import Self
 from urllib.parse import unquote, urlsplit
+from uuid import UUID
 
 from app.domain.addresses import Allowance, BadUrl, CheckedUrl, Network, check_url, is_allowed
+from app.domain.probe import PROBE
 
 _PORTS = {"http": 80, "https": 443}
 _LOCAL = "localhost"
@@ -15,13 +18,23 @@ _SLASHES = re.compile("/{2,}")
 
 @dataclass(frozen=True, slots=True)
 class Destinations:
-    """The rules of one installation; `public_url` is where its API answers."""
+    """The rules of one installation; `public_url` is where its API answers.
+
+    The probe's organisation alone may also call its receiver, at `probe`.
+    """
 
     public_url: str
     allow: Sequence[Allowance] = ()
     deny: Sequence[Network] = ()
     allowed_ports: Collection[int] = (80, 443)
     https_only: bool = False
+    probe: Allowance | None = None
+
+    def of(self, organisation_id: UUID) -> Self:
+        """The rules for an organisation."""
+        if self.probe is None or organisation_id != PROBE:
+            return self
+        return replace(self, allow=(*self.allow, self.probe))
 
     def check(self, url: str) -> None:
         """BadUrl unless an endpoint may have this URL."""

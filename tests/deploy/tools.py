@@ -44,6 +44,7 @@ PROGRAMS: Mapping[str, Program] = {
     "kubeconform": Program("github.com/yannh/kubeconform/cmd/kubeconform"),
     "kustomize": Program("sigs.k8s.io/kustomize/kustomize/v5"),
     "actionlint": Program("github.com/rhysd/actionlint/cmd/actionlint"),
+    "gotemplate": Program("./gotemplate"),
     "etcd": Program("go.etcd.io/etcd/server/v3"),
     "kube-apiserver": Program("k8s.io/kubernetes/cmd/kube-apiserver", linked_with=KUBERNETES_FLAGS),
     "helm3": Program("helm.sh/helm/v3/cmd/helm", "helm3"),
@@ -101,7 +102,9 @@ def _compile(made: Program, path: Path) -> None:
 
 def _digest(made: Program) -> str:
     folder = MODULES / made.module
-    parts = [(folder / name).read_bytes() for name in ("go.mod", "go.sum")]
+    # A package of our own changes without its module.
+    own = sorted((folder / made.package).glob("*.go")) if made.package.startswith("./") else []
+    parts = [file.read_bytes() for file in (folder / "go.mod", folder / "go.sum", *own)]
     return hashlib.sha256(b"\0".join([*parts, made.linked_with.encode()])).hexdigest()[:12]
 
 

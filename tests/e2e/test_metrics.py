@@ -1,5 +1,7 @@
 """What the processes of a running system export."""
 
+import time
+
 from tests.e2e.customer import Customer, eventually
 from tests.exported import exported, total
 from tests.receiver import Receiver
@@ -31,6 +33,17 @@ def test_a_message_is_counted_from_its_post_to_its_receiver_and_figures_are_told
     assert total(worker, "postrider_attempts_total", lane="first", result="2xx") >= 1
     assert total(worker, "postrider_tasks_total", task="delivery.wake", outcome="succeeded") >= 1
     eventually(lambda: _tellers(system) == 1)
+
+
+def test_each_loop_says_when_it_last_turned(system: System) -> None:
+    def turned() -> dict[str, float]:
+        parts = (one for part in ("api", "worker", "beat") for one in exported(system, part))
+        beats = [one for one in parts if one.name == "postrider_heartbeat_timestamp_seconds"]
+        # A loop that this process does not have says 0.
+        return {one.labels["loop"]: one.value for one in beats if one.value}
+
+    eventually(lambda: set(turned()) == {"loop", "engine", "transport", "sweeper", "beat"})
+    assert all(time.time() - moment < 60 for moment in turned().values()), turned()
 
 
 def _tellers(system: System) -> int:

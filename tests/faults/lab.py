@@ -28,7 +28,7 @@ from tests.faults.ledger import State, Verdict, judge
 from tests.faults.processes import connected_to, descendants, wait_for
 from tests.faults.receiver import Behaviour, Receipt, Receiver
 from tests.servers import ROOT, Servers, cloned_database, process_environment
-from tests.system import System, prepared_system
+from tests.system import POSTRIDER, System, prepared_system
 
 LEASE_SECONDS = 4.0
 TIMEOUT_SECONDS = 2.0
@@ -96,7 +96,7 @@ class Lab:
                 "POSTRIDER_DELIVERY__DRAIN_SECONDS": "5",
                 "POSTRIDER_EGRESS__NAMESERVERS": json.dumps([self.names.address]),
             }
-            with prepared_system({**base, **values, **environment}, prefix) as system:
+            with prepared_system({**base, **values, **environment}, (*prefix, *POSTRIDER)) as system:
                 self.systems.append(system)
                 try:
                     yield system

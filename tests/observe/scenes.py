@@ -249,8 +249,15 @@ SYMPTOM_SCENES = (
     Scene(
         "FiguresMissing",
         "ticket",
-        {f"postrider_figures_timestamp_seconds{{{WORKER}}}": "0+60x20 1200x10"},
-        {f"postrider_figures_timestamp_seconds{{{WORKER}}}": "0+60x30"},
+        {
+            f'postrider_figures_timestamp_seconds{{{WORKER},figure="due"}}': "0+60x15 900x15",
+            f'postrider_figures_timestamp_seconds{{{WORKER},figure="lost"}}': "0+60x30",
+        },
+        {
+            f'postrider_figures_timestamp_seconds{{{WORKER},figure="due"}}': "0+60x26 1560x4",
+            f'postrider_figures_timestamp_seconds{{{WORKER},figure="lost"}}': "0+60x30",
+        },
+        labels={"figure": "due"},
     ),
     Scene(
         "MailWaits",

@@ -17,7 +17,7 @@ from tests.receiver import Receiver
 from tests.servers import Servers, migrate, process_environment, urls_of
 from tests.ssrf.names import NameServer
 from tests.ssrf.namespace import NAME_SERVER, Namespace, private_network
-from tests.system import System, prepared_system
+from tests.system import POSTRIDER, System, prepared_system
 
 PORTS = (80, 443, 8080, 8443)
 
@@ -68,7 +68,7 @@ def lab() -> Iterator[Lab]:
         environment = production(
             stack.enter_context(embedded_postgres(folder)), stack.enter_context(embedded_redis(folder))
         )
-        system = stack.enter_context(prepared_system(environment, namespace.prefix))
+        system = stack.enter_context(prepared_system(environment, (*namespace.prefix, *POSTRIDER)))
         system.start(api=1, workers=1)
         yield Lab(system, namespace, names, canaries)
 

@@ -23,7 +23,7 @@ from tests.worker.house import House
 from worker.figures import Teller
 from worker.stopping import Stopping
 
-PATIENCE_SECONDS = 10.0
+PATIENCE_SECONDS = 20.0
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,12 @@ class Process:
         self.teller = Teller(engine, self.registry, Stopping(), interval=0.05)
 
     def tells(self) -> bool:
-        return self.figure("postrider_figures_timestamp_seconds") is not None
+        """Whether all was read once: this is read last."""
+        return self.figure("postrider_lost_deliveries_total") is not None
+
+    def read_at(self, name: str) -> float:
+        """When a figure was read last, or its turn began (Unix time)."""
+        return self.figure("postrider_figures_timestamp_seconds", figure=name) or 0.0
 
     def figure(self, name: str, **labels: str) -> float | None:
         return self.registry.get_sample_value(name, labels)
@@ -168,3 +173,19 @@ def test_whoever_is_cut_off_tells_nothing_until_it_is_its_turn_again(
             assert db.execute(text(holders), {"key": FIGURES}).all()
         until(lambda: not process.tells())
         until(process.tells)
+
+
+@pytest.mark.usefixtures("house")
+def test_a_reading_that_takes_too_long_leaves_the_others_be_and_its_age_shows(
+    engine: Engine, sessions: sessionmaker[Session]
+) -> None:
+    with sessions.begin() as db, ExitStack() as later:
+        db.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
+        db.execute(text("LOCK TABLE mails IN ACCESS EXCLUSIVE MODE"))
+        process = later.enter_context(telling(engine))
+        until(process.tells)
+        assert process.figure("postrider_mails_waiting") is None
+        assert process.figure("postrider_breakers", state="open") is not None
+        began, stuck = process.read_at("due"), process.read_at("mails")
+        until(lambda: process.read_at("due") > began + 0.5)
+        assert process.read_at("mails") == stuck < began

@@ -13,7 +13,7 @@ from app.kit.db import is_conflict
 from app.kit.dedicated import Dedicated
 from app.kit.telemetry.hearts import unheard
 from app.kit.telemetry.logs import get_logger
-from app.kit.telemetry.metrics import CYCLE_FAILURES, HEARTBEAT
+from app.kit.telemetry.metrics import CYCLE_FAILURES
 from app.models import Lane
 from worker.delivery.claim import Claimed, Claimer, Demand
 from worker.delivery.job import DueKey, EndpointKey, Job, Sent
@@ -34,7 +34,6 @@ FAILURE_PAUSE_SECONDS = 0.5
 REPEATS = 3
 LANES_IN_FLIGHT = {Lane.first: 1.0, Lane.retry: 0.5, Lane.replay: 0.25}
 logger = get_logger(__name__)
-_heartbeat = HEARTBEAT.labels("engine")
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +115,7 @@ class Engine:
 
     def _run(self) -> None:
         while not self._stopped:
-            _heartbeat.set_to_current_time()
+            self._beat()
             self._step(claiming=not self._stopping.is_set())
             self._rest()
         if not self._given_up:

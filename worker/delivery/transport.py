@@ -5,12 +5,14 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import uvloop
 
 from app.domain import ids
 from app.domain.outcome import Failure
+from app.domain.probe import PROBE
 from app.domain.signing import delivery_headers, sign
 from app.kit.clock import new_id
 from app.kit.egress import Answer, Egress, Options, Outgoing, Policy
@@ -25,7 +27,16 @@ from worker.delivery.tracing import begin_attempt, end_attempt
 
 KEPT_BYTES = 16 * 1024
 BEAT_SECONDS = 1.0
+_PROBE_POOLS = 8
 logger = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Policies:
+    """What may be reached; by the probe's own organisation something else, and through no proxy, if that is given."""
+
+    usual: Policy
+    probe: Policy | None = None
 
 
 class Transport:
@@ -36,7 +47,7 @@ class Transport:
 
     def __init__(
         self,
-        policy: Policy,
+        policies: Policies,
         options: Options,
         *,
         instance: str,
@@ -47,8 +58,8 @@ class Transport:
     ) -> None:
         self._beat = beat
         self.results: deque[Sent] = deque()
-        self._policy = policy
         self._options = options
+        self._policies = policies
         self._instance = instance
         self._notify = notify
         self._lines = lines
@@ -82,7 +93,8 @@ class Transport:
 
     def stop(self) -> None:
         """Closes every connection and ends the thread."""
-        asyncio.run_coroutine_threadsafe(self._egress.close(), self._loop).result(timeout=5)
+        for client in {self._egress, self._probe_egress}:
+            asyncio.run_coroutine_threadsafe(client.close(), self._loop).result(timeout=5)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(timeout=5)
 
@@ -101,7 +113,11 @@ class Transport:
 
     async def _open(self, opened: Future[None]) -> None:
         try:
-            self._egress = Egress(self._policy, self._options)
+            self._egress = Egress(self._policies.usual, self._options)
+            self._probe_egress = self._egress
+            if self._policies.probe is not None:
+                options = replace(self._options, proxy=None, idle_pools=_PROBE_POOLS)
+                self._probe_egress = Egress(self._policies.probe, options)
         except Exception as error:  # noqa: BLE001 handed to the thread that waits
             opened.set_exception(error)
         else:
@@ -153,7 +169,8 @@ class Transport:
             # Whatever it is, it must come back as a result: what never ends would take room for ever.
             logger.exception("delivery_not_signed")
             return _unsent("the request cannot be made")
-        return await self._egress.post(outgoing)
+        egress = self._probe_egress if job.destination.organisation_id == PROBE else self._egress
+        return await egress.post(outgoing)
 
     def _outgoing(self, job: Job, started_at: datetime, traceparent: bytes | None) -> Outgoing:
         message_id = ids.encode("msg", job.key.message_id)

@@ -109,9 +109,10 @@ and {_rate("postrider_attempts_total", "5m")} > 1""",
         severity="ticket",
         owner="delivery",
         dashboard="postrider-workers",
-        expr="time() - max(postrider_figures_timestamp_seconds) > 120\nor absent(postrider_figures_timestamp_seconds)",
+        expr="""time() - max by (figure) (postrider_figures_timestamp_seconds) > 300
+or absent(postrider_figures_timestamp_seconds)""",
         lasts="5m",
-        summary="Nobody counts what is due, owed or lost",
+        summary="What is due, waits or was lost is not counted any more: {{ $labels.figure }}",
         impact="Nobody yet; alerts on overdue and lost deliveries are blind, and autoscaling has nothing to follow.",
     ),
     Alert(

@@ -10,6 +10,7 @@ from uuid import UUID
 from sqlalchemy import (
     ColumnElement,
     Float,
+    ScalarSelect,
     Select,
     Text,
     TextClause,
@@ -24,6 +25,7 @@ from sqlalchemy import (
 )
 
 from app.domain.ids import lowest
+from app.features.deliveries.claim_queries import HELD, NOT_HELD, SENDING
 from app.models import (
     AuditUnsealed,
     BackgroundTask,
@@ -40,6 +42,7 @@ from app.models import (
 STATEMENT_SECONDS = 5
 FIGURES = 0x66696775
 """'figu': the advisory lock of whoever tells the figures."""
+COUNTED = 1_000_000
 RECONCILED = 1000
 """So many obligations to an organisation are looked after in a round."""
 
@@ -59,16 +62,22 @@ def now() -> Select[datetime]:
     return select(func.now())
 
 
-def due() -> Select[*tuple[Any, ...]]:
-    """Open deliveries by lane, state and whether their time has come: how many, and for how long the oldest is due."""
-    is_due = (DueDelivery.due_at <= func.now()).label("is_due")
+def due(lane: Lane) -> Select[int, int, int, int, float]:
+    """How many open deliveries of a lane are in each state, and for how long the oldest that is ready has been so.
+
+    A lease that has run out makes one ready again; of what is held, the gate says when it may go. Of each kind a
+    million are counted at most, by the indexes: beyond that nobody asks how many, and the counting would take for ever.
+    """
+    mine, is_due = DueDelivery.lane == lane, DueDelivery.due_at <= func.now()
+    sending = _counted(mine, SENDING, ~is_due)
+    oldest = select(_age(func.min(DueDelivery.due_at))).where(mine, NOT_HELD, is_due).scalar_subquery()
     return select(
-        DueDelivery.lane,
-        DueDelivery.state,
-        is_due,
-        func.count().label("number"),
-        _age(func.min(DueDelivery.due_at)).label("oldest"),
-    ).group_by(DueDelivery.lane, DueDelivery.state, is_due)
+        _counted(mine, NOT_HELD, is_due).label("ready"),
+        (_counted(mine, NOT_HELD, ~is_due) - sending).label("later"),
+        sending.label("sending"),
+        _counted(mine, HELD).label("held"),
+        func.coalesce(oldest, 0.0).label("oldest"),
+    )
 
 
 def sendable(lane: Lane) -> Select[int]:
@@ -143,6 +152,11 @@ def _is_known(
         .where(table.environment_id == Environment.id, table.message_id == message_id, table.endpoint_id == endpoint_id)
         .exists()
     )
+
+
+def _counted(*conditions: ColumnElement[bool]) -> ScalarSelect[int]:
+    some = select(literal_column("1")).select_from(DueDelivery).where(*conditions).limit(COUNTED).subquery()
+    return select(func.count()).select_from(some).scalar_subquery()
 
 
 def _age(moment: ColumnElement[Any]) -> ColumnElement[float]:

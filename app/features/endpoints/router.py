@@ -56,7 +56,9 @@ class ScopeFor:
         """The scope. Raises Problem `not_found` or `forbidden`."""
         application = await self._application(app_id, db, caller)
         state = request.app.state
-        return Scope(db, state.keyring, state.destinations, application, caller.feature_flags)
+        return Scope(
+            db, state.keyring, state.destinations.of(caller.organisation_id), application, caller.feature_flags
+        )
 
 
 Readable = Annotated[Scope, Depends(ScopeFor(Permission.endpoint_read))]

@@ -51,9 +51,21 @@ def create_organisation(db: Session, name: str) -> UUID:
     organisation = Organisation(id=new_id(), name=name)
     db.add(organisation)
     db.flush()
-    db.add_all([Environment(id=new_id(), organisation_id=organisation.id, kind=kind) for kind in ENVIRONMENTS])
-    db.flush()
+    _add_environments(db, organisation.id)
     return organisation.id
+
+
+def ensure_organisation(db: Session, organisation_id: UUID, name: str) -> bool:
+    """Whether there was no organisation of this id, so that it was made, with its environments."""
+    made = db.execute(queries.add_organisation(organisation_id, name)).first() is not None
+    if made:
+        _add_environments(db, organisation_id)
+    return made
+
+
+def _add_environments(db: Session, organisation_id: UUID) -> None:
+    db.add_all([Environment(id=new_id(), organisation_id=organisation_id, kind=kind) for kind in ENVIRONMENTS])
+    db.flush()
 
 
 def set_retry_schedule(

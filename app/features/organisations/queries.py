@@ -6,6 +6,8 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Delete, Select, Update, delete, func, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.sql.dml import ReturningInsert
 
 from app.domain.lifecycle import RESTORABLE
 from app.models import ApiKey, ApiKeySecret, EndpointGate, EndpointHealth, Environment, Organisation
@@ -24,6 +26,12 @@ def organisation(organisation_id: UUID) -> Select[UUID, str]:
 def every_organisation() -> Select[Organisation]:
     """Every organisation, the deleted ones too as long as they can be restored, oldest first."""
     return select(Organisation).order_by(Organisation.id)
+
+
+def add_organisation(organisation_id: UUID, name: str) -> ReturningInsert[UUID]:
+    """Makes an organisation of this id; the id comes back, unless it is there already."""
+    new = insert(Organisation).values(id=organisation_id, name=name)
+    return new.on_conflict_do_nothing(index_elements=["id"]).returning(Organisation.id)
 
 
 def delete_organisation(organisation_id: UUID) -> Update:

@@ -37,10 +37,10 @@ _LOOPS = Row(
         ),
         Panel(
             "Age of the cluster's figures",
-            "One process counts what is due; another takes over when it is gone.",
-            (Query("time() - max(postrider_figures_timestamp_seconds)", "age"),),
+            "One process counts what is due; another takes over when it is gone. What takes long is read less often.",
+            (Query("time() - max by (figure) (postrider_figures_timestamp_seconds)", "{{figure}}"),),
             unit="s",
-            limit=120,
+            limit=300,
         ),
     ),
 )

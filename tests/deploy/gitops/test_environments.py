@@ -1,0 +1,317 @@
+"""Environments are what Git says: whole, pinned, within the rights of their projects, and of one piece."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.deploy.gitops.applicationsets import OURS, Tree
+from tests.deploy.gitops.rendered import (
+    ARGOCD,
+    ENVIRONMENTS,
+    by_hand,
+    components,
+    every_application,
+    generated,
+    manifests,
+    of,
+    projects,
+    sources,
+)
+from tests.servers import ROOT
+
+each_environment = pytest.mark.parametrize("environment", ENVIRONMENTS)
+each_application = pytest.mark.parametrize("application", every_application(), ids=lambda one: one["metadata"]["name"])
+# Kinds that belong to no namespace, of those that we make ourselves.
+OF_THE_CLUSTER = {"ClusterIssuer", "ImageValidatingPolicy", "Namespace", "PriorityClass"}
+
+
+def values(environment: str) -> Tree:
+    found: Tree = yaml.safe_load((ARGOCD / "envs" / environment / "values.yaml").read_text())
+    return found
+
+
+def config(environment: str) -> list[Tree]:
+    return manifests(of("config", environment))
+
+
+def one(objects: list[Tree], kind: str, name: str) -> Tree:
+    """The one object of a kind and a name."""
+    (found,) = [each for each in objects if (each["kind"], each["metadata"]["name"]) == (kind, name)]
+    return found
+
+
+def test_there_are_three_environments_and_each_has_the_same_files() -> None:
+    assert ENVIRONMENTS == ["dev", "prod", "staging"]
+    for environment in ENVIRONMENTS:
+        files = sorted(file.name for file in (ARGOCD / "envs" / environment).iterdir())
+        assert files == ["config.yaml", "image.yaml", "platform.yaml", "values.yaml"]
+
+
+def test_each_environment_has_its_platform_what_is_ours_and_postrider() -> None:
+    names = sorted(application["metadata"]["name"] for application in generated())
+    assert names == sorted(f"{kind}-{each}" for kind in ("app", "config", "platform") for each in ENVIRONMENTS)
+
+
+def test_no_two_applications_have_one_name() -> None:
+    names = [application["metadata"]["name"] for application in every_application()]
+    assert len(set(names)) == len(names)
+
+
+def test_the_root_holds_what_is_written_down_and_nothing_else() -> None:
+    root = one(by_hand(), "Application", "root")
+    held = {(each["kind"], each["metadata"]["name"]) for each in manifests(root)}
+    written = {(each["kind"], each["metadata"]["name"]) for each in by_hand()}
+    assert held - written == {("ApplicationSet", "app"), ("ApplicationSet", "config"), ("ApplicationSet", "platform")}
+    assert written - held == {("AppProject", "root"), ("Application", "root")}
+
+
+@each_application
+def test_an_application_keeps_to_its_project(application: Tree) -> None:
+    project = projects()[application["spec"]["project"]]
+    assert {source["repoURL"] for source in sources(application)} <= set(project["sourceRepos"])
+    where = application["spec"]["destination"]
+    allowed = [(each["name"], each["namespace"]) for each in project["destinations"]]
+    assert (where["name"], where["namespace"]) in allowed or ("*", where["namespace"]) in allowed
+
+
+@pytest.mark.parametrize("application", generated(), ids=lambda one: one["metadata"]["name"])
+def test_a_project_lets_in_what_its_applications_hold(application: Tree) -> None:
+    project = projects()[application["spec"]["project"]]
+    for each in manifests(application):
+        group = each["apiVersion"].rpartition("/")[0]
+        kinds = "clusterResourceWhitelist" if each["kind"] in OF_THE_CLUSTER else "namespaceResourceWhitelist"
+        assert {"group": group, "kind": each["kind"]} in project[kinds], each["metadata"]["name"]
+        assert each["metadata"].get("namespace", "postrider") == application["spec"]["destination"]["namespace"]
+
+
+@each_application
+def test_what_is_not_ours_is_pinned_and_what_is_ours_follows_main_or_a_commit(application: Tree) -> None:
+    for source in sources(application):
+        version = source["targetRevision"]
+        wanted = r"main|[0-9a-f]{40}" if source["repoURL"] == OURS else r"v?\d+\.\d+\.\d+"
+        assert re.fullmatch(wanted, version), f"{source['repoURL']} {version}"
+
+
+@each_application
+def test_an_application_repairs_itself_and_tries_again(application: Tree) -> None:
+    policy = application["spec"]["syncPolicy"]
+    assert policy["automated"]["selfHeal"] is True
+    assert (policy["retry"]["limit"], "ServerSideApply=true" in policy["syncOptions"]) == (-1, True)
+
+
+def test_production_loses_nothing_by_a_commit() -> None:
+    pruned = {each["metadata"]["name"]: each["spec"]["syncPolicy"]["automated"]["prune"] for each in generated()}
+    assert {name for name, prunes in pruned.items() if not prunes} == {"app-prod", "config-prod", "platform-prod"}
+
+
+def test_windows_are_for_clusters_that_there_are() -> None:
+    windows = projects()["postrider"]["syncWindows"]
+    clusters = {each["spec"]["destination"]["name"] for each in generated() if "config" in each["metadata"]["name"]}
+    assert sorted(cluster for window in windows for cluster in window["clusters"]) == sorted(clusters)
+
+
+def test_a_release_is_the_chart_and_the_image_of_one_commit() -> None:
+    for environment in ENVIRONMENTS:
+        (chart, reference) = sources(of("app", environment))
+        release = yaml.safe_load((ARGOCD / "envs" / environment / "image.yaml").read_text())["release"]
+        assert chart["targetRevision"] == release["revision"]
+        assert chart["helm"]["valuesObject"] == {"image": {"digest": release["digest"]}}
+        assert (reference["ref"], reference["targetRevision"]) == ("values", "main")
+
+
+@each_environment
+def test_components_come_in_waves_what_others_need_first(environment: str) -> None:
+    waves = {
+        each["metadata"]["name"].removesuffix(f"-{environment}"): int(
+            each["metadata"]["annotations"]["argocd.argoproj.io/sync-wave"]
+        )
+        for each in manifests(of("platform", environment))
+    }
+    assert waves["gateway-api"] < waves["cert-manager"] <= waves["external-secrets"]
+    assert waves["cert-manager"] < waves["nginx-gateway-fabric"] < waves["argo-rollouts"]
+    assert waves["kube-prometheus-stack"] <= waves["keda"]
+
+
+def test_every_component_is_in_every_environment_in_the_same_version() -> None:
+    versions: dict[str, set[str]] = {}
+    for each in components():
+        name = each["metadata"]["name"].rpartition("-")[0]
+        versions.setdefault(name, set()).add(each["spec"]["source"]["targetRevision"])
+    assert len(components()) == len(versions) * len(ENVIRONMENTS)
+    assert [name for name, found in versions.items() if len(found) != 1] == []
+
+
+def test_a_component_without_a_version_or_with_a_word_too_many_is_refused() -> None:
+    application = of("platform", "dev")
+    said = application["spec"]["source"]["helm"]
+    for wrong, message in (
+        ({"keda": {"version": ""}}, "components.keda.version is missing: nothing runs that is not pinned"),
+        ({"keda": {"revision": "1"}}, "components.keda.revision means nothing"),
+    ):
+        helm = {**said, "valuesObject": {**said["valuesObject"], "components": wrong}}
+        spec = {**application["spec"], "source": {**application["spec"]["source"], "helm": helm}}
+        with pytest.raises(ValueError, match=message):
+            manifests({**application, "spec": spec})
+
+
+def test_what_was_aborted_is_told_with_its_image_and_its_environment() -> None:
+    for environment in ENVIRONMENTS:
+        rollouts = one(components(), "Application", f"argo-rollouts-{environment}")
+        told = rollouts["spec"]["source"]["helm"]["valuesObject"]["notifications"]
+        body = told["templates"]["template.rollout-aborted"]
+        assert f'"environment": "{environment}"' in body
+        assert '"image": "{{(index .rollout.spec.template.spec.containers 0).image}}"' in body
+        event = re.findall(r'"event_type": "([\w-]+)"', body)
+        workflow = (ROOT / ".github" / "workflows" / "rollback.yml").read_text()
+        assert event == re.findall(r"types: \[(.+)\]", workflow) == ["rollout-aborted"]
+        assert told["subscriptions"] == [{"recipients": ["github"], "triggers": ["on-rollout-aborted"]}]
+
+
+def test_what_is_deployed_is_told_to_the_workflow_that_promotes() -> None:
+    told = yaml.safe_load((ARGOCD / "bootstrap" / "values.yaml").read_text())["notifications"]
+    workflow = (ROOT / ".github" / "workflows" / "promote.yml").read_text()
+    event = re.findall(r'"event_type": "([\w-]+)"', told["templates"]["template.deployed"])
+    assert event == re.findall(r"types: \[(.+)\]", workflow) == ["deployed"]
+    for environment in ENVIRONMENTS:
+        metadata = of("app", environment)["metadata"]
+        assert "notifications.argoproj.io/subscribe.on-deployed.github" in metadata["annotations"]
+        assert metadata["labels"] == {"postrider.dev/environment": environment}
+
+
+def test_renovate_finds_every_version_that_is_pinned() -> None:
+    renovate = yaml.safe_load((ROOT / ".github" / "renovate.json").read_text())
+    texts = {
+        name: (ROOT / name).read_text() for name in ("argocd/platform/values.yaml", "argocd/bootstrap/argocd.yaml")
+    }
+    found = [
+        match.groupdict()["currentValue"]
+        for manager in renovate["customManagers"]
+        for name, text in texts.items()
+        if any(re.search(pattern.strip("/"), name) for pattern in manager["managerFilePatterns"])
+        # Renovate names groups as JavaScript does.
+        for wanted in manager["matchStrings"]
+        for match in re.finditer(wanted.replace("(?<", "(?P<"), text)
+    ]
+    pinned = {
+        source["targetRevision"]
+        for each in every_application()
+        for source in sources(each)
+        if source["repoURL"] != OURS
+    }
+    assert sorted(found) == sorted(set(found)) == sorted(pinned)
+
+
+@each_environment
+def test_the_namespace_is_restricted_and_stays(environment: str) -> None:
+    metadata = one(config(environment), "Namespace", "postrider")["metadata"]
+    assert {metadata["labels"][f"pod-security.kubernetes.io/{mode}"] for mode in ("enforce", "warn", "audit")} == {
+        "restricted"
+    }
+    assert "Delete=false" in metadata["annotations"]["argocd.argoproj.io/sync-options"]
+
+
+@each_environment
+def test_the_gateway_answers_to_the_name_that_the_chart_is_told(environment: str) -> None:
+    told = values(environment)
+    gateway = one(config(environment), "Gateway", "postrider")
+    hosts = {listener["name"]: listener["hostname"] for listener in gateway["spec"]["listeners"]}
+    (host,) = told["gateway"]["hostnames"]
+    assert hosts == {"http": host, "https": host}
+    assert told["config"]["POSTRIDER_PUBLIC_URL"] == f"https://{host}"
+
+
+@each_environment
+def test_the_chart_is_told_how_many_connections_the_database_takes(environment: str) -> None:
+    cluster = one(config(environment), "Cluster", "postgres")
+    most = int(cluster["spec"]["postgresql"]["parameters"]["max_connections"])
+    assert values(environment)["database"]["maxConnections"] == most
+
+
+def test_a_failover_keeps_what_was_accepted_where_there_is_a_second_instance() -> None:
+    clusters = {each: one(config(each), "Cluster", "postgres")["spec"] for each in ENVIRONMENTS}
+    assert {each: spec["instances"] for each, spec in clusters.items()} == {"dev": 1, "staging": 2, "prod": 3}
+    for each, spec in clusters.items():
+        wanted = None if each == "dev" else {"method": "any", "number": 1, "dataDurability": "required"}
+        assert spec["postgresql"].get("synchronous") == wanted
+
+
+def test_only_production_has_backups_and_refuses_images_that_nobody_signed() -> None:
+    backed = {each for each in ENVIRONMENTS if "backup" in one(config(each), "Cluster", "postgres")["spec"]}
+    assert backed == {"prod"}
+    actions = {
+        each: one(config(each), "ImageValidatingPolicy", "postrider-images")["spec"]["validationActions"]
+        for each in ENVIRONMENTS
+    }
+    assert actions == {"dev": ["Audit"], "staging": ["Audit"], "prod": ["Deny"]}
+
+
+def pods(objects: list[Tree]) -> Iterator[tuple[str, Tree]]:
+    """The pod templates among objects, with the name of what holds them."""
+    for each in objects:
+        template = each.get("spec", {}).get("template")
+        if each["kind"] in {"Deployment", "StatefulSet", "Rollout", "Job"} and template:
+            yield each["metadata"]["name"], template
+
+
+@each_environment
+def test_pods_of_ours_may_nothing_and_hold_no_token(environment: str) -> None:
+    checked = 0
+    for name, pod in pods(config(environment)):
+        spec = pod["spec"]
+        assert (spec["automountServiceAccountToken"], spec["securityContext"]["runAsNonRoot"]) == (False, True), name
+        for container in spec["containers"]:
+            context: dict[str, Any] = container["securityContext"]
+            assert context == {
+                "allowPrivilegeEscalation": False,
+                "readOnlyRootFilesystem": True,
+                "capabilities": {"drop": ["ALL"]},
+            }
+            assert {"startupProbe", "readinessProbe", "livenessProbe", "resources"} <= set(container)
+        checked += 1
+    assert checked == 3
+
+
+@each_environment
+def test_nobody_in_the_namespace_speaks_with_anybody_unless_a_policy_says_so(environment: str) -> None:
+    policies = [each["spec"] for each in config(environment) if each["kind"] == "NetworkPolicy"]
+    assert {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]} in policies
+    for name, pod in pods(config(environment)):
+        chosen = [
+            policy
+            for policy in policies
+            if policy["podSelector"]
+            and policy["podSelector"]["matchLabels"].items() <= pod["metadata"]["labels"].items()
+        ]
+        assert chosen, name
+
+
+@each_environment
+def test_the_secret_is_put_together_from_what_the_store_holds(environment: str) -> None:
+    objects = config(environment)
+    secret = one(objects, "ExternalSecret", values(environment)["secrets"]["existingSecret"])["spec"]
+    store = secret["secretStoreRef"]
+    assert one(objects, store["kind"], store["name"])
+    (taken,) = secret["dataFrom"]
+    asked = set(re.findall(r"{{ \.(\w+) }}", str(secret["target"]["template"]["data"])))
+    assert taken == {"extract": {"key": "postrider"}}
+    if environment == "dev":
+        drawn = one(objects, "ExternalSecret", "postrider")["spec"]
+        assert asked == set(drawn["target"]["template"]["data"])
+        names = {each["rewrite"][0]["regexp"]["target"] for each in drawn["dataFrom"]}
+        assert set(re.findall(r"{{ \.(\w+)", str(drawn["target"]["template"]["data"]))) == names
+
+
+def test_the_roles_of_the_database_are_those_that_the_urls_log_in_with() -> None:
+    objects = config("prod")
+    cluster = one(objects, "Cluster", "postgres")["spec"]
+    roles = {each["name"]: each["passwordSecret"]["name"] for each in cluster["managed"]["roles"]}
+    roles[cluster["bootstrap"]["initdb"]["owner"]] = cluster["bootstrap"]["initdb"]["secret"]["name"]
+    secret = one(objects, "ExternalSecret", "postrider-1")["spec"]["target"]["template"]["data"]
+    urls = re.findall(r"postgresql://(\w+):{{ \.(\w+) }}@", str(secret))
+    assert {role: f"postgres-{password}" for role, password in urls} == roles
+    for name, password in roles.items():
+        made = one(objects, "ExternalSecret", password)["spec"]["target"]["template"]
+        assert (made["type"], made["data"]["username"]) == ("kubernetes.io/basic-auth", name)
