@@ -27,7 +27,7 @@ def launch(argv: Sequence[str], firm_after: float | None = None) -> int:
     """
     # Blocked, they wait for us; the first process of a container would not get those that it does not handle.
     signal.pthread_sigmask(signal.SIG_BLOCK, {*HANDED_ON, signal.SIGCHLD})
-    child = os.posix_spawn(argv[0], argv, os.environ, setsigmask=())
+    child = os.posix_spawn(argv[0], list(argv), os.environ, setsigmask=())
     handed_on = HANDED_ON - (BY_TERMINAL if sys.stdin.isatty() else frozenset())
     firm_at: float | None = None
     while (status := _bury(child)) is None:
