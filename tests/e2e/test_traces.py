@@ -2,12 +2,14 @@
 
 import json
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
 
 from app.cli.dev.roles import DatabaseUrls
 from tests.e2e.customer import Customer, eventually
+from tests.exported import exemplars
 from tests.otlp import Collector, Span, children, running_collector
 from tests.receiver import Answer, Receiver
 from tests.servers import Servers, process_environment
@@ -15,6 +17,10 @@ from tests.system import System, running_system
 
 CALLER = "00-11111111111111111111111111111111-2222222222222222-01"
 MESSAGE = "POST /api/v1/app/{app_id}/msg"
+HISTOGRAMS = {
+    "api": {"postrider_http_request_seconds", "postrider_accept_seconds"},
+    "worker": {"postrider_attempt_seconds", "postrider_delivery_seconds"},
+}
 WHOLE = {"BATCH INSERT messages", "send wake", "run/delivery.wake", "POST", "BATCH INSERT attempts"}
 pytestmark = pytest.mark.timeout(120)
 
@@ -70,6 +76,32 @@ def test_one_trace_follows_a_message_from_its_post_to_its_receiver(
     assert attempt.attributes["postrider.message_id"] == message
     assert attempt.attributes["postrider.endpoint_id"] == endpoint
     assert not any(span.is_error for span in spans)
+
+
+def test_an_exemplar_leads_to_a_recorded_trace(
+    system: System, customer: Customer, collector: Collector, receiver: Receiver
+) -> None:
+    path = receiver.path()
+    customer.endpoint(f"{receiver.base}{path}")
+    customer.send()
+    trace_id = receiver.wait(path, 1)[0].headers["traceparent"].split("-")[1]
+
+    for part, histograms in HISTOGRAMS.items():
+        eventually(partial(names_trace, system, part, histograms, trace_id))
+        named = set().union(*exemplars(system, part).values())
+        spans = collector.wait(partial(tells_of, named))
+        assert {span.trace_id for span in spans} >= named
+
+
+def names_trace(system: System, part: str, histograms: set[str], trace_id: str) -> bool:
+    """Whether each of these histograms has a point that leads to the trace."""
+    found = exemplars(system, part)
+    return all(trace_id in found[one] for one in histograms)
+
+
+def tells_of(traces: set[str], spans: list[Span]) -> bool:
+    """Whether there is a span of each of these."""
+    return traces <= {span.trace_id for span in spans}
 
 
 def test_retries_are_traces_of_their_own_linked_to_the_first(
