@@ -1,9 +1,13 @@
-"""The programs that the tests of what is shipped call."""
+"""The programs that the tests of what is shipped call, and the count of what they looked at."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.deploy.apiserver.server import ApiServer, running_api_server
+from tests.deploy.crds import definitions
+from tests.deploy.tally import TALLY, closing_line
 from tests.deploy.tools import program
 
 
@@ -11,3 +15,18 @@ from tests.deploy.tools import program
 def helm() -> Path:
     """Helm 4."""
     return program("helm")
+
+
+@pytest.fixture(scope="session")
+def api_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
+    """A Kubernetes without nodes that knows the components' kinds; its namespace `postrider` is `restricted`."""
+    with running_api_server(tmp_path_factory.mktemp("api-server")) as server:
+        server.install(definitions())
+        server.namespace("postrider")
+        yield server
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Closes with what was looked at."""
+    if TALLY:
+        terminalreporter.line(closing_line())

@@ -45,6 +45,16 @@ def test_production_allows_private_networks_by_name(network: str) -> None:
     assert len(settings("production", allow=network).egress.allowances()) == 1
 
 
+@pytest.mark.parametrize("place", ["10.96.0.80", "10.96.0.0/24:8080", "receiver:8080"])
+def test_the_probe_is_one_address_and_one_port(place: str) -> None:
+    given = settings("production").model_dump()
+    with pytest.raises(ValidationError):
+        Settings.model_validate(given | {"egress": {"probe": place}})
+    with pytest.raises(ValidationError, match="PROBE may not name loopback in production"):
+        Settings.model_validate(given | {"egress": {"probe": "127.0.0.1:8080"}})
+    assert Settings.model_validate(given | {"egress": {"probe": "10.96.0.80:8080"}}).egress.probe_allowance()
+
+
 def test_limits_are_rates_and_nothing_turns_one_off() -> None:
     given = {"ingest": {"key": "9000/second"}, "read": {"key": "", "organisation": "0"}}
     rates = Settings.model_validate(settings("test").model_dump() | {"limits": given}).limits.rates()

@@ -4,6 +4,8 @@ import pytest
 
 from app.domain.addresses import BadUrl, parse_allow_list, parse_networks
 from app.domain.destinations import Destinations
+from app.domain.ids import uuid7
+from app.domain.probe import PROBE
 
 RULES = Destinations("https://hooks.example.com", allowed_ports=(80, 443, 8443))
 LOCAL = Destinations("http://localhost:8000", allow=parse_allow_list(["127.0.0.0/8", "::1/128"]))
@@ -62,3 +64,14 @@ def test_denied_networks_hold_for_literal_addresses() -> None:
 def test_https_only_refuses_http() -> None:
     with pytest.raises(BadUrl, match="https"):
         Destinations("https://example.com", https_only=True).check("http://example.org/")
+
+
+def test_the_probes_receiver_is_for_the_probes_organisation_alone() -> None:
+    rules = Destinations("https://example.com", probe=parse_allow_list(["10.96.0.80:8080"])[0])
+    rules.of(PROBE).check("http://10.96.0.80:8080/hooks/x")
+    for others in (rules, rules.of(uuid7(0, 1, bytes(8)))):
+        with pytest.raises(BadUrl):
+            others.check("http://10.96.0.80:8080/hooks/x")
+    for elsewhere in ("http://10.96.0.80:8081/", "http://10.96.0.81:8080/"):
+        with pytest.raises(BadUrl):
+            rules.of(PROBE).check(elsewhere)

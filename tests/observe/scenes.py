@@ -291,6 +291,14 @@ CAUSE_SCENES = (
         at="1h",
     ),
     Scene(
+        "BacklogGrows",
+        "ticket",
+        {f'postrider_sendable_deliveries{{{WORKER},lane="first"}}': "100000x60"},
+        {f'postrider_sendable_deliveries{{{WORKER},lane="first"}}': "99999x60"},
+        "100k",
+        at="1h",
+    ),
+    Scene(
         "BreakersSurge",
         "ticket",
         {'postrider_breakers{state="open"}': "30x30", 'postrider_endpoints{state="enabled"}': "100x30"},

@@ -147,9 +147,12 @@ CAUSES = (
         owner="delivery",
         dashboard="postrider-delivery",
         expr="""sum(max by (lane) (postrider_sendable_deliveries)) > 1000
-and sum(max by (lane) (deriv(postrider_sendable_deliveries[15m]))) > 0""",
+and (
+  sum(max by (lane) (deriv(postrider_sendable_deliveries[15m]))) > 0
+  or max(postrider_sendable_deliveries) >= 100000
+)""",
         lasts="15m",
-        summary="{{ $value | humanize }} deliveries could go out now, and they become more",
+        summary="{{ $value | humanize }} deliveries could go out now, and they become more or are too many to count",
         impact="Nobody yet; soon whoever waits for events.",
     ),
     Alert(

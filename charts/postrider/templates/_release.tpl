@@ -15,7 +15,7 @@ progressDeadlineSeconds: 600
 strategy:
   type: RollingUpdate
   rollingUpdate:
-    maxSurge: {{ .Values.rollouts.maxSurge | quote }}
+    maxSurge: {{ toJson .Values.rollouts.maxSurge }}
     maxUnavailable: 0
 {{- end }}
 

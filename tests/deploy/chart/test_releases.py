@@ -1,5 +1,6 @@
 """How a new version comes, is judged, and is taken back."""
 
+import json
 import re
 from typing import Any
 
@@ -91,7 +92,7 @@ def test_every_metric_that_judges_is_one_that_the_product_tells(full: dict[Key, 
 def test_every_template_that_a_release_names_is_there(full: dict[Key, Manifest]) -> None:
     for variant in ("full", "bluegreen"):
         manifests = by_key(render(values_of(variant)))
-        named = set(_named_templates(of_kind(list(manifests.values()), "Rollout")))
+        named = set(_found("templateName", of_kind(list(manifests.values()), "Rollout")))
         assert named
         assert {name for name in named if Key("AnalysisTemplate", name) not in manifests} == set()
 
@@ -178,6 +179,14 @@ def test_whoever_goes_back_finds_the_configuration_and_the_secret_of_then(full: 
             assert one["metadata"]["annotations"]["argocd.argoproj.io/sync-options"] == "PruneLast=true"
 
 
+@pytest.mark.parametrize("surge", ["1", '"50%"'])
+def test_a_surge_is_a_number_or_a_share(surge: str) -> None:
+    for variant in ("full", "deployment-mode"):
+        rendered = render(values_of(variant), sets=[f"rollouts.maxSurge={surge}", "database.maxConnections=0"])
+        surges = set(_found("maxSurge", rendered))
+        assert surges == {json.loads(surge)}
+
+
 def test_a_node_can_always_be_emptied(full: dict[Key, Manifest]) -> None:
     budgets = of_kind(list(full.values()), "PodDisruptionBudget")
     assert len(budgets) == 5
@@ -204,13 +213,14 @@ def _queries(manifests: dict[Key, Manifest]) -> list[tuple[str, str]]:
     ]
 
 
-def _named_templates(node: object) -> list[str]:
+def _found(key: str, node: object) -> list[Any]:
+    """Every value under a key, however deep."""
     if isinstance(node, list):
-        return [name for one in node for name in _named_templates(one)]
+        return [name for one in node for name in _found(key, one)]
     if not isinstance(node, dict):
         return []
-    here = [node["templateName"]] if "templateName" in node else []
-    return here + [name for one in node.values() for name in _named_templates(one)]
+    here = [node[key]] if key in node else []
+    return here + [name for one in node.values() for name in _found(key, one)]
 
 
 def _wave(manifest: Manifest) -> int:

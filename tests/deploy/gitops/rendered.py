@@ -66,9 +66,13 @@ def paths(application: Tree) -> set[str]:
 
 def manifests(application: Tree) -> list[Tree]:
     """What an Application holds, if that comes from this repository alone."""
-    return list(
-        documents("\n---\n".join(_rendered(json.dumps(one), json.dumps(application)) for one in ours(application)))
-    )
+    return _held(json.dumps(application))
+
+
+@cache
+def _held(application: str) -> list[Tree]:
+    whole = json.loads(application)
+    return [one for source in ours(whole) for one in documents(_rendered(source, whole["spec"]["destination"]))]
 
 
 def ours(application: Tree) -> list[Tree]:
@@ -81,18 +85,16 @@ def ours(application: Tree) -> list[Tree]:
 
 def documents(text: str) -> Iterator[Tree]:
     """The documents of a file of YAML."""
-    return (document for document in yaml.safe_load_all(text) if document)
+    return (document for document in yaml.load_all(text, Loader=yaml.CSafeLoader) if document)
 
 
-@cache
-def _rendered(source: str, application: str) -> str:
-    said, whole = json.loads(source), json.loads(application)
-    folder = ROOT / said["path"]
+def _rendered(source: Tree, destination: Tree) -> str:
+    folder = ROOT / source["path"]
     if (folder / "Chart.yaml").exists():
-        return _chart(folder, said["helm"], whole["spec"]["destination"]["namespace"])
+        return _chart(folder, source["helm"], destination["namespace"])
     if (folder / "kustomization.yaml").exists():
         return _run([program("kustomize"), "build", folder])
-    return "\n---\n".join(file.read_text() for file in _directory(folder, said["directory"]["include"]))
+    return "\n---\n".join(file.read_text() for file in _directory(folder, source["directory"]["include"]))
 
 
 def _chart(folder: Path, said: Tree, namespace: str) -> str:

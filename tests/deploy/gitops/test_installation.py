@@ -224,3 +224,12 @@ def test_the_collector_keeps_its_promises_by_the_files_beside_it() -> None:
         (volume,) = deployment["spec"]["template"]["spec"]["volumes"]
         held = one(config("prod"), "ConfigMap", volume["configMap"]["name"])["data"]
         assert held == {f"{name}.yaml": (ROOT / "k8s" / "telemetry" / f"{name}.yaml").read_text()}
+
+
+def test_the_autoscaler_may_what_the_readme_says_and_no_more() -> None:
+    (job,) = [each for each in config("prod") if each["kind"] == "Job"]
+    (container,) = job["spec"]["template"]["spec"]["containers"]
+    granted = re.findall(r"GRANT [^';]+ TO postrider_autoscaler", " ".join(container["command"]))
+    told = re.findall(r"^(GRANT .+ TO postrider_autoscaler);$", (ROOT / "README.md").read_text(), re.MULTILINE)
+    assert granted == told
+    assert len(told) == 3
