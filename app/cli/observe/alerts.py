@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from app.cli.observe.objectives import lost
+
 Severity = Literal["page", "ticket"]
 
 
@@ -64,7 +66,7 @@ SYMPTOMS = (
         severity="page",
         owner="delivery",
         dashboard="postrider-delivery",
-        expr=f"{_increase('postrider_lost_deliveries_total', '1h')} > 0",
+        expr=f"{lost('1h')} > 0",
         summary="{{ $value | humanize }} deliveries of accepted messages are neither owed nor ended",
         impact="Endpoints never get events that were answered with 202: the one promise that has no budget.",
     ),
