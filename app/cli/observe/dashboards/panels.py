@@ -9,6 +9,9 @@ _COLUMNS = 24
 _HEIGHT = {"timeseries": 8, "stat": 4, "table": 8, "text": 6}
 _DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
 
+POINTING = frozenset(f"postrider_{name}_seconds" for name in ("http_request", "accept", "attempt", "delivery"))
+"""Histograms that name traces beside their values."""
+
 Kind = Literal["timeseries", "stat", "table", "text"]
 Source = Literal["postrider", "exporter", "kubernetes"]
 Json = dict[str, Any]
@@ -27,7 +30,7 @@ class Query:
 class Panel:
     """One picture and the question that it answers.
 
-    `fault` names what must go wrong before there is anything to show. `limit` is where it becomes red.
+    `fault` names what must go wrong before there is anything to show. From `limit` on, and below `floor`, it is red.
     """
 
     title: str
@@ -38,6 +41,7 @@ class Panel:
     width: int = 8
     fault: str = ""
     limit: float | None = None
+    floor: float | None = None
     source: Source = "postrider"
 
 
@@ -104,11 +108,11 @@ def quantile(part: float, metric: str, by: str = "", labels: str = "") -> str:
 
 
 def quantiles(metric: str, by: str = "", labels: str = "") -> tuple[Query, ...]:
-    """Half of all, nineteen in twenty, and all but one in a hundred; with the exemplars of the slow ones."""
+    """Half of all, nineteen in twenty, and all but one in a hundred; with the exemplars that there are of the slow."""
     legend = f" {{{{{by}}}}}" if by else ""
     parts = ((0.5, "half"), (0.95, "95 %"), (0.99, "99 %"))
     return tuple(
-        Query(quantile(part, metric, by, labels), name + legend, exemplars=part > 0.9)  # noqa: PLR2004 the slow
+        Query(quantile(part, metric, by, labels), name + legend, exemplars=metric in POINTING and part > 0.9)  # noqa: PLR2004 the slow
         for part, name in parts
     )
 
@@ -193,7 +197,9 @@ def _target(query: Query, panel: Panel, place: int) -> Json:
 
 
 def _field(panel: Panel) -> Json:
-    steps: list[Json] = [{"color": "green", "value": None}]
+    steps: list[Json] = [{"color": "green" if panel.floor is None else "red", "value": None}]
+    if panel.floor is not None:
+        steps.append({"color": "green", "value": panel.floor})
     if panel.limit is not None:
         steps.append({"color": "red", "value": panel.limit})
     drawn = {"thresholdsStyle": {"mode": "off" if panel.limit is None else "line"}, "fillOpacity": 8}
