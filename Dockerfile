@@ -1,9 +1,13 @@
 # syntax=docker/dockerfile:1
 # One image, whose commands are the parts: api, worker, beat, migrate, doctor. It runs as nobody in particular, writes
 # to /tmp alone, and needs no shell, no capability and no compiler.
+# Two builds from one commit are equal, layer by layer, where the builder sets the files' times as well: BuildKit by
+# `rewrite-timestamp=true`, podman and buildah by `--timestamp`.
 ARG BASE=docker.io/library/python:3.11-slim-bookworm
 
 FROM ${BASE} AS build
+# Seconds since 1970 of what is built: whatever writes a time of its own writes this one.
+ARG SOURCE_DATE_EPOCH=0
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore
 # Without a pip of its own: what installs stays behind in this stage.
 RUN ["python", "-m", "venv", "--without-pip", "/opt/postrider"]

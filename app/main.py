@@ -440,7 +440,11 @@ async def _traced(app: FastAPI, engine: AsyncEngine) -> AsyncIterator[None]:
     settings: Settings = app.state.settings
     telemetry = settings.telemetry
     provider = traces.start(
-        telemetry.sample, "api", environment=settings.environment.value, revision=telemetry.revision
+        telemetry.sample,
+        "api",
+        environment=settings.environment.value,
+        revision=telemetry.revision,
+        callers=telemetry.sampled_callers,
     )
     say_build(telemetry.revision, "api")
     try:

@@ -323,8 +323,9 @@ class Telemetry(BaseModel):
     """What processes tell of themselves, and where.
 
     Metrics and probes are served on the first free one of `ports` ports from `port` on, by each process of a part for
-    itself; without a port on none. Traces go where OTEL_EXPORTER_OTLP_ENDPOINT says, `sample` of them; endpoints are
-    told of theirs if `send_traceparent`. `sentry_sample` of the errors go to `sentry_dsn`, `revision` says what was
+    itself; without a port on none. Traces go where OTEL_EXPORTER_OTLP_ENDPOINT says, `sample` of them, and those of
+    `sampled_callers` requests a second of each process whose callers record them; endpoints are told of theirs if
+    `send_traceparent`. `sentry_sample` of the errors go to `sentry_dsn`, `revision` says what was
     built.
     `access_lines` lines are written a second of requests, and as many of attempts, in each process. A worker or beat
     of which a loop has stood still for `stands_still_seconds` says that it does not live.
@@ -337,6 +338,7 @@ class Telemetry(BaseModel):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     access_lines: NonNegativeInt = 50
     sample: float = Field(default=0.05, ge=0, le=1)
+    sampled_callers: NonNegativeInt = 10
     send_traceparent: bool = False
     sentry_dsn: SecretStr | None = None
     sentry_sample: float = Field(default=1, ge=0, le=1)

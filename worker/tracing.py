@@ -12,7 +12,11 @@ def start_traces(settings: Settings, component: str, database: Engine | None = N
     """Begins to export, where there is a collector; call it after the fork."""
     telemetry = settings.telemetry
     provider = traces.start(
-        telemetry.sample, component, environment=settings.environment.value, revision=telemetry.revision
+        telemetry.sample,
+        component,
+        environment=settings.environment.value,
+        revision=telemetry.revision,
+        callers=telemetry.sampled_callers,
     )
     if provider is None:
         return

@@ -27,6 +27,7 @@ from app.kit.arrays import transpose, unnest
 from app.kit.clock import utc_now
 from app.kit.encryption import KeyRing
 from app.kit.errors import unauthenticated
+from app.kit.telemetry.lookups import Lookups
 from app.kit.token_keys import type_of
 
 REMEMBERED_SECONDS = 1.0
@@ -71,6 +72,7 @@ class Callers:
         self._access = access
         self._ring = ring
         self._remembered: OrderedDict[str, _Remembered] = OrderedDict()
+        self._lookups = Lookups("credentials")
         self._waiting: dict[str, asyncio.Future[Caller | None]] = {}
         self._asking: asyncio.Task[None] | None = None
         self._renew_at = 0.0
@@ -79,8 +81,10 @@ class Callers:
         """The caller; Problem `unauthenticated` when there is none. TimeoutError when the database does not say."""
         known, now = self._remembered.get(credential), time.monotonic()
         if known is None or known.until <= now:
+            self._lookups.miss()
             async with asyncio.timeout(PATIENCE_SECONDS):
                 return await self._find(credential)
+        self._lookups.hits += 1
         known.used = True
         if now >= self._renew_at:
             self._ask()
@@ -145,6 +149,7 @@ class Callers:
             waiting, self._waiting = self._waiting, {}
             asked_at = time.monotonic()
             self._renew_at = asked_at + REMEMBERED_SECONDS - RENEWED_SECONDS
+            self._lookups.tell()
             try:
                 found = await self._read_keys({*waiting, *self._take_used()})
             except Exception as error:  # noqa: BLE001 raised in each request that waits; without one, in those that ask again

@@ -45,6 +45,10 @@ class Limits:
         spent_in_blocks = (RouteClass.ingest, RouteClass.read, RouteClass.write)
         self._blocks = {one: Blocks(store, policies[one]) for one in spent_in_blocks if policies[one]}
         self._ingest = self._blocks.get(INGEST)
+        # A rate sees no first value: so the series begin before there is anything to count.
+        for route_class, counted in policies.items():
+            for kind, _ in counted:
+                RATE_LIMIT_REFUSALS.labels(route_class, kind)
 
     def take_ingest(self, caller: Caller, scope: Scope) -> bool:
         """Spends one for a message and returns True, if that needs no waiting; else `admit` is to be awaited."""

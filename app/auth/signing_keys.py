@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 from app.domain.audit import SYSTEM
 from app.kit.db import enter_tenants
 from app.kit.encryption import KeyRing
+from app.kit.telemetry.lookups import Lookups
 from app.kit.token_keys import KeySet
 from app.models import SigningKey
 
@@ -27,11 +28,15 @@ class SigningKeys:
         self._ring = ring
         self._known: KeySet | None = None
         self._until = 0.0
+        self._lookups = Lookups("signing_keys")
         self._reading = asyncio.Lock()
 
     async def current(self) -> KeySet:
         """The keys in force. Raises WeakKey, and Undecryptable when the key ring has lost what sealed them."""
-        if self._known is None or time.monotonic() >= self._until:
+        if self._known is not None and time.monotonic() < self._until:
+            self._lookups.hits += 1
+        else:
+            self._lookups.miss()
             async with self._reading:
                 if self._known is None or time.monotonic() >= self._until:
                     await self._read()

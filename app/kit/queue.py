@@ -51,6 +51,10 @@ class Waker:
         self._signal = threading.Event()
         self._stopped = False
         self._thread = threading.Thread(target=self._run, name="waker", daemon=True)
+        # A rate sees no first value: so the series begin before there is anything to count.
+        for wake in Wake:
+            for outcome in ("sent", "failed"):
+                WAKE_UPS.labels(wake.name, outcome)
 
     def start(self) -> None:
         """Starts the thread."""

@@ -24,6 +24,9 @@ from tests.egress.peers import (
     receiver,
     send,
 )
+from tests.metrics import counting
+
+LOOKUPS = "postrider_cache_requests_total"
 
 EVERY_LOOPBACK = "0.0.0.0"  # noqa: S104 - 127.0.0.2 and 127.0.0.3 are asked for too
 W07 = pytest.mark.acceptance("W07")
@@ -327,6 +330,14 @@ async def test_a_thousand_addresses_are_judged_and_few_are_tried() -> None:
     assert len(known) == 1000
     assert answer.failure is Failure.REFUSED
     assert answer.duration_ms < 2000
+
+
+async def test_what_is_remembered_of_a_name_is_counted_apart_from_what_is_looked_up() -> None:
+    port, known = closed_port(), {one: counting(LOOKUPS, cache="names", outcome=one) for one in ("hit", "miss")}
+    async with name_server(lambda _: ["127.0.0.1"]) as names, client(nameservers=(names.address,)) as egress:
+        for host in ("one", "one", "one", "another"):
+            await send(egress, f"http://{host}.example.com:{port}/")
+    assert (known["hit"].more, known["miss"].more) == (2, 2)
 
 
 async def test_a_working_address_is_found_beside_a_dead_one() -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-_ESTABLISHED = "01"
+_ESTABLISHED, _LISTENING = "01", "0A"
 
 
 def wait_for(condition: Callable[[], bool], seconds: float, what: str) -> float:
@@ -77,6 +77,12 @@ def resident_mib(pids: Iterable[int]) -> float:
 def connected_to(port: int, among: Iterable[int]) -> list[int]:
     """The processes that hold a connection to this port."""
     inodes = {line[9] for line in _sockets() if _port(line[2]) == port and line[3] == _ESTABLISHED}
+    return [pid for pid in among if inodes & _inodes(pid)]
+
+
+def listening_at(port: int, among: Iterable[int]) -> list[int]:
+    """The processes that hold the socket which listens at this port."""
+    inodes = {line[9] for line in _sockets() if _port(line[1]) == port and line[3] == _LISTENING}
     return [pid for pid in among if inodes & _inodes(pid)]
 
 

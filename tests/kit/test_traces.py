@@ -2,6 +2,7 @@
 
 import logging
 import os
+import secrets
 import socket
 import threading
 import time
@@ -50,10 +51,10 @@ def collector() -> Iterator[Collector]:
 
 @pytest.fixture
 def start(monkeypatch: pytest.MonkeyPatch) -> Start:
-    def begin(environment: dict[str, str], sample: float = 1.0) -> TracerProvider:
+    def begin(environment: dict[str, str], sample: float = 1.0, callers: int = 10) -> TracerProvider:
         for name, value in environment.items():
             monkeypatch.setenv(name, value)
-        provider = traces.start(sample, "api", environment="test", revision="r1")
+        provider = traces.start(sample, "api", environment="test", revision="r1", callers=callers)
         assert provider is not None
         return provider
 
@@ -68,6 +69,11 @@ def request(traceparent: bytes | None = None, status: int = 202) -> Carried:
         carried = traces.carried()
     assert carried is not None
     return carried
+
+
+def recorded_by_caller() -> bytes:
+    """The `traceparent` of a trace of its own."""
+    return f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01".encode()
 
 
 def dropped() -> float:
@@ -99,6 +105,30 @@ class TestSampling:
         assert not is_sampled(request())
         (span,) = exported(collector)
         assert (span.trace_id, span.parent_id) == (CALLER[3:35].decode(), CALLER[36:52].decode())
+
+    def test_so_many_callers_a_second_decide_and_beyond_them_the_share_does(
+        self, start: Start, collector: Collector
+    ) -> None:
+        start(collector.environment, 0.0, callers=3)
+        began = time.monotonic()
+        carried = [request(recorded_by_caller()) for _ in range(50)]
+        kept = [one for one in carried if is_sampled(one)]
+        assert 3 <= len(kept) <= 3 + 3 * (time.monotonic() - began)
+        assert [is_sampled(one) for one in carried[:4]] == [True, True, True, False]
+        assert {span.trace_id for span in exported(collector)} == {trace_id(one) for one in kept}
+
+    def test_a_caller_beyond_that_may_still_be_of_the_share(self, start: Start, collector: Collector) -> None:
+        start(collector.environment, 1.0, callers=0)
+        assert is_sampled(request(recorded_by_caller()))
+
+    def test_what_a_caller_began_is_recorded_to_its_end(self, start: Start, collector: Collector) -> None:
+        start(collector.environment, 0.0, callers=1)
+        carried = request(recorded_by_caller())
+        for kind in (SpanKind.CLIENT, SpanKind.CONSUMER, SpanKind.PRODUCER):
+            later = traces.begin("later", carried, kind, {})
+            assert later is not None
+            later.end()
+        assert len(exported(collector)) == 4
 
     def test_a_caller_that_does_not_record_is_not_recorded_here(self, start: Start, collector: Collector) -> None:
         start(collector.environment)

@@ -5,7 +5,7 @@ Series are written as promtool takes them, a value a minute: `0+5x10` is 0, 5, 1
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 Series = Mapping[str, str]
 WORKER = 'job="postrider-worker",instance="w:9100"'
@@ -15,7 +15,10 @@ DEFAULT = "30m"
 
 @dataclass(frozen=True)
 class Scene:
-    """`shown` is the alert's value as its summary shows it, `labels` are those that tell it from others of its name."""
+    """`shown` is the alert's value as its summary shows it, `labels` are those that tell it from others of its name.
+
+    It is looked `at` this time, and for its silence at `silent_at` where that is another one.
+    """
 
     alert: str
     severity: str
@@ -24,6 +27,7 @@ class Scene:
     shown: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
     at: str = DEFAULT
+    silent_at: str = ""
 
     def tells(self) -> tuple[str, str]:
         """What tells the alert from others of its name."""
@@ -213,6 +217,21 @@ SYMPTOM_SCENES = (
         "2",
         at="90m",
     ),
+    # Another process begins to count, with what it finds; or with nothing, long after the other one found something.
+    Scene(
+        "DeliveriesLost",
+        "page",
+        {
+            f"postrider_lost_deliveries_total{{{WORKER}}}": "0x60 _x60",
+            'postrider_lost_deliveries_total{job="postrider-worker",instance="w:9101"}': "_x61 2x60",
+        },
+        {
+            f"postrider_lost_deliveries_total{{{WORKER}}}": "0x10 2x15 _x95",
+            'postrider_lost_deliveries_total{job="postrider-worker",instance="w:9101"}': "_x26 0x95",
+        },
+        "2",
+        at="90m",
+    ),
     Scene(
         "DeliveriesOverdue",
         "page",
@@ -288,6 +307,14 @@ CAUSE_SCENES = (
             f'postrider_sendable_deliveries{{{WORKER},lane="retry"}}': "2000x60",
         },
         "6k",
+        at="1h",
+    ),
+    Scene(
+        "BacklogGrows",
+        "ticket",
+        {f'postrider_sendable_deliveries{{{WORKER},lane="first"}}': "100000x60"},
+        {f'postrider_sendable_deliveries{{{WORKER},lane="first"}}': "99999x60"},
+        "100k",
         at="1h",
     ),
     Scene(
@@ -524,4 +551,11 @@ SECURITY_SCENES = (
     ),
 )
 
-SCENES = (*BURN_SCENES, *SYMPTOM_SCENES, *CAUSE_SCENES, *SECURITY_SCENES)
+# A Prometheus that is hours old has seen no day.
+YOUNG_SCENES = tuple(
+    replace(one, silent=one.fires, silent_at={"3": "11h", "1": "35h"}[one.labels["burn"]])
+    for one in BURN_SCENES
+    if one.alert == "ApiFails" and one.severity == "ticket"
+)
+
+SCENES = (*BURN_SCENES, *YOUNG_SCENES, *SYMPTOM_SCENES, *CAUSE_SCENES, *SECURITY_SCENES)

@@ -68,7 +68,7 @@ def test_an_alert_fires_where_it_should_and_is_silent_near_by(scene: Scene, tmp_
         "exp_labels": {**rule.labels, **scene.labels},
         "exp_annotations": {name: shown(text, scene) for name, text in rule.annotations.items()},
     }
-    tests = [judged(scene, scene.fires, [expected]), judged(scene, scene.silent, [])]
+    tests = [judged(scene, scene.fires, [expected]), judged(scene, scene.silent, [], scene.silent_at)]
     document = {
         "rule_files": ["rules.yaml"],
         "evaluation_interval": "2m" if scene.at.endswith("h") else "30s",
@@ -111,10 +111,10 @@ def shown(text: str, scene: Scene) -> str:
     return re.sub(r"\{\{ \$value \| \w+ \}\}", scene.shown, with_labels)
 
 
-def judged(scene: Scene, series: Series, alerts: list[dict[str, Any]]) -> dict[str, Any]:
+def judged(scene: Scene, series: Series, alerts: list[dict[str, Any]], at: str = "") -> dict[str, Any]:
     """A test of promtool: under these series the scene's alert comes to this."""
     return {
         "interval": "1m",
         "input_series": [{"series": name, "values": values} for name, values in series.items()],
-        "alert_rule_test": [{"eval_time": scene.at, "alertname": scene.alert, "exp_alerts": alerts}],
+        "alert_rule_test": [{"eval_time": at or scene.at, "alertname": scene.alert, "exp_alerts": alerts}],
     }

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from app.cli.observe.objectives import lost
+
 Severity = Literal["page", "ticket"]
 
 
@@ -64,7 +66,7 @@ SYMPTOMS = (
         severity="page",
         owner="delivery",
         dashboard="postrider-delivery",
-        expr=f"{_increase('postrider_lost_deliveries_total', '1h')} > 0",
+        expr=f"{lost('1h')} > 0",
         summary="{{ $value | humanize }} deliveries of accepted messages are neither owed nor ended",
         impact="Endpoints never get events that were answered with 202: the one promise that has no budget.",
     ),
@@ -147,9 +149,12 @@ CAUSES = (
         owner="delivery",
         dashboard="postrider-delivery",
         expr="""sum(max by (lane) (postrider_sendable_deliveries)) > 1000
-and sum(max by (lane) (deriv(postrider_sendable_deliveries[15m]))) > 0""",
+and (
+  sum(max by (lane) (deriv(postrider_sendable_deliveries[15m]))) > 0
+  or max(postrider_sendable_deliveries) >= 100000
+)""",
         lasts="15m",
-        summary="{{ $value | humanize }} deliveries could go out now, and they become more",
+        summary="{{ $value | humanize }} deliveries could go out now, and they become more or are too many to count",
         impact="Nobody yet; soon whoever waits for events.",
     ),
     Alert(

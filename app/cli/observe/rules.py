@@ -97,6 +97,8 @@ def _burn_alert(objective: Objective, burn: Burn) -> Alert:
     only = f'{{objective="{objective.name}"}}'
     limit = f"{burn.factor:g} * {objective.budget:g}"
     count = f"sum_over_time(postrider:slo_bad_events:rate5m{only}[{burn.long}]) * {INTERVAL_SECONDS}"
+    # A slow burn is one that was seen for long: what is young has no three days.
+    seen = f"\nand present_over_time(postrider:slo_events:rate5m{only}[{burn.seen}] offset {burn.seen})"
     return Alert(
         name=objective.alert,
         group="burns",
@@ -105,7 +107,7 @@ def _burn_alert(objective: Objective, burn: Burn) -> Alert:
         dashboard=objective.dashboard,
         expr=f"postrider:slo_errors:ratio_rate{burn.long}{only} > {limit}\n"
         f"and postrider:slo_errors:ratio_rate{burn.short}{only} > {limit}\n"
-        f"and {count} > {LEAST_BAD_EVENTS}",
+        f"and {count} > {LEAST_BAD_EVENTS}" + (seen if burn.seen else ""),
         summary=f"{{{{ $value | humanizePercentage }}}} {objective.summary}, over {burn.long}",
         impact=objective.impact,
         labels={"burn": f"{burn.factor:g}"},

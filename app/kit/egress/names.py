@@ -8,6 +8,8 @@ from time import monotonic
 import aiodns
 import pycares
 
+from app.kit.telemetry.lookups import Lookups
+
 _TRIES = 2
 _FAILURE_SECONDS = 1.0
 _FLAGS = pycares.ARES_FLAG_NOSEARCH | pycares.ARES_FLAG_EDNS
@@ -49,6 +51,7 @@ class Names:
         self._memory = memory
         self._capacity = capacity
         self._known: dict[str, _Entry] = {}
+        self._lookups = Lookups("names")
         self._under_way: dict[str, asyncio.Task[tuple[str, ...]]] = {}
         self._emptying: asyncio.TimerHandle | None = None
 
@@ -67,6 +70,7 @@ class Names:
         entry = self._known.get(host)
         if entry is None or entry[0] < monotonic():
             return None
+        self._lookups.hits += 1
         if isinstance(entry[1], str):
             raise NameLookupError(entry[1])
         return entry[1]
@@ -76,6 +80,7 @@ class Names:
         known = self.known(host)
         if known is not None:
             return known
+        self._lookups.miss()
         task = self._under_way.get(host)
         if task is None:
             task = self._under_way[host] = asyncio.create_task(self._ask(host))

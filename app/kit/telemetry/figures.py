@@ -45,7 +45,7 @@ DUE = Figure(
 OLDEST_DUE = Figure("postrider_oldest_due_seconds", "For how long the oldest one that is ready has been so.", ("lane",))
 SENDABLE = Figure(
     "postrider_sendable_deliveries",
-    "Those that may go now, which an autoscaler follows: due, and held back by no gate, breaker, rate or stop.",
+    "Those that may go now, up to a hundred thousand of a lane, which an autoscaler follows.",
     ("lane",),
 )
 BREAKERS = Figure("postrider_breakers", "Endpoints whose breaker is open or half_open.", ("state",))

@@ -77,7 +77,11 @@ TASK_DELAY_SECONDS = Histogram(
     "postrider_task_delay_seconds", "From the sending of a Celery task until it began.", ("task",), buckets=_PATIENT
 )
 WAKE_UPS = Counter("postrider_wake_ups", "Wake-ups by kind: sent, or failed.", ("kind", "outcome"))
-CACHE = Counter("postrider_cache_requests", "Questions to a cache, by whether it knew.", ("cache", "outcome"))
+CACHE = Counter(
+    "postrider_cache_requests",
+    "Questions to a cache: hit, miss, or unavailable. In Redis are session and access, in each process the others.",
+    ("cache", "outcome"),
+)
 REDIS_AWAY = Gauge("postrider_redis_unavailable", "1 while Redis does not answer this process.", ("use",))
 LOOP_LAG = Histogram("postrider_loop_lag_seconds", "How much later than asked the event loop woke.", buckets=_FAST)
 

@@ -1,5 +1,7 @@
 """Which traces are recorded, decided where they begin."""
 
+import threading
+import time
 from collections.abc import Sequence
 from contextvars import ContextVar
 
@@ -62,6 +64,47 @@ class Roots(Sampler):
         return f"Roots{{{self._share.get_description()}}}"
 
 
-def head(share: float) -> Sampler:
-    """Follows whoever began a trace elsewhere; decides for those that begin here."""
-    return ParentBased(Roots(share))
+class Callers(Sampler):
+    """Decides for requests whose callers record them: so many a second are recorded here as well, others by the share.
+
+    A trace that goes on between our own processes is no caller's any more, and is recorded to its end.
+    """
+
+    def __init__(self, share: float, rate: int) -> None:
+        self._share = TraceIdRatioBased(share)
+        self._rate = rate
+        self._left, self._at = float(rate), time.monotonic()
+        self._lock = threading.Lock()
+
+    def should_sample(
+        self,
+        parent_context: Context | None,
+        trace_id: int,
+        name: str,
+        kind: SpanKind | None = None,
+        attributes: Attributes = None,
+        links: Sequence[Link] | None = None,
+        trace_state: TraceState | None = None,
+    ) -> SamplingResult:
+        """The decision, by the first span here."""
+        decide = self._share if kind == SpanKind.SERVER and not self._take() else ALWAYS_ON
+        return decide.should_sample(parent_context, trace_id, name, kind, attributes, links, trace_state)
+
+    def get_description(self) -> str:
+        """What this is, for people."""
+        return f"Callers{{{self._rate}/s,{self._share.get_description()}}}"
+
+    def _take(self) -> bool:
+        with self._lock:
+            now = time.monotonic()
+            self._left = min(float(self._rate), self._left + (now - self._at) * self._rate)
+            self._at = now
+            if self._left < 1:
+                return False
+            self._left -= 1
+            return True
+
+
+def head(share: float, callers: int) -> Sampler:
+    """Decides for traces that begin here, and follows those who began one elsewhere: so many callers a second."""
+    return ParentBased(Roots(share), remote_parent_sampled=Callers(share, callers))

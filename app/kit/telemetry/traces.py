@@ -28,6 +28,7 @@ from app.kit.telemetry.trace_sampling import TraceIds, given_trace_id, head
 
 ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 SERVER_ERROR = 500
+CALLERS = 10
 STOP_SECONDS = 2.0
 COUNT_SECONDS = 0.5
 _trace_ids, _span_ids = RandomBytes(16), RandomBytes(8)
@@ -52,8 +53,13 @@ def is_configured() -> bool:
     return not is_off and any(os.environ.get(name) for name in ENDPOINTS)
 
 
-def start(sample: float, component: str, *, environment: str, revision: str) -> TracerProvider | None:
-    """Begins to export traces, if there is a collector; call it after a fork. What instruments libraries needs it."""
+def start(
+    sample: float, component: str, *, environment: str, revision: str, callers: int = CALLERS
+) -> TracerProvider | None:
+    """Begins to export traces, if there is a collector; call it after a fork. What instruments libraries needs it.
+
+    A share of what begins here is recorded, and so many `callers` a second who record what they ask.
+    """
     if not is_configured():
         return None
     # Of what the instrumentations call things by default, half is deprecated.
@@ -61,7 +67,7 @@ def start(sample: float, component: str, *, environment: str, revision: str) -> 
     # What could not be exported is counted and said once, by ours.
     logging.getLogger("opentelemetry.exporter").setLevel(logging.CRITICAL)
     provider = TracerProvider(
-        sampler=head(sample),
+        sampler=head(sample, callers),
         resource=_resource(component, environment, revision),
         shutdown_on_exit=False,
         id_generator=TraceIds(),

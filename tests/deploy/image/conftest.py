@@ -2,7 +2,7 @@
 
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import pytest
 
@@ -26,12 +26,20 @@ def revision() -> str:
 
 
 @pytest.fixture(scope="session")
-def image(engine: Engine, revision: str) -> str:
+def arguments(revision: str) -> Mapping[str, str]:
+    """What the build is told."""
+    asked = ["git", "show", "--no-patch", "--format=%ct", "HEAD"]
+    at = subprocess.run(asked, check=True, capture_output=True, text=True, cwd=ROOT).stdout.strip()
+    return {"REVISION": revision, "VERSION": "1.2.3", "SOURCE_DATE_EPOCH": at}
+
+
+@pytest.fixture(scope="session")
+def image(engine: Engine, arguments: Mapping[str, str]) -> str:
     """The name of the image."""
     began = time.monotonic()
     base = engine.base()
     based = time.monotonic()
-    name = engine.build(base, {"REVISION": revision, "VERSION": "1.2.3"})
+    name = engine.build(base, arguments)
     megabytes = engine.inspect(name)["Size"] / 1e6
     base_megabytes = engine.inspect(base)["Size"] / 1e6
     print(  # noqa: T201 the figures are asked for

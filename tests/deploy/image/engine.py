@@ -15,7 +15,7 @@ import pytest
 
 from tests.servers import ROOT
 
-PROGRAMS = ("podman", "runc", "debootstrap")
+PROGRAMS = ("podman", "buildah", "runc", "debootstrap")
 SUITE = "bookworm"
 PACKAGES = "python3,python3-venv,python3-pip,ca-certificates"
 CONFIGURATION = """\
@@ -50,15 +50,25 @@ class Engine:
         return name
 
     def build(self, base: str, arguments: Mapping[str, str]) -> str:
-        """Builds the Dockerfile of the repository; returns the image's name."""
+        """Builds the Dockerfile of the repository by podman; returns the image's name."""
         name = "localhost/postrider:test"
-        given = [word for pair in arguments.items() for word in ("--build-arg", "=".join(pair))]
-        mounts = [word for one in MOUNTS if Path(one).exists() for word in ("--volume", f"{one}:{one}:ro")]
-        self._run(
-            *("build", "--quiet", "--pull=never", "--format=docker", "--network=host", "--tag", name),
-            *("--build-arg", f"BASE={base}", *given, *mounts, str(ROOT)),
-        )
+        self._run("build", "--pull=never", "--network=host", *self._words(name, base, arguments))
         return name
+
+    def build_anew(self, base: str, arguments: Mapping[str, str]) -> str:
+        """The same by buildah, from nothing, without containers; returns the image's name."""
+        name = "localhost/postrider:again"
+        words = ["buildah", "bud", "--pull-never", "--isolation=chroot", "--no-cache"]
+        self._call([*words, *self._words(name, base, arguments)])
+        return name
+
+    def files(self, image: str, *folders: str) -> Mapping[str, tuple[str, ...]]:
+        """Every path below these folders: its mode, owner and time, and what it holds or leads to."""
+        root = Path(self.output("image", "mount", image).strip())
+        try:
+            return {str(one.relative_to(root)): _described(one) for top in folders for one in (root / top).rglob("*")}
+        finally:
+            self._run("image", "unmount", image)
 
     def inspect(self, image: str) -> Any:  # noqa: ANN401 JSON
         """What is known of an image."""
@@ -108,9 +118,22 @@ class Engine:
         assert tar.returncode == 0
         shutil.rmtree(root)
 
+    def _words(self, name: str, base: str, arguments: Mapping[str, str]) -> Sequence[str]:
+        given = [word for pair in arguments.items() for word in ("--build-arg", "=".join(pair))]
+        mounts = [word for one in MOUNTS if Path(one).exists() for word in ("--volume", f"{one}:{one}:ro")]
+        at = f"--timestamp={arguments['SOURCE_DATE_EPOCH']}"
+        return ["--quiet", "--format=docker", at, "--tag", name, "--build-arg", f"BASE={base}", *given, *mounts, "."]
+
     def _run(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            ["podman", *words], check=False, capture_output=True, text=True, env=self.environment, cwd=ROOT
-        )
+        return self._call(["podman", *words], check=check)
+
+    def _call(self, words: Sequence[str], *, check: bool = True) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(words, check=False, capture_output=True, text=True, env=self.environment, cwd=ROOT)
         assert not check or done.returncode == 0, done.stdout + done.stderr
         return done
+
+
+def _described(one: Path) -> tuple[str, ...]:
+    seen = one.lstat()
+    holds = str(one.readlink()) if one.is_symlink() else sha256(one.read_bytes()).hexdigest() if one.is_file() else ""
+    return oct(seen.st_mode), f"{seen.st_uid}:{seen.st_gid}", str(seen.st_mtime), holds

@@ -3,7 +3,7 @@
 import json
 import re
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
 
@@ -72,6 +72,12 @@ def test_no_layer_and_no_line_of_its_history_holds_a_secret(engine: Engine, imag
         assert not SECRET_NAMES.search(name), name
         assert not SECRET_WORDS.search(content), name
     assert seen > 1000
+
+
+def test_another_builder_makes_the_same_files(engine: Engine, image: str, arguments: Mapping[str, str]) -> None:
+    again = engine.build_anew(engine.base(), arguments)
+    assert len(engine.files(image, *OURS)) > 1000
+    assert engine.files(again, *OURS) == engine.files(image, *OURS)
 
 
 def _files(archive: Path) -> Iterator[tuple[str, bytes]]:

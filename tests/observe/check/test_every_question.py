@@ -1,40 +1,42 @@
 """Every panel and rule has an answer: nine panels in ten while all is well, the rest while their fault is caused."""
 
-import re
-import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
+from typing import TypeVar
 
-import psycopg
 import pytest
 
-from app.cli.dev.ports import any_free
-from app.cli.dev.roles import DatabaseUrls, plain_url
-from app.cli.observe.dashboards import DASHBOARDS
-from app.cli.observe.dashboards.panels import Panel
-from tests.e2e.customer import Caller, Customer
-from tests.e2e.knocking import Knocks
+from app.cli.dev.roles import DatabaseUrls
 from tests.observe.check.conftest import TOLD
-from tests.observe.check.watched import Prometheus, watched
-from tests.receiver import Answer, Receiver
+from tests.observe.check.faults import FAULTS, TRIES, World
+from tests.observe.check.questions import OURS, PANELS, Asked, faults_of, pointless, silent, still
+from tests.observe.check.traffic import Day, busy, founded
+from tests.observe.check.watched import SECONDS, Prometheus, watched
+from tests.otlp import Collector, running_collector
+from tests.receiver import Receiver
 from tests.servers import Servers, process_environment
 from tests.system import System, running_system
 
-CALM_SECONDS = 20.0
-FAULT_SECONDS = 25.0
-PANELS = [(one.uid, panel) for one in DASHBOARDS for panel in one.panels]
-OURS = [(uid, panel) for uid, panel in PANELS if panel.source != "kubernetes"]
-pytestmark = pytest.mark.timeout(300)
+T = TypeVar("T")
+PATIENCE_SECONDS = 45.0
+pytestmark = pytest.mark.timeout(600)
 
 
 @pytest.fixture(scope="module")
-def system(servers: Servers, database: DatabaseUrls, tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    """Two processes of the API and two that deliver; their collector is not there."""
-    environment = process_environment(database, servers.redis_url) | {
-        "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{any_free()}",
-        "POSTRIDER_LIMITS__SIGN_IN__IP": "20/minute",
+def collector() -> Iterator[Collector]:
+    with running_collector() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def system(
+    servers: Servers, database: DatabaseUrls, collector: Collector, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[System]:
+    """Two processes of the API and two that deliver, all of whose traces are recorded."""
+    environment = process_environment(database, servers.redis_url) | collector.environment
+    environment |= {
+        "POSTRIDER_LIMITS__SIGN_IN__IP": f"{TRIES}/minute",
         "POSTRIDER_MAIL__FOLDER": str(tmp_path_factory.mktemp("mail")),
         "POSTRIDER_TELEMETRY__ACCESS_LINES": "2",
         "POSTRIDER_TELEMETRY__SAMPLE": "1",
@@ -43,90 +45,59 @@ def system(servers: Servers, database: DatabaseUrls, tmp_path_factory: pytest.Te
         yield started
 
 
-def test_every_panel_and_rule_has_an_answer(
-    system: System, servers: Servers, database: DatabaseUrls, receiver: Receiver, tmp_path: Path
-) -> None:
-    with watched(system, servers, tmp_path) as prometheus:
-        customer = Customer(Caller(system.url, system.new_tenant().key))
-        customer.endpoint(f"{receiver.base}{receiver.path()}")
-        traffic(customer, CALM_SECONDS)
+@pytest.fixture
+def world(system: System, database: DatabaseUrls, receiver: Receiver, collector: Collector) -> World:
+    return World(system, database, receiver, collector, founded(system, receiver))
+
+
+@pytest.fixture
+def prometheus(system: System, servers: Servers, tmp_path: Path) -> Iterator[Prometheus]:
+    with watched(system, servers, tmp_path) as started:
+        yield started
+
+
+def test_every_panel_and_rule_has_an_answer(world: World, prometheus: Prometheus) -> None:
+    with busy(world.town) as day:
+        unexpected = in_time(day, lambda: [one for one in silent(prometheus, OURS) if not one.panel.fault])
         calm = silent(prometheus, OURS)
-        cause_faults(system, database, customer, receiver)
-        traffic(customer, FAULT_SECONDS)
-        left = silent(prometheus, calm)
+        unmoved = [one for fault in FAULTS for one in still_after(fault, world, prometheus, day)]
+        untraced = in_time(day, lambda: pointless(prometheus, OURS))
         rules = prometheus.rules()
-        unanswered = [rule["name"] for rule in rules if not is_answered(prometheus, rule)]
-    tell(len(rules), calm, left, unanswered)
-    assert [rule["name"] for rule in rules if rule["health"] != "ok"] == []
+        faults = in_time(day, lambda: [fault for rule in prometheus.rules() for fault in faults_of(prometheus, rule)])
+        left = sorted({*map(str, silent(prometheus, OURS)), *map(str, unmoved)})
+    tell(len(rules), [*left, *faults], calm)
+    assert faults == []
+    assert left == []
+    assert [str(one) for one in unexpected] == []
+    assert [str(one) for one in untraced] == []
     assert len(calm) <= len(OURS) / 10
-    assert [panel.title for _, panel in calm if not panel.fault] == []
-    assert [panel.title for _, panel in left] == []
-    assert unanswered == []
 
 
-def traffic(customer: Customer, seconds: float) -> None:
-    """Messages, reads, and a key that nobody knows."""
-    until = time.monotonic() + seconds
-    stranger = Caller(customer.api.base, "sk_nobody")
-    while time.monotonic() < until:
-        assert stranger.call("GET", "/app").status in {401, 429}
-        for _ in range(20):
-            customer.send()
-            customer.api.get("/event-type")
-            time.sleep(0.1)
+def test_each_fault_that_a_panel_waits_for_is_one_that_is_caused() -> None:
+    assert {one.panel.fault for one in OURS} - {""} == FAULTS.keys()
 
 
-def cause_faults(system: System, database: DatabaseUrls, customer: Customer, receiver: Receiver) -> None:
-    """What the panels are about that have nothing to show while all is well."""
-    customer.endpoint(f"{receiver.base}{receiver.path(Answer(500))}", retrySchedule=[0, 1, 1, 1])
-    customer.endpoint(f"http://127.0.0.1:{any_free()}/", retrySchedule=[0, 1, 1, 1])
-    for _ in range(5):
-        customer.send()
-    sign_in_wrongly(system.url, 25)
-    fail_a_route(database, customer)
+def still_after(fault: str, world: World, prometheus: Prometheus, day: Day) -> list[Asked]:
+    """The panels that show nothing of it while it lasts."""
+    about, since = [one for one in OURS if one.panel.fault == fault], time.time()
+    with FAULTS[fault](world):
+        return in_time(day, lambda: still(prometheus, about, since))
 
 
-def sign_in_wrongly(url: str, times: int) -> None:
-    """More often than is allowed."""
-    where = urlsplit(url)
-    knocks = Knocks(url)
-    for _ in range(times):
-        with socket.create_connection((where.hostname, where.port or 80), timeout=10) as connection:
-            connection.sendall(next(knocks))
-            assert connection.recv(100).startswith(b"HTTP/1.1 ")
-        time.sleep(0.3)
+def in_time(day: Day, look: Callable[[], list[T]]) -> list[T]:
+    """What is still found when nothing is, or after a while."""
+    until = time.monotonic() + PATIENCE_SECONDS
+    while (found := look()) and time.monotonic() < until:
+        day.require_well()
+        time.sleep(SECONDS)
+    return found
 
 
-def fail_a_route(database: DatabaseUrls, customer: Customer) -> None:
-    """Takes a table away, has it asked for, and brings it back."""
-    with psycopg.connect(plain_url(database.migrator), autocommit=True) as db:
-        db.execute("ALTER TABLE event_types RENAME TO event_types_gone")
-        try:
-            for _ in range(30):
-                assert customer.api.call("GET", "/event-type").status >= 500
-                time.sleep(0.2)
-        finally:
-            db.execute("ALTER TABLE event_types_gone RENAME TO event_types")
-
-
-def silent(prometheus: Prometheus, panels: list[tuple[str, Panel]]) -> list[tuple[str, Panel]]:
-    """Those that have nothing to show."""
-    return [(uid, panel) for uid, panel in panels if not prometheus.shows(panel)]
-
-
-def is_answered(prometheus: Prometheus, rule: dict[str, str]) -> bool:
-    """Whether what is recorded has values, and each series that an alert looks at is there."""
-    if rule["type"] == "recording":
-        return prometheus.has(rule["query"])
-    query = re.sub(r'"[^"]*"', '""', rule["query"])
-    names = set(re.findall(r"\b(?:postrider[_:]|pg_|process_)[\w:]+", query))
-    return all(prometheus.has(name) for name in names)
-
-
-def tell(rules: int, calm: list[tuple[str, Panel]], left: list[tuple[str, Panel]], unanswered: list[str]) -> None:
+def tell(rules: int, left: list[str], calm: list[Asked]) -> None:
     """Writes the closing line, and before it what it counts."""
-    TOLD.extend(f"only with a fault ({panel.fault or 'UNNAMED'}): {uid}: {panel.title}" for uid, panel in calm)
-    TOLD.extend(f"without data: {uid}: {panel.title}" for uid, panel in left)
-    TOLD.extend(f"without data: {name}" for name in unanswered)
-    without, apart = len(left) + len(unanswered), len(PANELS) - len(OURS)
-    TOLD.append(f"panels {len(OURS)}, rules {rules}, without data {without} (kubernetes {apart} apart)")
+    TOLD.extend(f"only with a fault ({one.panel.fault or 'UNNAMED'}): {one}" for one in calm)
+    TOLD.extend(f"without data: {one}" for one in left)
+    numbers = f"panels {len(OURS)}, rules {rules}, without data {len(left)}"
+    TOLD.append(
+        f"{numbers} (calm: {len(OURS) - len(calm)} panels with data; kubernetes {len(PANELS) - len(OURS)} apart)"
+    )

@@ -8,17 +8,18 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlencode
 
 from app.cli.dev.process import Child, wait_until
 from app.cli.observe.command import RULES
-from app.cli.observe.dashboards.panels import Panel
 from app.cli.observe.prometheus import Stores, Watch, programs
 from tests.servers import ROOT, Servers
 from tests.system import System
 
 SECONDS = 2
 CHOSEN = {"$__rate_interval": "20s", "$stable": "stable", "$canary": "canary"}
+Json = dict[str, Any]
 
 
 class Prometheus:
@@ -29,19 +30,28 @@ class Prometheus:
 
     def has(self, expr: str) -> bool:
         """Whether there is a value at any time, that is a number."""
-        for name, value in CHOSEN.items():
-            expr = expr.replace(name, value)
-        query = urlencode({"query": expr, "start": self._began, "end": time.time(), "step": SECONDS})
-        answer = self._get(f"query_range?{query}")
-        return any(value != "NaN" for series in answer["result"] for _, value in series["values"])
+        return any(value != "NaN" for series in self.series(expr) for _, value in series["values"])
 
-    def shows(self, panel: Panel) -> bool:
-        """Whether any of its queries has something to show."""
-        return any(self.has(query.expr) for query in panel.queries)
+    def rises(self, expr: str, since: float) -> bool:
+        """Whether there is a value above 0 since then."""
+        return any(float(value) > 0 for series in self.series(expr, since) for _, value in series["values"])
 
-    def rules(self) -> list[dict[str, str]]:
-        """The rules as it knows them, with their health."""
+    def series(self, expr: str, since: float | None = None) -> list[Json]:
+        """What it answers, with labels and values."""
+        return self._over_time("query_range", expr, since, step=SECONDS)["result"]  # type: ignore[no-any-return]
+
+    def points(self, expr: str) -> bool:
+        """Whether it leads to traces."""
+        found = self._over_time("query_exemplars", expr)
+        return any("trace_id" in one["labels"] for series in found for one in series["exemplars"])
+
+    def rules(self) -> list[Json]:
+        """The rules as it knows them, with their health and the alerts that are on."""
         return [rule for group in self._get("rules")["groups"] for rule in group["rules"]]
+
+    def targets(self) -> list[Json]:
+        """Whom it asks, with their health."""
+        return self._get("targets")["activeTargets"]  # type: ignore[no-any-return]
 
     def ready(self) -> bool:
         """Whether it answers."""
@@ -51,10 +61,18 @@ class Prometheus:
         except (urllib.error.URLError, OSError):
             return False
 
-    def _get(self, what: str) -> dict[str, list]:  # type: ignore[type-arg] # JSON
-        with urllib.request.urlopen(f"{self._url}/api/v1/{what}", timeout=20) as answer:  # noqa: S310  # our own
-            found: dict[str, list] = json.load(answer)["data"]  # type: ignore[type-arg] # JSON
-            return found
+    def _over_time(self, what: str, expr: str, since: float | None = None, **more: object) -> Any:  # noqa: ANN401 JSON
+        for name, value in CHOSEN.items():
+            expr = expr.replace(name, value)
+        query = {"query": expr, "start": since or self._began, "end": time.time(), **more}
+        return self._get(f"{what}?{urlencode(query)}")
+
+    def _get(self, what: str) -> Any:  # noqa: ANN401 JSON
+        try:
+            with urllib.request.urlopen(f"{self._url}/api/v1/{what}", timeout=20) as answer:  # noqa: S310  # our own
+                return json.load(answer)["data"]
+        except urllib.error.HTTPError as error:
+            raise AssertionError(what, error.read()) from error
 
 
 @contextmanager

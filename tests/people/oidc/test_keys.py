@@ -19,7 +19,7 @@ from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session, sessionmaker
 
 from app.auth.access_tokens import AccessTokens
-from app.auth.signing_keys import SigningKeys
+from app.auth.signing_keys import REMEMBERED_SECONDS, SigningKeys
 from app.domain.audit import SYSTEM, Actor
 from app.features.oauth import keys
 from app.features.oauth.tokens import ACCESS_LIFETIME, Minter
@@ -32,6 +32,7 @@ from app.main import create_app
 from app.models import AuditEvent, SigningKey
 from app.settings import Settings, read_settings
 from tests.api.client import Api, Tenant, served
+from tests.metrics import counting
 from tests.people.oidc.granting import Granter
 from tests.people.visitor import Known
 from tests.servers import ROOT
@@ -269,3 +270,19 @@ async def test_without_a_key_that_signs_tokens_are_not_to_be_had(
         db.execute(delete(SigningKey))
     async with served(create_app(settings)) as url:
         assert await published(http, url) == []
+
+
+async def test_keys_that_are_remembered_are_counted_apart_from_those_that_are_read(settings: Settings) -> None:
+    hit, miss = (
+        counting("postrider_cache_requests_total", cache="signing_keys", outcome=one) for one in ("hit", "miss")
+    )
+    engine = make_async_engine(settings.database.url.get_secret_value(), pool_size=1)
+    try:
+        keys_of = SigningKeys(make_async_sessions(engine), settings.secrets.ring())
+        for _ in range(3):
+            await keys_of.current()
+        await asyncio.sleep(REMEMBERED_SECONDS)
+        await keys_of.current()
+    finally:
+        await engine.dispose()
+    assert (hit.more, miss.more) == (2, 2)

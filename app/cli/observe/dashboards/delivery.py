@@ -1,6 +1,7 @@
 """From acceptance to the endpoint: what waits, what goes out, what comes of it."""
 
 from app.cli.observe.dashboards.panels import Dashboard, Panel, Query, Row, gauge, mean, quantiles, rate
+from app.cli.observe.objectives import lost
 
 _NOW = Row(
     "Now",
@@ -22,7 +23,7 @@ _NOW = Row(
         Panel(
             "Lost",
             "Deliveries of accepted messages that are neither owed nor ended. Anything but 0 wakes somebody.",
-            (Query("sum(increase(postrider_lost_deliveries_total[1h]))"),),
+            (Query(lost("1h")),),
             kind="stat",
             limit=1,
         ),

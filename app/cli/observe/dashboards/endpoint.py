@@ -37,7 +37,6 @@ _ATTEMPTS = Row(
                 Query(
                     rate("postrider_attempts_total", "lane, result", 'result!="2xx"'),
                     "{{lane}} {{result}}",
-                    exemplars=True,
                 ),
             ),
             unit="ops",

@@ -9,6 +9,9 @@ _COLUMNS = 24
 _HEIGHT = {"timeseries": 8, "stat": 4, "table": 8, "text": 6}
 _DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
 
+POINTING = frozenset(f"postrider_{name}_seconds" for name in ("http_request", "accept", "attempt", "delivery"))
+"""Histograms that name traces beside their values."""
+
 Kind = Literal["timeseries", "stat", "table", "text"]
 Source = Literal["postrider", "exporter", "kubernetes"]
 Json = dict[str, Any]
@@ -104,11 +107,11 @@ def quantile(part: float, metric: str, by: str = "", labels: str = "") -> str:
 
 
 def quantiles(metric: str, by: str = "", labels: str = "") -> tuple[Query, ...]:
-    """Half of all, nineteen in twenty, and all but one in a hundred; with the exemplars of the slow ones."""
+    """Half of all, nineteen in twenty, and all but one in a hundred; with the exemplars that there are of the slow."""
     legend = f" {{{{{by}}}}}" if by else ""
     parts = ((0.5, "half"), (0.95, "95 %"), (0.99, "99 %"))
     return tuple(
-        Query(quantile(part, metric, by, labels), name + legend, exemplars=part > 0.9)  # noqa: PLR2004 the slow
+        Query(quantile(part, metric, by, labels), name + legend, exemplars=metric in POINTING and part > 0.9)  # noqa: PLR2004 the slow
         for part, name in parts
     )
 

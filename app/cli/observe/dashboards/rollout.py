@@ -1,6 +1,6 @@
 """A new version beside the one so far: the same questions to both."""
 
-from app.cli.observe.dashboards.panels import Dashboard, Panel, Query, Row, Variable, quantile, rate, share
+from app.cli.observe.dashboards.panels import POINTING, Dashboard, Panel, Query, Row, Variable, quantile, rate, share
 
 _BOTH = 'version=~"$stable|$canary"'
 
@@ -10,7 +10,7 @@ def _share(metric: str, bad: str) -> tuple[Query, ...]:
 
 
 def _slow(metric: str, labels: str = "") -> tuple[Query, ...]:
-    return (Query(quantile(0.99, metric, "version", f"{labels}{_BOTH}"), "{{version}}", exemplars=True),)
+    return (Query(quantile(0.99, metric, "version", f"{labels}{_BOTH}"), "{{version}}", exemplars=metric in POINTING),)
 
 
 _WHAT = Row(

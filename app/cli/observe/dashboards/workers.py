@@ -126,7 +126,7 @@ _TOLD = Row(
             (Query(rate("postrider_telemetry_dropped_total", "signal"), "{{signal}}"),),
             unit="ops",
             width=12,
-            fault="the collector is gone",
+            fault="the collector fails",
         ),
         Panel(
             "Log lines that sampling left out",
