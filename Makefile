@@ -72,6 +72,7 @@ check: .venv/stamp
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m tests.architecture.migrations
 	$(BIN)/python -m tests.architecture.scanners
 
 permissions: .venv/stamp

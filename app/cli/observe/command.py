@@ -11,7 +11,7 @@ from app.cli.dev.folder import Folder
 from app.cli.dev.interrupts import Interrupts, Stopped, end_with_parent
 from app.cli.dev.supervisor import Supervisor
 from app.cli.observe.dashboards import dashboard_files
-from app.cli.observe.prometheus import Stores, Watch, programs
+from app.cli.observe.prometheus import Stores, Watch, pages, programs
 from app.cli.observe.rules import Links, rule_files
 
 RULES = Path("charts/postrider/rules")
@@ -94,10 +94,11 @@ def _run(folder: Folder, interrupts: Interrupts) -> None:
 
 
 def _say_where(url: str) -> None:
+    at = pages(url)
     click.echo(f"""
 Prometheus  {url}
-Alerts      {url}/alerts
-Rules       {url}/rules
-Targets     {url}/targets (a part has more ports than processes: those that nobody serves are down)
+Alerts      {at["alerts"]}
+Rules       {at["rules"]}
+Targets     {at["targets"]} (a part has more ports than processes: those that nobody serves are down)
 Dashboards  {DASHBOARDS}/*.json, to be imported into Grafana with {url} as their data source
 Ctrl-C stops it.""")

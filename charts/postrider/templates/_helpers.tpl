@@ -178,7 +178,7 @@ location @postrider_{{ $status }} {
         cidr: 0.0.0.0/0
         except: {{ toJson $policy.notInternet }}
     - ipBlock:
-        cidr: ::/0
+        cidr: 2000::/3
         except: {{ toJson $policy.notInternet6 }}
   ports:
     {{- range index . 1 }}

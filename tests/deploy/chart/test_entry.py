@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from app.domain import addresses
 from tests.deploy.chart.helm import Key, Manifest, by_key, of_kind, pod_templates, render, values_of
 
 HSTS = "max-age=31536000; includeSubDomains; preload"
@@ -91,6 +92,13 @@ def test_workers_reach_the_internet_and_no_private_network(full: dict[Key, Manif
     assert _may_go(full, pod, "2606:2800:220:1::1", 443)
     assert not _may_go(full, pod, address, 443)
     assert not _may_go(full, pod, address, 8080)
+
+
+def test_what_the_product_calls_private_no_policy_lets_out(full: dict[Key, Manifest]) -> None:
+    pod = pod_templates(list(full.values()))["postrider-worker-first"]
+    denied: list[addresses.Network] = [*addresses._DENIED_V4, *addresses._DENIED_V6]
+    private = [str(end) for network in denied for end in (network[0], network[-1])]
+    assert [one for one in private if _may_go(full, pod, one, 443)] == []
 
 
 def test_the_database_and_redis_are_reached_where_they_are(full: dict[Key, Manifest]) -> None:
