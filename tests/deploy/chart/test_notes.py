@@ -7,7 +7,7 @@ from tests.deploy.chart.helm import CHART, values_of
 
 
 def notes(helm: Path, variant: str) -> str:
-    command = [helm, "install", "postrider", CHART, "--namespace=hooks", "--dry-run=client"]
+    command = [str(helm), "install", "postrider", str(CHART), "--namespace=hooks", "--dry-run=client"]
     done = subprocess.run([*command, f"--values={values_of(variant)}"], capture_output=True, text=True, check=True)
     return done.stdout.partition("\nNOTES:\n")[2]
 
