@@ -2,6 +2,8 @@
 
 import json
 import sys
+import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
@@ -10,12 +12,14 @@ from app.cli.dev.errors import DevError
 from app.cli.dev.folder import Folder
 from app.cli.dev.interrupts import Interrupts, Stopped, end_with_parent
 from app.cli.dev.supervisor import Supervisor
+from app.cli.observe.answers import NoAnswerError, Prometheus, Span
 from app.cli.observe.dashboards import dashboard_files
 from app.cli.observe.prometheus import Stores, Watch, pages, programs
 from app.cli.observe.rules import Links, rule_files
 
 RULES = Path("charts/postrider/rules")
 DASHBOARDS = Path("charts/postrider/dashboards")
+PICTURES = Path(".github/pictures")
 
 
 @click.group()
@@ -55,6 +59,39 @@ def dashboards(folder: Path) -> None:
     for name, text in dashboard_files().items():
         (folder / name).write_text(text)
         click.echo(folder / name)
+
+
+@observe.command()
+@click.option("--prometheus", default="http://localhost:9090", show_default=True, help="Whom to ask.")
+@click.option(
+    "--folder",
+    default=PICTURES,
+    show_default=True,
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Where to write them.",
+)
+@click.option("--minutes", default=30.0, show_default=True, help="How long a time they show.")
+@click.option("--end", type=click.DateTime(["%Y-%m-%dT%H:%M:%S"]), help="When that ends (UTC); now when left out.")
+@click.option("--choose", "chosen", nargs=2, multiple=True, metavar="VARIABLE VALUE", help="As on the dashboard.")
+def pictures(
+    prometheus: str, folder: Path, minutes: float, end: datetime | None, chosen: tuple[tuple[str, str], ...]
+) -> None:
+    """Draw the dashboards from what a running Prometheus answers."""
+    try:
+        from app.cli.observe.pictures import picture  # noqa: PLC0415 what draws is not there in production
+    except ImportError as error:
+        msg = f"{error.name} is missing, which only development machines have: pip install -r requirements-dev.lock"
+        raise click.ClickException(msg) from error
+    until = end.replace(tzinfo=UTC).timestamp() if end else time.time()
+    span = Span(until - minutes * 60, until)
+    try:
+        asked = Prometheus(prometheus, span, dict(chosen))
+        for name, text in dashboard_files().items():
+            file = (folder / name).with_suffix(".png")
+            file.write_bytes(picture(json.loads(text), asked))
+            click.echo(file)
+    except NoAnswerError as error:
+        raise click.ClickException(str(error)) from error
 
 
 @observe.command()
