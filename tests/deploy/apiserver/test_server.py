@@ -4,6 +4,7 @@ import pytest
 
 from tests.deploy.apiserver.server import ApiServer, NotServedError, RefusedError
 from tests.deploy.manifests import Manifest
+from tests.deploy.tally import count
 from tests.deploy.tools import KUBERNETES
 
 ROOT_POD = {"containers": [{"name": "one", "image": "example.com/one:1"}]}
@@ -44,6 +45,7 @@ def test_what_is_wrong_is_refused_by_its_place(api_server: ApiServer, wrong: Man
     with pytest.raises(RefusedError) as refused:
         api_server.dry_run(wrong)
     assert where in str(refused.value)
+    count("refusals")
 
 
 def test_a_kind_that_nobody_brought_is_told_from_one_that_is_wrong(api_server: ApiServer) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from tests.deploy.tally import count
 from tests.deploy.tools import program
 
 ROOT = Path(__file__).parents[3]
@@ -54,6 +55,7 @@ def _template(files: Sequence[Path], sets: Sequence[str], chart: Path) -> str:
         check=False,
     )
     if done.returncode:
+        count("refusals")
         raise RefusedError(done.stderr)
     return done.stdout
 
