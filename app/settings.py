@@ -327,7 +327,8 @@ class Telemetry(BaseModel):
     `sampled_callers` requests a second of each process whose callers record them; endpoints are told of theirs if
     `send_traceparent`. `sentry_sample` of the errors go to `sentry_dsn`, `revision` says what was
     built.
-    `access_lines` lines are written a second of requests, and as many of attempts, in each process.
+    `access_lines` lines are written a second of requests, and as many of attempts, in each process. A worker or beat
+    of which a loop has stood still for `stands_still_seconds` says that it does not live.
     """
 
     host: str = "127.0.0.1"
@@ -342,6 +343,8 @@ class Telemetry(BaseModel):
     sentry_dsn: SecretStr | None = None
     sentry_sample: float = Field(default=1, ge=0, le=1)
     revision: str = "unknown"
+    # A database that hangs may hold a loop for a while, which no new start mends.
+    stands_still_seconds: float = Field(default=180, ge=10)
 
     def dsn(self) -> str | None:
         """Where errors are reported to; an empty one is none."""

@@ -1,5 +1,7 @@
 """Runs migrations as the migrator's role, one process at a time, within limits of time."""
 
+from functools import partial
+
 from alembic import context
 from sqlalchemy import Connection, make_url, text
 
@@ -7,8 +9,9 @@ from app.kit.db import Base, make_engine
 from app.models import Organisation
 from app.settings import Settings, read_settings
 from migrations.tenancy import Roles
+from migrations.turn import LOCK_SECONDS, TURN_SECONDS, patiently, turn
 
-LOCK = 0x706F7374  # 'post': held for the length of a migration, so that two runs queue
+STATEMENT_MINUTES = 30
 assert Organisation.metadata is Base.metadata
 
 
@@ -31,18 +34,25 @@ def roles_of(settings: Settings) -> Roles:
 
 
 def migrate(connection: Connection) -> None:
-    """Brings the schema to the revision that was asked for, in one transaction."""
-    connection.execute(text("SET lock_timeout = '5s'; SET statement_timeout = '10min'"))
-    connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": LOCK})
+    """Brings the schema to the revision that was asked for; each step is a transaction, so it stays."""
+    limits = f"SET lock_timeout = '{LOCK_SECONDS}s'; SET statement_timeout = '{STATEMENT_MINUTES}min'"
+    connection.execute(text(limits))
     connection.commit()
-    context.configure(connection=connection, target_metadata=Base.metadata, include_object=is_ours)
-    try:
-        with context.begin_transaction():
-            context.run_migrations()
-    finally:
-        connection.rollback()
-        connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": LOCK})
-        connection.commit()
+    with turn(connection, context.config.attributes.get("turn_seconds", TURN_SECONDS)):
+        patiently(connection, partial(run, connection))
+
+
+def run(connection: Connection) -> None:
+    """Takes the steps that are left."""
+    context.configure(
+        connection=connection,
+        target_metadata=Base.metadata,
+        include_object=is_ours,
+        transaction_per_migration=True,
+    )
+    with context.begin_transaction():
+        context.run_migrations()
+    connection.commit()
 
 
 settings = read_settings()

@@ -78,7 +78,8 @@ celery.conf.update(
         "visibility_timeout": 600,
     },
     beat_scheduler="worker.beat:Scheduler",
-    beat_max_loop_interval=30,
+    # Its heart beats as often.
+    beat_max_loop_interval=5,
     beat_schedule={
         "retention": {
             "task": RETENTION_TASK,
@@ -137,7 +138,7 @@ def watch_beat(**_: Any) -> None:  # noqa: ANN401 see above
     start_traces(settings, "beat")
     say_build(settings.telemetry.revision, "beat")
     atexit.register(traces.stop)
-    _manage(management.probes_of_beat(hearts))
+    _manage(management.probes_of_beat(hearts, settings.telemetry.stands_still_seconds))
 
 
 @worker_process_init.connect
@@ -156,7 +157,8 @@ def start_process(**_: Any) -> None:  # noqa: ANN401 see above
         raise SystemExit(1) from None
     process.hearts.export()
     _process.append(process)
-    _manage(management.probes_of_child(process.hearts, process.database), slice(1, None))
+    limit = settings.telemetry.stands_still_seconds
+    _manage(management.probes_of_child(process.hearts, limit, process.database), slice(1, None))
 
 
 def _manage(probes: Mapping[str, Probe], places: slice = ALL, registry: CollectorRegistry = REGISTRY) -> None:

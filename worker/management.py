@@ -15,24 +15,22 @@ from app.settings import Settings
 LOOPS = ("engine", "transport", "sweeper")
 PLACES = 256
 """More processes than any pool has."""
-STANDS_STILL_SECONDS = 180.0
-"""After so long a loop is taken for dead; a database that hangs may hold it for a while, which no new start mends."""
 ASK_SECONDS = 5.0
 
 
 def probes_of_main(settings: Settings, ward: Ward) -> Mapping[str, Probe]:
     """The main process answers for all processes of its pool."""
-    return _probes(partial(ward.fault, STANDS_STILL_SECONDS), partial(_fault_of, settings))
+    return _probes(partial(ward.fault, settings.telemetry.stands_still_seconds), partial(_fault_of, settings))
 
 
-def probes_of_child(hearts: Hearts, database: Database) -> Mapping[str, Probe]:
-    """A process of the pool answers for itself."""
-    return _probes(partial(hearts.fault, STANDS_STILL_SECONDS), partial(_schema_fault, database))
+def probes_of_child(hearts: Hearts, stands_still: float, database: Database) -> Mapping[str, Probe]:
+    """A process of the pool answers for itself; a loop may stand still for so many seconds."""
+    return _probes(partial(hearts.fault, stands_still), partial(_schema_fault, database))
 
 
-def probes_of_beat(hearts: Hearts) -> Mapping[str, Probe]:
+def probes_of_beat(hearts: Hearts, stands_still: float) -> Mapping[str, Probe]:
     """Beat needs nothing but its own loop."""
-    return _probes(partial(hearts.fault, STANDS_STILL_SECONDS), lambda: None)
+    return _probes(partial(hearts.fault, stands_still), lambda: None)
 
 
 def _probes(live: Probe, ready: Probe) -> Mapping[str, Probe]:

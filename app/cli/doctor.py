@@ -6,12 +6,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from http.client import HTTPConnection, HTTPException
 from typing import Any
 from urllib.parse import urlsplit
 
 import click
 from redis import Redis
 from redis.exceptions import RedisError
+from sentry_sdk.utils import BadDsn, Dsn
 from sqlalchemy import Connection, Select
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -21,12 +23,14 @@ from app.features.health import queries, revision
 from app.features.oauth import keys
 from app.features.retention.queries import partitions
 from app.kit.db import NotDurableError, assert_durable, make_engine, make_sessions
+from app.kit.post import NotSent, Smtp
 from app.settings import Settings
 
 PATIENCE_SECONDS = 2.0
 SKEW_SECONDS = 2.0
 DUE_SECONDS = 60.0
 MAIL_SECONDS = 600.0
+STALLED_SECONDS = 60.0
 TENANT_TABLES = ("applications", "endpoints", "messages", "due_deliveries", "deliveries", "attempts")
 OTLP = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 
@@ -155,6 +159,18 @@ def _processes(settings: Settings) -> str:
     return f"{api} connections of the API, {workers} of workers"
 
 
+def _workers(settings: Settings) -> str:
+    """A worker asks the database every few seconds, and its transactions are short."""
+    url, stands = settings.database.worker(), "see k8s/runbooks/LoopStands.md, and start the workers again"
+    silent = _ask(url, asked.silent_seconds("postrider-worker"))
+    if silent is not None and silent > STALLED_SECONDS:
+        raise AilmentError(f"none has asked the database for {silent:.0f} s: {stands}")
+    age = float(_ask(url, asked.transaction_seconds("postrider-worker")) or 0)
+    if age > STALLED_SECONDS:
+        raise AilmentError(f"one is in a transaction for {age:.0f} s: see k8s/runbooks/PostgresTransactionsOld.md")
+    return "none stands still"
+
+
 def _due(settings: Settings) -> str:
     age = float(_ask(settings.database.worker(), asked.oldest_due_seconds()) or 0)
     if age > DUE_SECONDS:
@@ -180,6 +196,18 @@ def _mail(settings: Settings) -> str:
     return "none waits for long"
 
 
+def _mail_server(settings: Settings) -> str:
+    server = settings.mail_server()
+    if server is None:
+        return f"none is set; mail {'goes into a folder' if settings.mail.folder else 'waits'}"
+    try:
+        Smtp(server, patience=PATIENCE_SECONDS).greet()
+    except NotSent as error:
+        said = f"takes no mail of ours ({error}): start it, or mend POSTRIDER_MAIL__URL and POSTRIDER_MAIL__REQUIRE_TLS"
+        raise AilmentError(said) from error
+    return "would take a mail"
+
+
 def _signing_keys(settings: Settings) -> str:
     engine = make_engine(settings.database.migrator(), pool_size=1, name="postrider-doctor")
     try:
@@ -192,19 +220,67 @@ def _signing_keys(settings: Settings) -> str:
     return "one for each algorithm"
 
 
-def _telemetry(settings: Settings) -> str:
+def _ports(settings: Settings) -> str:
+    """Those of the part whose settings these are; each other part has a range of its own."""
+    telemetry = settings.telemetry
+    if telemetry.port is None:
+        return "none is served, since POSTRIDER_TELEMETRY__PORT is not set"
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(telemetry.host, telemetry.host)  # noqa: S104 what others listen on
+    found = {
+        port: said for port in range(telemetry.port, telemetry.port + telemetry.ports) if (said := _live(host, port))
+    }
+    if not found:
+        last = telemetry.port + telemetry.ports - 1
+        where = f"nobody answers on {host}, ports {telemetry.port} to {last}"
+        raise AilmentError(f"{where}: ask where the processes run, which must have this POSTRIDER_TELEMETRY__PORT")
+    if ill := [f"{port} says: {said}" for port, said in found.items() if said != "ok"]:
+        raise AilmentError(f"{'; '.join(ill)}: start that process again")
+    return f"{len(found)} processes tell that they turn"
+
+
+def _live(host: str, port: int) -> str | None:
+    """What a process says of its loops; None where nobody listens."""
+    connection = HTTPConnection(host, port, timeout=PATIENCE_SECONDS)
+    try:
+        connection.request("GET", "/livez")
+        return connection.getresponse().read(200).decode(errors="replace").strip()
+    except ConnectionRefusedError:
+        return None
+    except (OSError, HTTPException) as error:
+        return f"no answer ({type(error).__name__})"
+    finally:
+        connection.close()
+
+
+def _traces(settings: Settings) -> str:
     del settings
     url = next((os.environ[name] for name in OTLP if os.environ.get(name)), None)
     if url is None:
-        return "no traces are sent, since OTEL_EXPORTER_OTLP_ENDPOINT is not set"
+        return "none are sent, since OTEL_EXPORTER_OTLP_ENDPOINT is not set"
     parts = urlsplit(url)
-    try:
-        address = (parts.hostname or "", parts.port or {"https": 443}.get(parts.scheme, 80))
-        socket.create_connection(address, PATIENCE_SECONDS).close()
-    except OSError as error:
-        said = f"the collector takes no connection ({type(error).__name__}): start it, or mend {OTLP[1]}"
-        raise AilmentError(said) from error
+    _reach("the collector", parts.hostname or "", parts.port or {"https": 443}.get(parts.scheme, 80), OTLP[1])
     return "the collector takes connections"
+
+
+def _errors(settings: Settings) -> str:
+    dsn = settings.telemetry.dsn()
+    if dsn is None:
+        return "none are reported, since POSTRIDER_TELEMETRY__SENTRY_DSN is not set"
+    try:
+        where = Dsn(dsn)
+    except BadDsn as error:
+        said = "POSTRIDER_TELEMETRY__SENTRY_DSN is no DSN: copy it from the project's settings in Sentry"
+        raise AilmentError(said) from error
+    _reach("Sentry", where.host, where.port, "POSTRIDER_TELEMETRY__SENTRY_DSN")
+    return "Sentry takes connections"
+
+
+def _reach(who: str, host: str, port: int, setting: str) -> None:
+    try:
+        socket.create_connection((host, port), PATIENCE_SECONDS).close()
+    except OSError as error:
+        said = f"{who} takes no connection ({type(error).__name__}): start it, or mend {setting}"
+        raise AilmentError(said) from error
 
 
 CHECKS: dict[str, Callable[[Settings], str]] = {
@@ -215,9 +291,13 @@ CHECKS: dict[str, Callable[[Settings], str]] = {
     "partitions": _partitions,
     "redis": _redis,
     "processes": _processes,
+    "workers": _workers,
     "deliveries": _due,
     "clock": _clock,
     "mail": _mail,
+    "mail server": _mail_server,
     "signing keys": _signing_keys,
-    "telemetry": _telemetry,
+    "ports": _ports,
+    "traces": _traces,
+    "errors": _errors,
 }

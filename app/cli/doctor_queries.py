@@ -1,12 +1,34 @@
 """What `postrider doctor` asks the database; each statement gives one row of one value."""
 
-from sqlalchemy import Boolean, DateTime, Select, Text, cast, column, func, literal, select, table
+from datetime import datetime
+
+from sqlalchemy import (
+    Boolean,
+    ColumnElement,
+    DateTime,
+    Extract,
+    Select,
+    Text,
+    cast,
+    column,
+    func,
+    literal,
+    select,
+    table,
+)
 
 from app.models import DueDelivery, Mail
 from app.models.delivery import DueState
 
 _ROLES = table("pg_roles", column("rolname", Text()), column("rolsuper", Boolean()), column("rolbypassrls", Boolean()))
-_ACTIVITY = table("pg_stat_activity", column("application_name", Text()), column("pid"), column("datname", Text()))
+_ACTIVITY = table(
+    "pg_stat_activity",
+    column("application_name", Text()),
+    column("pid"),
+    column("datname", Text()),
+    column("state_change", DateTime(timezone=True)),
+    column("xact_start", DateTime(timezone=True)),
+)
 _TABLES = table(
     "pg_class", column("oid"), column("relrowsecurity", Boolean()), column("relforcerowsecurity", Boolean())
 )
@@ -31,8 +53,25 @@ def now() -> Select[float]:
 
 def connections(name: str) -> Select[int]:
     """How many connections of the asking role's to this database are called so."""
-    here = _ACTIVITY.c.datname == func.current_database()
-    return select(func.count(_ACTIVITY.c.pid)).where(_ACTIVITY.c.application_name == name, here)
+    return select(func.count(_ACTIVITY.c.pid)).where(_are_called(name))
+
+
+def silent_seconds(name: str) -> Select[float | None]:
+    """For how long none of the connections that are called so has begun or ended a statement."""
+    return select(_since(func.max(_ACTIVITY.c.state_change))).where(_are_called(name))
+
+
+def transaction_seconds(name: str) -> Select[float | None]:
+    """The age of the oldest transaction of the connections that are called so."""
+    return select(_since(func.min(_ACTIVITY.c.xact_start))).where(_are_called(name))
+
+
+def _are_called(name: str) -> ColumnElement[bool]:
+    return (_ACTIVITY.c.application_name == name) & (_ACTIVITY.c.datname == func.current_database())
+
+
+def _since(moment: ColumnElement[datetime]) -> Extract:
+    return func.extract("epoch", func.clock_timestamp() - cast(moment, DateTime(timezone=True)))
 
 
 def oldest_due_seconds() -> Select[float | None]:

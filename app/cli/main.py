@@ -9,10 +9,11 @@ from app.cli.dev.command import dev
 from app.cli.doctor import doctor
 from app.cli.keys import keys
 from app.cli.mail import mail
+from app.cli.migrating import migrate
 from app.cli.observe.command import observe
 from app.cli.orgs import orgs
 from app.cli.probe.command import probe
-from app.cli.processes import api, beat, migrate, worker
+from app.cli.processes import api, beat, worker
 from app.cli.retention import retention
 from app.cli.secrets import secrets
 from app.cli.signing_keys import signing_keys

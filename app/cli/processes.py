@@ -3,17 +3,12 @@
 import os
 import sys
 from collections.abc import Sequence
-from importlib.util import find_spec
-from pathlib import Path
 from typing import Never
 
 import click
 
-from app.cli.audit import operator
-from app.cli.operator import in_one_line, settings_or_exit, transaction
+from app.cli.operator import settings_or_exit
 from app.features.deliveries.pools import NoSuchQueueError, check_queues, queues_of
-from app.features.oauth import keys
-from app.kit.telemetry import logs
 from app.models import Lane
 
 # Longer than proxies keep an idle connection: whoever sends into one that is just being closed gets no answer.
@@ -67,42 +62,6 @@ def beat(schedule: str | None) -> None:
     """Start the periodic tasks (Celery beat)."""
     file = ["--schedule", schedule] if schedule else []
     _become("-m", *_CELERY, "beat", "--loglevel", "INFO", "--pidfile", "", *file)
-
-
-@click.command()
-@click.option("--revision", default="head", show_default=True, help="The revision to reach.")
-def migrate(revision: str) -> None:
-    """Bring the database's tables to a revision, as the migrator's role, and make the keys that tokens need."""
-    from alembic import command  # noqa: PLC0415  # a second that the other commands spare
-    from alembic.config import Config  # noqa: PLC0415
-
-    config = Config()
-    config.set_main_option("script_location", str(_folder_of("migrations")).replace("%", "%%"))
-    with in_one_line():
-        settings = settings_or_exit()
-        logs.install("migrate", settings.telemetry.log_format, settings.telemetry.log_level)
-        settings.database.migrator()
-        command.upgrade(config, revision)
-    if revision == "head":
-        _make_keys()
-
-
-def _make_keys() -> None:
-    """Makes the first keys that tokens are signed with; those that are there stay."""
-    with transaction() as db:
-        missing = keys.missing(db)
-    made = keys.fresh(missing)
-    if made:
-        with transaction() as db:
-            keys.make_missing(db, settings_or_exit().secrets.ring(), made, operator())
-
-
-def _folder_of(package: str) -> Path:
-    found = find_spec(package)
-    if found is None or found.origin is None:
-        msg = f"the package {package} is not installed"
-        raise click.ClickException(msg)
-    return Path(found.origin).parent
 
 
 def _become(*arguments: str) -> Never:

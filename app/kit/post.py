@@ -62,9 +62,22 @@ class SmtpServer:
 class Smtp:
     """Sends by a mail server, with a connection for each mail."""
 
-    def __init__(self, server: SmtpServer, trusted: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self, server: SmtpServer, trusted: ssl.SSLContext | None = None, patience: float = TIMEOUT_SECONDS
+    ) -> None:
         self._server = server
         self._trusted = trusted or ssl.create_default_context()
+        self._patience = patience
+
+    def greet(self) -> None:
+        """Does all that comes before a mail, signing in too, and sends none. Raises NotSent."""
+        try:
+            with self._connect() as connection:
+                connection.noop()
+        except smtplib.SMTPResponseException as error:
+            raise NotSent(_answer(error.smtp_code, error.smtp_error)) from None
+        except (smtplib.SMTPException, OSError) as error:
+            raise NotSent(f"{type(error).__name__}: {error}"[:_SAID]) from None
 
     def send(self, message: EmailMessage, sender: str, address: str) -> None:
         """Sends a mail to one address. Raises NotSent."""
@@ -83,10 +96,10 @@ class Smtp:
         server = self._server
         if server.is_tls:
             connection: smtplib.SMTP = smtplib.SMTP_SSL(
-                server.host, server.port, timeout=TIMEOUT_SECONDS, context=self._trusted
+                server.host, server.port, timeout=self._patience, context=self._trusted
             )
         else:
-            connection = smtplib.SMTP(server.host, server.port, timeout=TIMEOUT_SECONDS)
+            connection = smtplib.SMTP(server.host, server.port, timeout=self._patience)
         try:
             self._open(connection)
         except BaseException:

@@ -28,6 +28,8 @@ CAUSES = 16
 ABOUT = "about"
 """The header of a task that holds the ids of what it is done for."""
 EXPIRES_SECONDS = 5
+FOLLOWS = "follows"
+"""The header of a task that names, beside its `traceparent`, the other spans that it was sent by."""
 SENT_AT = "sent_at"
 """The header of a task that says when it was sent (Unix time)."""
 logger = get_logger(__name__)
@@ -117,7 +119,7 @@ class Waker:
 
 
 def _headers(spans: ExitStack, queue: str, causes: Sequence[Carried]) -> dict[str, Any]:
-    """Begins a span of the sending in each trace; the task goes on with the first."""
+    """Begins a span of the sending in each trace; the task goes on with the first, and follows the others."""
     begun: list[Span] = []
     for cause in causes[:CAUSES]:
         follows = [of_span(one) for one in begun[:1]]
@@ -125,7 +127,8 @@ def _headers(spans: ExitStack, queue: str, causes: Sequence[Carried]) -> dict[st
         if span is not None:
             spans.enter_context(traces.within(span))
             begun.append(span)
-    return {"traceparent": to_header(of_span(begun[0]))} if begun else {}
+    places = [to_header(of_span(one)) for one in begun]
+    return {"traceparent": places[0], FOLLOWS: places[1:]} if places else {}
 
 
 def _ids(asker: About | None) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Custom resource definitions of the components that we stand on, out of their own Go modules.
 
-NGINX Gateway Fabric and CloudNativePG come in no module: `apiserver/definitions` describes what we use of them.
+NGINX Gateway Fabric comes in no module: `apiserver/definitions` describes what we use of it.
 """
 
 import hashlib
@@ -54,7 +54,7 @@ def _gathered() -> Path:
     with locked(cache() / "definitions.lock"):
         if not file.exists():
             half = file.with_suffix(".half")
-            half.write_text(json.dumps([one for pin in pins() for one in _found(_fetched(pin))]))
+            half.write_text(json.dumps([one for pin in pins() for one in _found(fetched(pin) / pin.folder)]))
             half.rename(file)
     return file
 
@@ -72,10 +72,10 @@ def _terse(tree: object) -> object:
     return [_terse(one) for one in tree] if isinstance(tree, list) else tree
 
 
-def _fetched(pin: Pin) -> Path:
-    """The folder of the definitions in the module cache, of exactly the pinned module."""
+def fetched(pin: Pin) -> Path:
+    """Where the module lies in Go's cache, and it is exactly the pinned one."""
     with tempfile.TemporaryDirectory() as nowhere:
         said = json.loads(go(["mod", "download", "-json", f"{pin.path}@{pin.version}"], Path(nowhere)))
     if said["Sum"] != pin.checksum:
         raise ValueError(f"{pin.path}@{pin.version} is {said['Sum']}, and {PINS.name} wants {pin.checksum}")
-    return Path(said["Dir"]) / pin.folder
+    return Path(said["Dir"])

@@ -11,21 +11,26 @@ from contextlib import contextmanager
 from functools import partial
 from urllib.parse import urlsplit
 
+import psycopg
 import pytest
 from sqlalchemy import text
 
+from app.cli.dev.roles import database_of, plain_url
 from app.kit.db import make_engine
 from tests.faults.processes import wait_for
 from tests.servers import Servers, cloned_database, process_environment
 from tests.system import System, prepared_system
 
+pytestmark = pytest.mark.timeout(180)
 PROBES = ("/livez", "/readyz", "/startupz")
+STANDS_STILL_SECONDS = 10.0
 
 
 @pytest.fixture(scope="module")
 def system(servers: Servers, template: str) -> Iterator[System]:
     with cloned_database(servers, template) as urls:
         environment = process_environment(urls, "redis://127.0.0.1:1/0")
+        environment |= {"POSTRIDER_TELEMETRY__STANDS_STILL_SECONDS": str(STANDS_STILL_SECONDS)}
         with prepared_system(environment) as system:
             system.start(api=2, workers=2)
             yield system
@@ -95,6 +100,61 @@ def revision_of_before(system: System) -> Iterator[None]:
             connection.execute(statement, {"revision": now})
     finally:
         engine.dispose()
+
+
+def test_nobody_dies_of_a_database_or_a_redis_that_is_away(system: System, servers: Servers) -> None:
+    """Longer than a loop may stand still: to start again would bring neither of them back."""
+    ports = listening(system, "api", "worker", "beat")
+    with database_away(system, servers):
+        for port in listening(system, "api", "worker"):
+            wait_for(partial(answers, port, "/readyz", 503), 15, f"the refusal of {port}")
+        until = time.monotonic() + STANDS_STILL_SECONDS + 3
+        while time.monotonic() < until:
+            assert [ask(port, "/livez") for port in ports] == [(200, "ok\n")] * len(ports)
+            time.sleep(1)
+    for port in ports:
+        wait_for(partial(answers, port, "/readyz", 200), 30, f"the return of {port}")
+
+
+@contextmanager
+def database_away(system: System, servers: Servers) -> Iterator[None]:
+    """The server lets nobody into the installation's database."""
+    name = database_of(system.environment["POSTRIDER_DATABASE__WORKER_URL"])
+    with psycopg.connect(servers.database_url, autocommit=True) as admin:
+        admin.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false'.encode())
+        try:
+            admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name])
+            yield
+        finally:
+            admin.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true'.encode())
+
+
+def test_a_worker_whose_engine_stands_still_does_not_live_but_its_neighbours_do(system: System) -> None:
+    """Whoever holds a lock on what is due keeps the engines from their claims, and nobody from the schema."""
+    wait_for(lambda: len(listening(system, "worker")) == 3, 30, "the workers")
+    main, *children = listening(system, "worker")
+    others = listening(system, "api", "beat")
+    with locked(system, "due_deliveries"):
+        for port in (main, *children):
+            wait_for(partial(engine_stands, port), STANDS_STILL_SECONDS + 15, f"the end of {port}")
+        assert "process " in ask(main, "/livez")[1]
+        assert [ask(port, "/livez")[0] for port in others] == [200] * len(others)
+        assert ask(main, "/readyz")[0] == 200
+    for port in (main, *children):
+        wait_for(partial(answers, port, "/livez", 200), 15, f"the return of {port}")
+
+
+def engine_stands(port: int) -> bool:
+    status, said = ask(port, "/livez")
+    return status == 503 and "the engine has stood still for" in said
+
+
+@contextmanager
+def locked(system: System, table: str) -> Iterator[None]:
+    """Nobody else reads or writes the table."""
+    with psycopg.connect(plain_url(system.environment["POSTRIDER_DATABASE__MIGRATOR_URL"])) as owner:
+        owner.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE".encode())
+        yield
 
 
 def test_whoever_drains_takes_no_more_and_says_so(system: System) -> None:

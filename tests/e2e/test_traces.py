@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
@@ -76,6 +77,23 @@ def test_one_trace_follows_a_message_from_its_post_to_its_receiver(
     assert attempt.attributes["postrider.message_id"] == message
     assert attempt.attributes["postrider.endpoint_id"] == endpoint
     assert not any(span.is_error for span in spans)
+
+
+def test_whoever_shares_a_wake_up_is_found_from_the_task_that_it_caused(
+    customer: Customer, collector: Collector
+) -> None:
+    with ThreadPoolExecutor(8) as many:
+        list(many.map(lambda _: customer.send(), range(24)))
+
+    def is_whole(spans: list[Span]) -> bool:
+        """Whether a task that several asked for is there, and where each of them asked."""
+        asked = {one.trace_id for one in spans if one.name == "send wake"}
+        shared = [one for one in spans if one.name == "run/delivery.wake" and one.links]
+        return bool(shared) and all({task.trace_id, *task.links} <= asked for task in shared)
+
+    spans = collector.wait(is_whole)
+    (shared, *_) = [one for one in spans if one.name == "run/delivery.wake" and one.links]
+    assert len({shared.trace_id, *shared.links}) == 1 + len(shared.links)
 
 
 def test_an_exemplar_leads_to_a_recorded_trace(

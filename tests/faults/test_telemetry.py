@@ -8,8 +8,9 @@ import subprocess
 import tempfile
 import threading
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -17,17 +18,22 @@ import pytest
 
 from app.cli.dev.demo import Api
 from app.cli.dev.ports import LOOPBACK
+from app.kit.telemetry.management import CONNECTIONS
 from app.kit.telemetry.outlet import ROOM
 from tests.breakage import without
 from tests.exported import exported, total
 from tests.faults.calm import LONGEST_REQUEST, play
 from tests.faults.lab import API_PROCESSES, Lab, api_children, start_api_again, worker_children
 from tests.faults.processes import kill, wait_for
+from tests.faults.scraper import scraping
 from tests.faults.takers import Taker
 from tests.system import System
 
 pytestmark = pytest.mark.timeout(900)
+PARTS = ("api", "worker", "beat")
 FAILURES = 3
+# Connections that the load brings, and what a process opens for a moment.
+OTHER_FILES = 64
 DISK_BYTES = 2 * 1024 * 1024
 # Every request and every attempt is a line, and every message a trace.
 TALKATIVE = {"POSTRIDER_TELEMETRY__ACCESS_LINES": "1000000", "POSTRIDER_TELEMETRY__SAMPLE": "1"}
@@ -106,6 +112,54 @@ def _fail(system: System) -> None:
         began = time.monotonic()
         status, _ = Api(urlsplit(system.url).port or 0, key).request("GET", "/organisation/oauth-client")
     assert (status, time.monotonic() - began < LONGEST_REQUEST) == (500, True)
+
+
+def test_f15_scraper_absent(lab: Lab, installation: System) -> None:
+    """Nobody reads metrics: who comes afterwards reads of all that was."""
+    before = _accepted(installation)
+    _, book, *_ = play(lab, installation, "F15 Prometheus absent", nullcontext, _length(lab))
+    assert _accepted(installation) - before == len(book.accepted)
+
+
+@pytest.mark.parametrize("fault", ["slow", "raving"])
+def test_f15_scraper(lab: Lab, installation: System, tmp_path: Path, fault: str) -> None:
+    """It holds no more connections than it may, and keeps no probe from its answer."""
+    ports = [port for part in PARTS for port in installation.management_ports(part) if _is_alive(port)]
+    files, dropped = _most_files(installation), _dropped(installation, "metrics")
+
+    @contextmanager
+    def scraped() -> Iterator[None]:
+        with scraping(fault, ports, tmp_path):
+            yield
+            assert all(map(_is_alive, ports))
+            assert _most_files(installation) <= files + CONNECTIONS + OTHER_FILES
+
+    play(lab, installation, f"F15 Prometheus {fault}", scraped, _length(lab))
+    wait_for(lambda: _most_files(installation) <= files + OTHER_FILES, 15, "the end of the connections")
+    assert _dropped(installation, "metrics") > dropped
+
+
+def _accepted(system: System) -> float:
+    return total(exported(system, "api"), "postrider_messages_total", outcome="accepted")
+
+
+def _is_alive(port: int) -> bool:
+    """Whether somebody there says so to one of three asks, after which a cluster would start it again."""
+    return any(_says_ok(port) for _ in range(3))
+
+
+def _says_ok(port: int) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://{LOOPBACK}:{port}/livez", timeout=3) as answer:
+            return bool(answer.read() == b"ok\n")
+    except OSError:
+        return False
+
+
+def _most_files(system: System) -> int:
+    """How many files that process has open, of those that serve and those that deliver, which has most."""
+    pids = (*api_children(system), *worker_children(system))
+    return max(len(list(Path(f"/proc/{pid}/fd").iterdir())) for pid in pids)
 
 
 def test_f15_disk_full(lab: Lab) -> None:
@@ -234,7 +288,7 @@ def _pipe() -> Iterator[tuple[Path, _Reader]]:
 
 def _dropped(system: System, signal: str) -> float:
     """How much of a signal the processes that run now count as lost."""
-    return total(exported(system, "api", "worker", "beat"), "postrider_telemetry_dropped_total", signal=signal)
+    return total(exported(system, *PARTS), "postrider_telemetry_dropped_total", signal=signal)
 
 
 def _length(lab: Lab) -> int:

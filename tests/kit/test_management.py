@@ -1,11 +1,18 @@
 """Each process tells of itself on a port of its own, and none is held up where there is no port."""
 
 import os
+import socket
 import threading
+import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from contextlib import ExitStack
 
 import pytest
+from prometheus_client import REGISTRY, CollectorRegistry
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
 
 from app.cli.dev.ports import free_range, is_free
 from app.cli.dev.process import wait_until
@@ -70,6 +77,64 @@ def test_a_probe_says_what_is_wrong_with_503() -> None:
 def test_nothing_is_served_where_no_port_is_given() -> None:
     with managed(HOST, None, 16):
         assert not any(thread.name == "management" for thread in threading.enumerate())
+
+
+def test_the_oldest_connection_makes_room_for_a_newer_and_is_counted() -> None:
+    with managed(HOST, port := free_range(1), 1), ExitStack() as stack:
+        before = dropped()
+        silent = [stack.enter_context(connection(port)) for _ in range(management.CONNECTIONS + 1)]
+        assert silent[0].recv(1) == b""
+        assert get(port, "/metrics")[0] == 200
+        assert dropped() == before + 2
+
+
+def test_a_connection_ends_in_time_however_slowly_it_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(management, "SERVE_SECONDS", 0.3)
+    with managed(HOST, port := free_range(1), 1), connection(port) as slow:
+        before = dropped()
+        assert wait_until(lambda: is_over(slow), 5)
+        assert dropped() == before + 1
+
+
+def test_metrics_take_a_small_share_of_a_processor_however_often_they_are_asked_for() -> None:
+    registry = CollectorRegistry()
+    registry.register(Costly())
+    one = Management(HOST, free_range(1), 1, registry=registry)
+    one.start()
+    began = time.monotonic()
+    for _ in range(5):
+        assert get(one.port)[0] == 200
+    assert time.monotonic() - began >= 4 * Costly.SECONDS / management.METRICS_SHARE
+    one.stop()
+
+
+class Costly(Collector):
+    """Takes time of a processor whenever it is asked."""
+
+    SECONDS = 0.02
+
+    def collect(self) -> Iterator[Metric]:
+        until = time.thread_time() + self.SECONDS
+        while time.thread_time() < until:
+            pass
+        yield Metric("costly", "", "gauge")
+
+
+def connection(port: int) -> socket.socket:
+    return socket.create_connection((HOST, port), timeout=5)
+
+
+def is_over(slow: socket.socket) -> bool:
+    """Whether the other side has ended a connection on which it gets one byte more."""
+    try:
+        slow.sendall(b"G")
+    except OSError:
+        return True
+    return False
+
+
+def dropped() -> float:
+    return REGISTRY.get_sample_value("postrider_telemetry_dropped_total", {"signal": "metrics"}) or 0.0
 
 
 def test_who_finds_no_port_gets_one_when_one_is_free(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,8 @@ import secrets
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from unittest import mock
 
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
@@ -13,14 +14,15 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from app.cli.dev.roles import DatabaseUrls
 from app.domain.ids import uuid7
-from app.features.deliveries.figures_queries import FIGURES
+from app.features.deliveries.figures_queries import FIGURES, due
 from app.features.deliveries.operations import cancel
 from app.features.mail import queries as mails
 from app.kit.clock import new_id
 from app.kit.db import make_engine
-from app.models import DueDelivery, Mail
+from app.kit.telemetry.figures import MAILS_WAITING
+from app.models import DueDelivery, Lane, Mail
 from tests.worker.house import House
-from worker.figures import Teller
+from worker.figures import KEPT_SECONDS, Shown, Teller
 from worker.stopping import Stopping
 
 PATIENCE_SECONDS = 20.0
@@ -189,3 +191,37 @@ def test_a_reading_that_takes_too_long_leaves_the_others_be_and_its_age_shows(
         began, stuck = process.read_at("due"), process.read_at("mails")
         until(lambda: process.read_at("due") > began + 0.5)
         assert process.read_at("mails") == stuck < began
+
+
+def test_no_more_are_counted_than_that(house: House, engine: Engine) -> None:
+    app = house.app()
+    house.endpoint(app)
+    house.send(app, 3)
+    house.send(app, 3, deliver_at=house.now(3600.0))
+
+    with engine.connect() as db:
+        every, some = db.execute(due(Lane.first)).one(), db.execute(due(Lane.first, 2)).one()
+    assert (every.ready, every.later) == (3, 3)
+    assert (some.ready, some.later) == (2, 2)
+
+
+def test_what_cannot_be_read_any_more_is_shown_for_a_while_and_its_age_for_ever() -> None:
+    shown, now = Shown(datetime.now(UTC), interval=5.0), datetime.now(UTC)
+    with mock.patch("worker.figures.time") as clock:
+        clock.monotonic.return_value = 1000.0
+        shown.show([MAILS_WAITING.of(3)], now)
+        clock.monotonic.return_value += KEPT_SECONDS - 1
+        assert [one.name for one in shown.figures] == [MAILS_WAITING.name]
+        clock.monotonic.return_value += 2
+        assert list(shown.figures) == []
+    assert shown.read_at == now
+
+
+def test_what_takes_long_is_read_less_often() -> None:
+    shown = Shown(datetime.now(UTC), interval=5.0)
+    with mock.patch("worker.figures.time") as clock:
+        clock.monotonic.return_value = 1000.0
+        shown.rest(took=0.1)
+        assert shown.next_at == 1005
+        shown.rest(took=4.0)
+        assert shown.next_at == 1000 + 20 * 4

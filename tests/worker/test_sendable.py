@@ -9,7 +9,7 @@ from typing import LiteralString
 import psycopg
 import pytest
 from psycopg import sql
-from sqlalchemy import Engine, func
+from sqlalchemy import Engine, func, text
 
 from app.cli.dev.roles import DatabaseUrls, database_of
 from app.kit.db import make_engine
@@ -24,6 +24,16 @@ RECIPE: tuple[LiteralString, ...] = (
     "GRANT USAGE ON SCHEMA public TO {role}",
     "GRANT EXECUTE ON FUNCTION sendable_deliveries(text) TO {role}",
 )
+
+MANY_MORE = text("""
+    INSERT INTO due_deliveries (
+        environment_id, endpoint_id, message_id, trigger, application_id, lane, state, due_at, attempt, failures,
+        expires_on, event_type)
+    SELECT
+        environment_id, gen_random_uuid(), message_id, trigger, application_id, lane, state, due_at, attempt, failures,
+        expires_on, event_type
+    FROM due_deliveries, generate_series(1, 100000)
+""")
 
 
 @contextmanager
@@ -151,3 +161,11 @@ def test_who_asks_for_another_lane_is_told_which_there_are(scaler: psycopg.Conne
 def test_it_reads_no_table(scaler: psycopg.Connection, table: str) -> None:
     with pytest.raises(psycopg.errors.InsufficientPrivilege):
         scaler.execute(sql.SQL("SELECT FROM {}").format(sql.Identifier(table)))
+
+
+def test_it_counts_to_a_hundred_thousand(house: House, app: App, scaler: psycopg.Connection) -> None:
+    house.endpoint(app)
+    house.send(app)
+    with house.sessions.begin() as db:
+        db.execute(MANY_MORE)
+    assert sendable(scaler) == 100_000

@@ -2,6 +2,8 @@
 
 import json
 import sys
+import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
@@ -10,12 +12,14 @@ from app.cli.dev.errors import DevError
 from app.cli.dev.folder import Folder
 from app.cli.dev.interrupts import Interrupts, Stopped, end_with_parent
 from app.cli.dev.supervisor import Supervisor
+from app.cli.observe.answers import NoAnswerError, Prometheus, Span
 from app.cli.observe.dashboards import dashboard_files
-from app.cli.observe.prometheus import Stores, Watch, programs
+from app.cli.observe.prometheus import Stores, Watch, pages, programs
 from app.cli.observe.rules import Links, rule_files
 
 RULES = Path("charts/postrider/rules")
 DASHBOARDS = Path("charts/postrider/dashboards")
+PICTURES = Path(".github/pictures")
 
 
 @click.group()
@@ -58,6 +62,39 @@ def dashboards(folder: Path) -> None:
 
 
 @observe.command()
+@click.option("--prometheus", default="http://localhost:9090", show_default=True, help="Whom to ask.")
+@click.option(
+    "--folder",
+    default=PICTURES,
+    show_default=True,
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Where to write them.",
+)
+@click.option("--minutes", default=30.0, show_default=True, help="How long a time they show.")
+@click.option("--end", type=click.DateTime(["%Y-%m-%dT%H:%M:%S"]), help="When that ends (UTC); now when left out.")
+@click.option("--choose", "chosen", nargs=2, multiple=True, metavar="VARIABLE VALUE", help="As on the dashboard.")
+def pictures(
+    prometheus: str, folder: Path, minutes: float, end: datetime | None, chosen: tuple[tuple[str, str], ...]
+) -> None:
+    """Draw the dashboards from what a running Prometheus answers."""
+    try:
+        from app.cli.observe.pictures import picture  # noqa: PLC0415 what draws is not there in production
+    except ImportError as error:
+        msg = f"{error.name} is missing, which only development machines have: pip install -r requirements-dev.lock"
+        raise click.ClickException(msg) from error
+    until = end.replace(tzinfo=UTC).timestamp() if end else time.time()
+    span = Span(until - minutes * 60, until)
+    try:
+        asked = Prometheus(prometheus, span, dict(chosen))
+        for name, text in dashboard_files().items():
+            file = (folder / name).with_suffix(".png")
+            file.write_bytes(picture(json.loads(text), asked))
+            click.echo(file)
+    except NoAnswerError as error:
+        raise click.ClickException(str(error)) from error
+
+
+@observe.command()
 @click.option("--data", default=".postrider", show_default=True, type=click.Path(path_type=Path), help="The folder.")
 @click.option("--with-parent", is_flag=True, help="End when the process that started this one ends.")
 def run(data: Path, with_parent: bool) -> None:
@@ -94,10 +131,11 @@ def _run(folder: Folder, interrupts: Interrupts) -> None:
 
 
 def _say_where(url: str) -> None:
+    at = pages(url)
     click.echo(f"""
 Prometheus  {url}
-Alerts      {url}/alerts
-Rules       {url}/rules
-Targets     {url}/targets (a part has more ports than processes: those that nobody serves are down)
+Alerts      {at["alerts"]}
+Rules       {at["rules"]}
+Targets     {at["targets"]} (a part has more ports than processes: those that nobody serves are down)
 Dashboards  {DASHBOARDS}/*.json, to be imported into Grafana with {url} as their data source
 Ctrl-C stops it.""")

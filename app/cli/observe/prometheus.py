@@ -3,7 +3,10 @@
 import json
 import os
 import shutil
+import urllib.error
+import urllib.request
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,12 +14,13 @@ from urllib.parse import unquote, urlsplit
 
 from app.cli.dev.errors import DevError
 from app.cli.dev.ports import LOOPBACK, any_free, first_free
-from app.cli.dev.process import Program
+from app.cli.dev.process import Program, wait_until
 from app.cli.dev.roles import plain_url
 
 PROMETHEUS, POSTGRES, REDIS = "prometheus", "prometheus-postgres-exporter", "prometheus-redis-exporter"
 _PROMETHEUS_PORT = 9090
 _PROMETHEUS, _EXPORTER = 10, 20
+_START_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +61,23 @@ def programs(watch: Watch) -> Iterator[Program]:
         "--enable-feature=exemplar-storage",
     ]
     yield Program(PROMETHEUS, [PROMETHEUS, *words], _log(watch, PROMETHEUS), _PROMETHEUS, cwd=watch.folder)
+
+
+def pages(url: str) -> dict[str, str]:
+    """Where somebody may look at a Prometheus that has just been started. DevError where it does not answer in time.
+
+    Others have the pages where Debian has `/classic`: the first page of each knows.
+    """
+    found: list[str] = []
+
+    def answers() -> bool:
+        with suppress(urllib.error.URLError, OSError), urllib.request.urlopen(url, timeout=5) as first:  # noqa: S310 ours
+            found.append(first.geturl().rpartition("/")[0])
+        return bool(found)
+
+    if not wait_until(answers, _START_SECONDS):
+        raise DevError(f"Prometheus does not answer on {url}: why is in observe/prometheus.log of the data folder")
+    return {name: f"{found[0]}/{name}" for name in ("alerts", "rules", "targets")}
 
 
 def configuration(watch: Watch, exporters: dict[str, int]) -> dict[str, Any]:

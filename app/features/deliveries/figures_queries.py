@@ -60,20 +60,20 @@ def now() -> Select[datetime]:
     return select(func.now())
 
 
-def due(lane: Lane) -> Select[int, int, int, int, float]:
+def due(lane: Lane, most: int = COUNTED) -> Select[int, int, int, int, float]:
     """How many open deliveries of a lane are in each state, and for how long the oldest that is ready has been so.
 
-    A lease that has run out makes one ready again; of what is held, the gate says when it may go. Of each kind a
-    million are counted at most, by the indexes: beyond that nobody asks how many, and the counting would take for ever.
+    A lease that has run out makes one ready again; of what is held, the gate says when it may go. Of each kind
+    `most` are counted, by the indexes: beyond that nobody asks how many, and the counting would take for ever.
     """
     mine, is_due = DueDelivery.lane == lane, DueDelivery.due_at <= func.now()
-    sending = _counted(mine, SENDING, ~is_due)
+    sending = _counted(most, mine, SENDING, ~is_due)
     oldest = select(_age(func.min(DueDelivery.due_at))).where(mine, NOT_HELD, is_due).scalar_subquery()
     return select(
-        _counted(mine, NOT_HELD, is_due).label("ready"),
-        (_counted(mine, NOT_HELD, ~is_due) - sending).label("later"),
+        _counted(most, mine, NOT_HELD, is_due).label("ready"),
+        (_counted(most, mine, NOT_HELD, ~is_due) - sending).label("later"),
         sending.label("sending"),
-        _counted(mine, HELD).label("held"),
+        _counted(most, mine, HELD).label("held"),
         func.coalesce(oldest, 0.0).label("oldest"),
     )
 
@@ -152,8 +152,8 @@ def _is_known(
     )
 
 
-def _counted(*conditions: ColumnElement[bool]) -> ScalarSelect[int]:
-    some = select(literal_column("1")).select_from(DueDelivery).where(*conditions).limit(COUNTED).subquery()
+def _counted(most: int, *conditions: ColumnElement[bool]) -> ScalarSelect[int]:
+    some = select(literal_column("1")).select_from(DueDelivery).where(*conditions).limit(most).subquery()
     return select(func.count()).select_from(some).scalar_subquery()
 
 

@@ -5,27 +5,34 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from socketserver import ThreadingMixIn
-from typing import Any
-from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, cast
 
 from prometheus_client import REGISTRY, CollectorRegistry
-from prometheus_client.exposition import make_wsgi_app
+from prometheus_client.exposition import choose_encoder
 
 from app.kit.telemetry.logs import get_logger
+from app.kit.telemetry.metrics import TELEMETRY_DROPPED
+from app.kit.telemetry.sampling import Sampler
 
 _RETRY_SECONDS = 10.0
-_READ_SECONDS = 10.0
 _STOP_SECONDS = 5.0
 _REUSE = (socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-_TEXT = ("content-type", "text/plain; charset=utf-8")
+# Whoever asks fast, slowly, or from many connections, takes little of a process that has other things to do.
+CONNECTIONS = 256
+SERVE_SECONDS = 10.0
+GAP_SECONDS = 0.005
+METRICS_SHARE = 0.05
+FAILED = "management_request_failed"
+_TEXT = "text/plain; charset=utf-8"
 logger = get_logger(__name__)
+_dropped = TELEMETRY_DROPPED.labels("metrics")
+_failures = Sampler(FAILED, 1)
 KEEP_SECONDS = 1.0
 Probe = Callable[[], str | None]
 """What is wrong, in words; None when nothing is."""
-StartResponse = Callable[[str, list[tuple[str, str]]], Any]
 
 
 def kept(probe: Probe, seconds: float = KEEP_SECONDS) -> Probe:
@@ -49,6 +56,9 @@ class Management:
 
     A probe answers 503 with what is wrong. Metrics have exemplars, for whoever accepts OpenMetrics. Where no port is
     free it says so and tries again; nobody waits for it. A process that is forked from this one has none of it.
+
+    Connections end after ten seconds, and the oldest where there are more than 256: those that were cut are counted.
+    Metrics take a twentieth of a processor at most, however often they are asked for; who asks more often waits.
     """
 
     def __init__(
@@ -60,7 +70,7 @@ class Management:
         registry: CollectorRegistry = REGISTRY,
     ) -> None:
         self._host, self._range, self._probes = host, range(port, port + ports), dict(probes or {})
-        self._metrics = make_wsgi_app(registry)
+        self._registry = registry
         self._over = threading.Event()
         self._server: _Server | None = None
         self._thread = threading.Thread(target=self._serve, name="management", daemon=True)
@@ -97,29 +107,14 @@ class Management:
 
     def _bound(self, port: int) -> "_Server | None":
         try:
-            server = _Server((self._host, port), _Handler)
+            return _Server((self._host, port), self._probes, self._registry)
         except OSError:
             return None
-        server.set_app(self._answer)
-        return server
-
-    def _answer(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
-        path = environ["PATH_INFO"]
-        if path == "/metrics":
-            answer: Iterable[bytes] = self._metrics(environ, start_response)
-            return answer
-        probe = self._probes.get(path)
-        if probe is None:
-            start_response("404 Not Found", [_TEXT])
-            return [b"not found\n"]
-        fault = probe()
-        start_response("503 Service Unavailable" if fault else "200 OK", [_TEXT])
-        return [f"{fault or 'ok'}\n".encode()]
 
     def _forget(self) -> None:
-        """In a child: what was inherited would keep the port beyond its owner's end."""
+        """In a child: what was inherited would keep the port, and connections, beyond their owner's end."""
         if self._server is not None:
-            self._server.socket.close()
+            self._server.forget()
 
 
 @contextmanager
@@ -136,8 +131,14 @@ def managed(host: str, port: int | None, ports: int, probes: Mapping[str, Probe]
         management.stop()
 
 
-class _Server(ThreadingMixIn, WSGIServer):
-    daemon_threads = True
+class _Server(ThreadingHTTPServer):
+    request_queue_size = 64
+
+    def __init__(self, address: tuple[str, int], probes: Mapping[str, Probe], registry: CollectorRegistry) -> None:
+        self.probes = probes
+        self._registry, self._turn = registry, _Turn(METRICS_SHARE)
+        self._open: dict[Any, float] = {}
+        super().__init__(address, _Handler)
 
     def server_bind(self) -> None:
         """As all do, but without asking a name server what this host is called."""
@@ -146,15 +147,97 @@ class _Server(ThreadingMixIn, WSGIServer):
         self.server_address = self.socket.getsockname()
         host, port = self.server_address[:2]
         self.server_name, self.server_port = str(host), int(port)
-        self.setup_environ()
 
-    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ANN401, ARG002 as its base has it
-        """A scraper that hangs up is no error of ours."""
-        logger.warning("management_request_failed", client=str(client_address), error=repr(sys.exception()))
+    def process_request(self, request: Any, client_address: Any) -> None:  # noqa: ANN401 as its base has it
+        """Has a thread answer, for which an older connection makes room if need be."""
+        self._open[request] = time.monotonic()
+        for older in list(self._open)[:-CONNECTIONS]:
+            self._cut(older)
+        super().process_request(request, client_address)
+        time.sleep(GAP_SECONDS)
+
+    def shutdown_request(self, request: Any) -> None:  # noqa: ANN401 as its base has it
+        """The connection ends."""
+        self._open.pop(request, None)
+        super().shutdown_request(request)
+
+    def service_actions(self) -> None:
+        """Ends connections whose time is over."""
+        now = time.monotonic()
+        for request, since in list(self._open.items()):
+            if now - since > SERVE_SECONDS:
+                self._cut(request)
+
+    def metrics(self, asker: socket.socket, accept: str) -> tuple[str, bytes] | None:
+        """Their type and text; None for one who was cut while it waited for its turn."""
+        with self._turn:
+            if asker not in self._open:
+                return None
+            encode, content_type = choose_encoder(accept)
+            return content_type, encode(self._registry)
+
+    def forget(self) -> None:
+        """Closes all sockets, of which another process goes on."""
+        for one in (self.socket, *self._open):
+            # Files on a connection would keep it open.
+            os.close(one.detach())
+
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ANN401 as its base has it
+        """Whoever hangs up is no error of ours."""
+        if self._open.pop(request, None) is None:
+            return  # It was cut.
+        _dropped.inc()
+        if _failures.takes():
+            logger.warning(FAILED, client=str(client_address), error=repr(sys.exception()))
+
+    def _cut(self, connection: socket.socket) -> None:
+        """Ends it for both sides; its thread notices, and closes it."""
+        if self._open.pop(connection, None) is not None:
+            _dropped.inc()
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
 
 
-class _Handler(WSGIRequestHandler):
-    timeout = _READ_SECONDS
+class _Turn:
+    """One at a time, who take `share` of a processor together; whoever comes earlier waits."""
+
+    def __init__(self, share: float) -> None:
+        self._rest = 1 / share - 1
+        self._lock = threading.Lock()
+        self._next = self._began = 0.0
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+        time.sleep(max(0.0, self._next - time.monotonic()))
+        self._began = time.thread_time()
+
+    def __exit__(self, *_: object) -> None:
+        self._next = time.monotonic() + self._rest * (time.thread_time() - self._began)
+        self._lock.release()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    timeout = SERVE_SECONDS
+
+    def do_GET(self) -> None:
+        """Answers with metrics, or with what a probe says."""
+        path = self.path.partition("?")[0]
+        server = cast("_Server", self.server)
+        if path == "/metrics":
+            if told := server.metrics(self.request, self.headers.get("accept", "")):
+                self._answer(200, *told)
+        elif probe := server.probes.get(path):
+            fault = probe()
+            self._answer(503 if fault else 200, _TEXT, f"{fault or 'ok'}\n".encode())
+        else:
+            self._answer(404, _TEXT, b"not found\n")
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002, ANN401 as its base has it
         """Scrapes are not worth a line."""
+
+    def _answer(self, status: int, content_type: str, body: bytes) -> None:
+        self.send_response(status)
+        self.send_header("content-type", content_type)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)

@@ -97,7 +97,7 @@ MAILS = Counter(
 )
 
 TELEMETRY_DROPPED = Counter(
-    "postrider_telemetry_dropped", "What could not be told: log lines, spans, reports of errors.", ("signal",)
+    "postrider_telemetry_dropped", "What could not be told: log lines, spans, reports, scrapes.", ("signal",)
 )
 LOGS_SAMPLED = Counter("postrider_log_lines_left_out", "Lines that sampling left out.", ("event",))
 BUILD = Gauge("postrider_build_info", "1, with what this process is: api, worker, beat.", ("revision", "component"))

@@ -1,6 +1,6 @@
 {{/*
-A judgement by Prometheus: (dict "root" "name" "query" "good"), good a condition on the result. No data judges nothing:
-it is inconclusive, and after inconclusiveLimit times the release waits for somebody.
+A judgement by Prometheus: (dict "root" "name" "query" "good"), good a condition on the result; "count" times, or as long
+as the release takes. No data judges nothing: it is inconclusive, and when it often is the release waits for somebody.
 */}}
 {{- define "postrider.judgement" -}}
 {{- $analysis := .root.Values.rollouts.analysis -}}
@@ -8,6 +8,9 @@ it is inconclusive, and after inconclusiveLimit times the release waits for some
 - name: {{ .name }}
   initialDelay: {{ $analysis.initialDelay }}
   interval: {{ $analysis.interval }}
+  {{- with .count }}
+  count: {{ . }}
+  {{- end }}
   failureLimit: {{ $analysis.failureLimit }}
   inconclusiveLimit: {{ $analysis.inconclusiveLimit }}
   consecutiveErrorLimit: 4
@@ -30,6 +33,11 @@ it is inconclusive, and after inconclusiveLimit times the release waits for some
 
 {{- define "postrider.p99" -}}
 histogram_quantile(0.99, sum by (le) (rate({{ index . 0 }}{{ "{" }}version="{{ "{{" }}args.{{ index . 2 }}{{ "}}" }}",{{ index . 1 }}{{ "}" }}[{{ index . 3 }}])))
+{{- end }}
+
+{{/* How often the API is judged: as long as a canary takes; after a switch to blue or green, which is at once, so often. */}}
+{{- define "postrider.judgements" -}}
+{{- if eq (include "postrider.release-mode" .) "blueGreen" -}}{{ .Values.rollouts.blueGreen.judgements | int }}{{- end -}}
 {{- end }}
 
 {{- define "postrider.analysis-template" -}}

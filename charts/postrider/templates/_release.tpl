@@ -42,3 +42,15 @@ args:
     valueFrom:
       podTemplateHashValue: Stable
 {{- end }}
+
+{{/* The step of a canary in which an event is sent through it; nothing without a probe. */}}
+{{- define "postrider.smoke-step" -}}
+{{- if .Values.probe.enabled -}}
+- analysis:
+    templates:
+      - templateName: {{ include "postrider.name" (list . "smoke") }}
+    args:
+      - name: service
+        value: {{ include "postrider.name" (list . "api-canary") }}
+{{- end -}}
+{{- end }}

@@ -59,6 +59,7 @@ def failures(version: str, cycles: int, tasks: int) -> dict[str, int]:
 
 
 OBJECTIVE, STABLE = "against-the-objective", "against-the-stable-version"
+NAMES = {"api-success-rate": "success", "api-latency": "latency", "worker-delivery": "delivery"}
 CASES = [
     Case("api-success-rate", OBJECTIVE, requests("new", 100, 0), 1, "good"),
     Case("api-success-rate", OBJECTIVE, requests("new", 95, 5), 0.95, "bad"),
@@ -89,7 +90,8 @@ def templates() -> dict[Key, Manifest]:
 @pytest.mark.parametrize("case", CASES, ids=lambda one: f"{one.template}: {one.judgement}: {one.verdict}")
 def test_a_canary_is_judged_by_what_it_did(templates: dict[Key, Manifest], tmp_path: Path, case: Case) -> None:
     metrics = templates[Key("AnalysisTemplate", f"postrider-{case.template}")]["spec"]["metrics"]
-    (judgement,) = (one for one in metrics if one["name"] == case.judgement)
+    name = f"{NAMES[case.template]}-{case.judgement}" if case.template in NAMES else case.judgement
+    (judgement,) = (one for one in metrics if one["name"] == name)
     _expect(tmp_path, judgement["provider"]["prometheus"]["query"], case)
     result = [] if case.value is None else [case.value]
     said = {name: _holds(judgement[f"{name}Condition"], result) for name in ("success", "failure")}

@@ -1,12 +1,9 @@
 """The one pod template, as every part renders it."""
 
-from collections.abc import Iterator
-
 import click
 import pytest
 
 from app.cli.main import main
-from app.settings import Settings
 from tests.deploy.chart.helm import (
     VARIANTS,
     Key,
@@ -18,6 +15,7 @@ from tests.deploy.chart.helm import (
     render,
     values_of,
 )
+from tests.deploy.chart.settings_names import every_setting
 
 SECRETS = "POSTRIDER_DATABASE__URL", "POSTRIDER_DATABASE__WORKER_URL", "POSTRIDER_DATABASE__MIGRATOR_URL"
 
@@ -77,7 +75,7 @@ def test_every_setting_is_one_that_the_product_reads(manifests: list[Manifest]) 
     names = {name for pod in pod_templates(manifests).values() for one in containers(pod) for name in _variables(one)}
     for config in of_kind(manifests, "ConfigMap"):
         names |= {name for name in config["data"] if name.startswith("POSTRIDER_")}
-    known = set(_settings(Settings, "POSTRIDER"))
+    known = set(every_setting())
     # What the launcher reads by itself, before there are settings.
     assert {name for name in names if name.startswith("POSTRIDER_")} - known <= {"POSTRIDER_GRACE_SECONDS"}
 
@@ -184,14 +182,6 @@ def _roles(pod: Manifest) -> set[str]:
 
 def _variables(container: Manifest) -> dict[str, str | None]:
     return {one["name"]: one.get("value") for one in container["env"]}
-
-
-def _settings(model: type, prefix: str, joint: str = "_") -> Iterator[str]:
-    for name, field in model.model_fields.items():  # type: ignore[attr-defined] # a pydantic model
-        path = f"{prefix}{joint}{name.upper()}"
-        yield path
-        if hasattr(field.annotation, "model_fields"):
-            yield from _settings(field.annotation, path, "__")
 
 
 def _parse(pod: str, command: click.Command, args: list[str]) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.deploy.chart.helm import CHART, RefusedError, render, template, values_of
+from tests.deploy.chart.settings_names import SCHEMA, settable, written
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,10 @@ BY_SCHEMA = (
     Refusal('image.pullPolicy="Sometimes"', ("/image/pullPolicy", "'Always'")),
     Refusal("config.POSTRIDER_EGRESS__HTTPS_ONLY=true", ("/config/POSTRIDER_EGRESS__HTTPS_ONLY", "string")),
     Refusal('config.postrider_environment="test"', ("postrider_environment",)),
+    Refusal('config.POSTRIDER_HTTP__TRUSTED_PROXY="10.0.0.0/8"', ("POSTRIDER_HTTP__TRUSTED_PROXY",)),
+    Refusal('config.POSTRIDER_TELEMETRY__PORT="9000"', ("POSTRIDER_TELEMETRY__PORT",)),
+    Refusal('config.POSTRIDER_DELIVERY__LANES="first"', ("POSTRIDER_DELIVERY__LANES",)),
+    Refusal('config.OTEL_EXPORTER_OTLP_HEADERS="key=secret"', ("OTEL_EXPORTER_OTLP_HEADERS",)),
     Refusal('config.POSTRIDER_ENVIRONMENT="prod"', ("/config/POSTRIDER_ENVIRONMENT", "'production'")),
     Refusal('config.POSTRIDER_PUBLIC_URL="hooks.example.com"', ("/config/POSTRIDER_PUBLIC_URL",)),
     Refusal('config.POSTRIDER_REDIS__URL="redis://:secret@redis"', ("POSTRIDER_REDIS__URL",)),
@@ -108,6 +113,13 @@ def test_the_schema_lets_nothing_unknown_in_anywhere() -> None:
         if one.get("type") == "object" and "additionalProperties" not in one and path.rsplit("/", 1)[-1] not in free
     ]
     assert loose == []
+
+
+def test_config_may_name_every_setting_and_nothing_else() -> None:
+    schema = SCHEMA.read_text()
+    assert schema == written(schema), "write it anew with `python -m tests.deploy.chart.settings_names`"
+    assert "POSTRIDER_LIMITS__INGEST__KEY" in settable()
+    assert [name for name in settable() if "URL" in name and name != "POSTRIDER_PUBLIC_URL"] == []
 
 
 def test_plain_secrets_of_a_developer_must_be_whole(tmp_path: Path) -> None:

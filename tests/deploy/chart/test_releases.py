@@ -64,10 +64,23 @@ def test_versions_are_told_apart_by_the_hash_of_their_pods(full: dict[Key, Manif
 
 
 def test_what_a_canary_is_held_to_is_the_objective_and_the_stable_version(full: dict[Key, Manifest]) -> None:
-    for template in ("postrider-api-success-rate", "postrider-api-latency"):
+    for template, word in (("postrider-api-success-rate", "success"), ("postrider-api-latency", "latency")):
         judgements = full[Key("AnalysisTemplate", template)]["spec"]["metrics"]
-        assert [one["name"] for one in judgements] == ["against-the-objective", "against-the-stable-version"]
+        wanted = [f"{word}-against-the-objective", f"{word}-against-the-stable-version"]
+        assert [one["name"] for one in judgements] == wanted
         assert ["stable" in one["provider"]["prometheus"]["query"] for one in judgements] == [False, True]
+        # As long as the release takes.
+        assert all("count" not in one for one in judgements)
+
+
+def test_judgements_of_one_release_have_names_of_their_own(full: dict[Key, Manifest]) -> None:
+    names = [name.split(": ")[1] for name, _ in _queries(full)]
+    assert len(set(names)) == len(names) > 0
+
+
+def test_one_failed_smoke_test_is_enough(full: dict[Key, Manifest]) -> None:
+    (metric,) = full[Key("AnalysisTemplate", "postrider-smoke")]["spec"]["metrics"]
+    assert "failureLimit" not in metric
 
 
 def test_silence_judges_nothing(full: dict[Key, Manifest]) -> None:
@@ -99,7 +112,11 @@ def test_every_template_that_a_release_names_is_there(full: dict[Key, Manifest])
 
 def test_an_event_goes_through_the_canary_before_callers_do(full: dict[Key, Manifest]) -> None:
     steps = _canary(full, "postrider-api")["steps"]
+    assert steps[0] == {"setCanaryScale": {"replicas": 1}}
     smoke = steps[1]["analysis"]
+    assert steps[2:4] == [{"setCanaryScale": {"matchTrafficWeight": True}}, {"setWeight": 5}]
+    # From the step behind the first weight on.
+    assert _canary(full, "postrider-api")["analysis"]["startingStep"] == 4
     assert smoke["templates"] == [{"templateName": "postrider-smoke"}]
     assert smoke["args"] == [{"name": "service", "value": "postrider-api-canary"}]
     container = pod_templates(list(full.values()))["postrider-smoke (analysis)"]["spec"]["containers"][0]
@@ -111,6 +128,13 @@ def test_blue_and_green_is_one_value() -> None:
     strategy = manifests[Key("Rollout", "postrider-api")]["spec"]["strategy"]["blueGreen"]
     assert (strategy["activeService"], strategy["previewService"]) == ("postrider-api", "postrider-api-preview")
     assert strategy["prePromotionAnalysis"]["args"] == [{"name": "service", "value": "postrider-api-preview"}]
+    # Argo Rollouts refuses a judgement after the switch that has no end.
+    assert [name for name, _ in _queries(manifests) if "api" in name] == [
+        "postrider-api-latency: latency-against-the-objective",
+        "postrider-api-success-rate: success-against-the-objective",
+    ]
+    for template in ("postrider-api-latency", "postrider-api-success-rate"):
+        assert [one["count"] for one in manifests[Key("AnalysisTemplate", template)]["spec"]["metrics"]] == [5]
     (rule,) = manifests[Key("HTTPRoute", "postrider")]["spec"]["rules"]
     assert [one["name"] for one in rule["backendRefs"]] == ["postrider-api"]
 

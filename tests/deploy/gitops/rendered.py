@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from tests.deploy.gitops.applicationsets import OURS, Tree, applications
+from tests.deploy.tally import count
 from tests.deploy.tools import program
 from tests.servers import ROOT
 
@@ -75,6 +76,12 @@ def _held(application: str) -> list[Tree]:
     return [one for source in ours(whole) for one in documents(_rendered(source, whole["spec"]["destination"]))]
 
 
+def packaged(application: Tree, chart: Path) -> list[Tree]:
+    """What an Application of somebody else's chart holds, whose chart lies in a folder."""
+    (source,) = sources(application)
+    return list(documents(_chart(chart, source["helm"], application["spec"]["destination"]["namespace"])))
+
+
 def ours(application: Tree) -> list[Tree]:
     """The sources of an Application that make manifests; ValueError where another's are among them."""
     making = [one for one in sources(application) if "ref" not in one]
@@ -112,6 +119,7 @@ def _directory(folder: Path, include: str) -> list[Path]:
 
 
 def _run(command: Sequence[Any]) -> str:
+    count("renders")
     done = subprocess.run([str(word) for word in command], capture_output=True, text=True, check=False)
     if done.returncode:
         raise ValueError(f"{Path(command[0]).name} refuses: {done.stderr.strip()}")

@@ -24,6 +24,7 @@ from tests.servers import ROOT
 
 each_environment = pytest.mark.parametrize("environment", ENVIRONMENTS)
 each_application = pytest.mark.parametrize("application", every_application(), ids=lambda one: one["metadata"]["name"])
+COMPONENTS = ROOT / "k8s" / "components"
 # Kinds that belong to no namespace, of those that we make ourselves.
 OF_THE_CLUSTER = {"ClusterIssuer", "ImageValidatingPolicy", "Namespace", "PriorityClass"}
 
@@ -305,6 +306,16 @@ def test_the_secret_is_put_together_from_what_the_store_holds(environment: str) 
         assert asked == set(drawn["target"]["template"]["data"])
         names = {each["rewrite"][0]["regexp"]["target"] for each in drawn["dataFrom"]}
         assert set(re.findall(r"{{ \.(\w+)", str(drawn["target"]["template"]["data"]))) == names
+
+
+def test_what_is_encrypted_by_sops_is_what_the_secret_is_put_together_from() -> None:
+    example = yaml.safe_load((COMPONENTS / "secrets-sops" / "postrider.example.yaml").read_text())
+    drawn = one(config("dev"), "ExternalSecret", "postrider")["spec"]["target"]["template"]["data"]
+    assert set(example["stringData"]) == {*drawn, "sentry-dsn"}
+    rules = yaml.safe_load((COMPONENTS / "secrets-sops" / ".sops.yaml").read_text())["creation_rules"]
+    (rule,) = rules
+    assert re.search(rule["path_regex"], "k8s/overlays/staging/postrider.enc.yaml")
+    assert re.search(rule["encrypted_regex"], "stringData")
 
 
 def test_the_roles_of_the_database_are_those_that_the_urls_log_in_with() -> None:

@@ -121,6 +121,13 @@ def test_main_is_built_from_what_passed_and_a_version_is_not_built_again() -> No
     assert (build["sbom"], build["provenance"]) == (True, "mode=max")
 
 
+def test_pipelines_tell_the_image_what_it_asks_for() -> None:
+    asked = set(re.findall(r"^ARG (\w+)=", (ROOT / "Dockerfile").read_text(), re.MULTILINE)) - {"BASE", "VERSION"}
+    build = next(step["with"] for step in steps(ROOT / ".github/workflows/release.yml") if "build-args" in str(step))
+    assert {line.partition("=")[0] for line in build["build-args"].splitlines()} == asked
+    assert set(re.findall(r'--build-arg "(\w+)=', JENKINSFILE.read_text())) == asked
+
+
 def test_what_the_bot_writes_starts_no_release() -> None:
     ignored = parsed(ROOT / ".github" / "workflows" / "release.yml")["on"]["push"]["paths-ignore"]
     assert ignored == ["argocd/envs/*/image.yaml"]

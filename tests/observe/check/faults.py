@@ -11,6 +11,7 @@ import psycopg
 from app.cli.dev.ports import any_free
 from app.cli.dev.roles import DatabaseUrls, plain_url
 from tests.e2e.customer import Caller
+from tests.kit.rate_limits.own_redis import OwnRedis
 from tests.observe.check.traffic import Town, patiently
 from tests.otlp import PATH, Collector
 from tests.people.visitor import Visitor, new_person
@@ -29,6 +30,7 @@ class World:
     database: DatabaseUrls
     receiver: Receiver
     collector: Collector
+    redis: OwnRedis
     town: Town
 
 
@@ -87,6 +89,14 @@ def collector_fails(world: World) -> Iterator[None]:
 
 
 @contextmanager
+def redis_is_gone(world: World) -> Iterator[None]:
+    """It is started again at the end, and has forgotten everything."""
+    world.redis.stop()
+    yield
+    world.redis.start()
+
+
+@contextmanager
 def too_much_is_asked(_: World) -> Iterator[None]:
     """More than lines are written for each second, which the traffic is anyway."""
     yield
@@ -102,6 +112,7 @@ FAULTS: Mapping[str, Fault] = {
     "a route fails": route_fails,
     "an alert fires": route_fails,
     "the collector fails": collector_fails,
+    "Redis is gone": redis_is_gone,
 }
 """By the names that panels give them."""
 

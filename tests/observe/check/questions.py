@@ -12,6 +12,7 @@ from tests.observe.check.watched import Prometheus
 SERIES = re.compile(r"\b(?:postrider[_:]|pg_|redis_|process_)[\w:]+(?:\{[^}]*\})?|\bup\{[^}]*\}")
 COMPARISON = re.compile(r" (>|<|==) (?!bool)")
 LATER = re.compile(r" offset [\dywdhms]+")
+NOTHING = re.compile(r" or absent\(.*\)$")
 LABEL = re.compile(r"\$labels\.(\w+)")
 BROKEN = re.compile(r"<no value>|<error")
 Rule = dict[str, Any]
@@ -83,5 +84,5 @@ def _faults_of_alert(prometheus: Prometheus, rule: Rule) -> list[str]:
 
 
 def relaxed(expr: str) -> str:
-    """The same expression, with a value wherever it compares something, and of now where it asks for long ago."""
-    return COMPARISON.sub(r" \1 bool ", LATER.sub("", expr))
+    """The same, with a value wherever it compares something, of now where it asks for long ago, of what there is."""
+    return COMPARISON.sub(r" \1 bool ", LATER.sub("", NOTHING.sub("", expr)))

@@ -1,6 +1,7 @@
 """Every panel and rule has an answer: nine panels in ten while all is well, the rest while their fault is caused."""
 
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
@@ -8,6 +9,8 @@ from typing import TypeVar
 import pytest
 
 from app.cli.dev.roles import DatabaseUrls
+from app.cli.observe.prometheus import Stores, pages
+from tests.kit.rate_limits.own_redis import OwnRedis, own_redis
 from tests.observe.check.conftest import TOLD
 from tests.observe.check.faults import FAULTS, TRIES, World
 from tests.observe.check.questions import OURS, PANELS, Asked, faults_of, pointless, silent, still
@@ -30,11 +33,17 @@ def collector() -> Iterator[Collector]:
 
 
 @pytest.fixture(scope="module")
+def redis() -> Iterator[OwnRedis]:
+    with own_redis() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
 def system(
-    servers: Servers, database: DatabaseUrls, collector: Collector, tmp_path_factory: pytest.TempPathFactory
+    database: DatabaseUrls, redis: OwnRedis, collector: Collector, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[System]:
     """Two processes of the API and two that deliver, all of whose traces are recorded."""
-    environment = process_environment(database, servers.redis_url) | collector.environment
+    environment = process_environment(database, redis.url) | collector.environment
     environment |= {
         "POSTRIDER_LIMITS__SIGN_IN__IP": f"{TRIES}/minute",
         "POSTRIDER_MAIL__FOLDER": str(tmp_path_factory.mktemp("mail")),
@@ -46,13 +55,13 @@ def system(
 
 
 @pytest.fixture
-def world(system: System, database: DatabaseUrls, receiver: Receiver, collector: Collector) -> World:
-    return World(system, database, receiver, collector, founded(system, receiver))
+def world(system: System, database: DatabaseUrls, receiver: Receiver, collector: Collector, redis: OwnRedis) -> World:
+    return World(system, database, receiver, collector, redis, founded(system, receiver))
 
 
 @pytest.fixture
-def prometheus(system: System, servers: Servers, tmp_path: Path) -> Iterator[Prometheus]:
-    with watched(system, servers, tmp_path) as started:
+def prometheus(system: System, servers: Servers, redis: OwnRedis, tmp_path: Path) -> Iterator[Prometheus]:
+    with watched(system, Stores(servers.database_url, redis.url), tmp_path) as started:
         yield started
 
 
@@ -71,6 +80,12 @@ def test_every_panel_and_rule_has_an_answer(world: World, prometheus: Prometheus
     assert [str(one) for one in unexpected] == []
     assert [str(one) for one in untraced] == []
     assert len(calm) <= len(OURS) / 10
+
+
+def test_the_pages_that_somebody_is_sent_to_are_there(prometheus: Prometheus) -> None:
+    for name, url in pages(prometheus.url).items():
+        with urllib.request.urlopen(url, timeout=20) as page:  # noqa: S310 our own
+            assert f">{name}<" in page.read().decode().lower()
 
 
 def test_each_fault_that_a_panel_waits_for_is_one_that_is_caused() -> None:

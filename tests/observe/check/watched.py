@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 from app.cli.dev.process import Child, wait_until
 from app.cli.observe.command import RULES
 from app.cli.observe.prometheus import Stores, Watch, programs
-from tests.servers import ROOT, Servers
+from tests.servers import ROOT
 from tests.system import System
 
 SECONDS = 2
@@ -26,7 +26,7 @@ class Prometheus:
     """Asks, over the time since it began."""
 
     def __init__(self, url: str) -> None:
-        self._url, self._began = url, time.time()
+        self.url, self._began = url, time.time()
 
     def has(self, expr: str) -> bool:
         """Whether there is a value at any time, that is a number."""
@@ -56,7 +56,7 @@ class Prometheus:
     def ready(self) -> bool:
         """Whether it answers."""
         try:
-            with urllib.request.urlopen(f"{self._url}/-/ready", timeout=5) as answer:  # noqa: S310  # our own
+            with urllib.request.urlopen(f"{self.url}/-/ready", timeout=5) as answer:  # noqa: S310  # our own
                 return bool(answer.status == 200)
         except (urllib.error.URLError, OSError):
             return False
@@ -69,20 +69,19 @@ class Prometheus:
 
     def _get(self, what: str) -> Any:  # noqa: ANN401 JSON
         try:
-            with urllib.request.urlopen(f"{self._url}/api/v1/{what}", timeout=20) as answer:  # noqa: S310  # our own
+            with urllib.request.urlopen(f"{self.url}/api/v1/{what}", timeout=20) as answer:  # noqa: S310  # our own
                 return json.load(answer)["data"]
         except urllib.error.HTTPError as error:
             raise AssertionError(what, error.read()) from error
 
 
 @contextmanager
-def watched(system: System, servers: Servers, folder: Path) -> Iterator[Prometheus]:
+def watched(system: System, stores: Stores, folder: Path) -> Iterator[Prometheus]:
     """Prometheus and the exporters, for the block; rules are judged more often than where somebody sleeps."""
     targets = folder / "targets.json"
     targets.write_text(json.dumps(targets_of(system)))
     for file in (ROOT / RULES).glob("*.yaml"):
         (folder / file.name).write_text(re.sub(r"interval: \d+s", f"interval: {SECONDS}s", file.read_text()))
-    stores = Stores(servers.database_url, servers.redis_url)
     watch = Watch(folder, targets, sorted(folder.glob("*.yaml")), stores, SECONDS)
     children = [Child(program, folder) for program in programs(watch)]
     try:

@@ -15,6 +15,7 @@ _NOW = Row(
             unit="percentunit",
             kind="stat",
             width=12,
+            floor=0.1,
         ),
         Panel(
             "Alerts that fire",

@@ -30,7 +30,7 @@ class Query:
 class Panel:
     """One picture and the question that it answers.
 
-    `fault` names what must go wrong before there is anything to show. `limit` is where it becomes red.
+    `fault` names what must go wrong before there is anything to show. From `limit` on, and below `floor`, it is red.
     """
 
     title: str
@@ -41,6 +41,7 @@ class Panel:
     width: int = 8
     fault: str = ""
     limit: float | None = None
+    floor: float | None = None
     source: Source = "postrider"
 
 
@@ -196,7 +197,9 @@ def _target(query: Query, panel: Panel, place: int) -> Json:
 
 
 def _field(panel: Panel) -> Json:
-    steps: list[Json] = [{"color": "green", "value": None}]
+    steps: list[Json] = [{"color": "green" if panel.floor is None else "red", "value": None}]
+    if panel.floor is not None:
+        steps.append({"color": "green", "value": panel.floor})
     if panel.limit is not None:
         steps.append({"color": "red", "value": panel.limit})
     drawn = {"thresholdsStyle": {"mode": "off" if panel.limit is None else "line"}, "fillOpacity": 8}

@@ -17,7 +17,7 @@ _SIGN_INS = Row(
             "Many at once: somebody tries other people's passwords.",
             (
                 Query(
-                    share("postrider_sign_ins_total", 'outcome!="signed_in"'),
+                    share("postrider_sign_ins_total", 'outcome!~"signed_in|stepped_up"'),
                     "failed",
                 ),
             ),

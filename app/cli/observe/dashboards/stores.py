@@ -36,6 +36,7 @@ _FELT = Row(
             "Redis does not answer",
             "1 for each use in a process that goes on without it.",
             (Query(gauge("postrider_redis_unavailable", "use"), "{{use}}"),),
+            fault="Redis is gone",
             limit=1,
         ),
         Panel(
