@@ -79,7 +79,8 @@ permissions: .venv/stamp
 	$(BIN)/python -m tests.auth.matrix > app/auth/permissions.md
 
 acceptance: .venv/stamp
-	$(PYTEST) -m acceptance $(LONGER) $(ARGS)
+	$(BIN)/python -m tests.deploy.tools helm
+	$(PYTEST) -m acceptance $(LONGER) $(addprefix --ignore=tests/deploy/,apiserver chart gitops image lint) $(ARGS)
 
 faults: .venv/stamp
 	$(PYTEST) tests/faults $(ARGS)

@@ -6,7 +6,7 @@ import pytest
 
 ROWS = (
     *(f"G{number:02}" for number in range(1, 5)),
-    *(f"H{number:02}" for number in range(1, 13)),
+    *(f"H{number:02}" for number in range(1, 15)),
     *(f"I{number:02}" for number in range(1, 12)),
     *(f"K{number:02}" for number in range(1, 11)),
     *(f"L{number:02}" for number in range(1, 6)),

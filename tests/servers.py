@@ -20,7 +20,7 @@ from psycopg import sql
 from app.cli.dev.errors import DevError
 from app.cli.dev.roles import DatabaseUrls, create_roles, named_in, plain_url
 from app.cli.embedded import embedded_postgres, embedded_redis
-from tests.canaries import plant
+from tests.canaries import keep_said, plant
 
 ROOT = Path(__file__).parent.parent
 LOOPBACK = "127.0.0.0/8,::1/128"
@@ -77,6 +77,7 @@ def migrate(urls: DatabaseUrls) -> None:
         text=True,
         check=False,
     )
+    keep_said("migrate", done.stderr)
     if done.returncode:
         raise DevError(done.stdout + done.stderr)
 

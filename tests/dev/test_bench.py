@@ -46,13 +46,13 @@ def test_the_cpu_time_of_a_process_is_known_to_the_millisecond() -> None:
 
 @pytest.mark.parametrize("chosen", EVERY, ids=lambda one: one.name)
 def test_what_switches_signals_is_a_setting_of_the_product(chosen: Signals) -> None:
-    switched = {name for name in chosen.environment(Receiver(1)) if name.startswith("POSTRIDER_")}
+    switched = {name for name in chosen.environment(Receiver(1), chosen.ports(1)) if name.startswith("POSTRIDER_")}
     assert switched <= {PREFIX + name.upper() for name in Telemetry.model_fields}
 
 
 def test_what_is_on_has_the_products_defaults() -> None:
-    on = {name.removeprefix(PREFIX) for name in ALL.environment(Receiver(1)) if name.startswith(PREFIX)}
-    assert on == {"SENTRY_DSN"}
+    on = {name.removeprefix(PREFIX) for name in ALL.environment(Receiver(1), ALL.ports(1)) if name.startswith(PREFIX)}
+    assert on == {"PORT", "PORTS", "SENTRY_DSN"}
     assert ALL.sampled == Telemetry().sample
     assert OFF.sampled == 0
 

@@ -18,10 +18,13 @@ from app.cli.dev.homes import remove_home
 from app.cli.dev.identity import Identity, identify, is_alive, marked
 from app.cli.dev.ports import any_free
 from app.cli.dev.process import wait_until
+from tests.canaries import PAYLOAD, keep
 from tests.e2e.customer import Caller
 from tests.servers import ROOT, Servers
 
 START_SECONDS = 60
+SERVERS = ("postgres", "redis")
+PAYLOAD_SENT = {"text": f"größer {PAYLOAD}"}
 pytestmark = pytest.mark.timeout(180)
 
 
@@ -29,7 +32,10 @@ pytestmark = pytest.mark.timeout(180)
 def data() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="postrider-dev-") as name:
         yield Path(name) / "data"
-        for server in ("postgres", "redis"):
+        for log in (Path(name) / "data" / "logs").glob("*.log"):
+            if log.stem not in SERVERS:
+                keep(log)
+        for server in SERVERS:
             remove_home(Path(name) / "data" / server)
 
 
@@ -52,7 +58,7 @@ class Running:
 
     def post_event(self) -> str:
         """Posts to the demo application with the key that was printed; the message's id."""
-        body = json.dumps({"eventType": "demo.hello", "payload": {"text": "größer"}}).encode()
+        body = json.dumps({"eventType": "demo.hello", "payload": PAYLOAD_SENT}).encode()
         request = Request(f"{self.ready['POSTRIDER_URL']}/api/v1/app/demo/msg", body)  # noqa: S310  # our own server
         request.add_header("authorization", f"Bearer {self.ready['POSTRIDER_API_KEY']}")
         request.add_header("content-type", "application/json")
@@ -173,7 +179,7 @@ def test_after_a_kill_the_next_start_cleans_up_and_finds_its_data(data: Path) ->
         request = Request(f"{second.ready['POSTRIDER_URL']}/api/v1/app/demo/msg/{message_id}")  # noqa: S310
         request.add_header("authorization", f"Bearer {before['POSTRIDER_API_KEY']}")
         with urlopen(request, timeout=10) as answer:  # noqa: S310
-            assert json.load(answer)["payload"] == {"text": "größer"}
+            assert json.load(answer)["payload"] == PAYLOAD_SENT
         second.process.send_signal(signal.SIGINT)
         assert second.process.wait(60) == 0
     assert is_all_gone(data)

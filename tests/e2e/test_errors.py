@@ -2,23 +2,27 @@
 
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from http.client import IncompleteRead
 from pathlib import Path
+from urllib.request import urlopen
 
 import psycopg
 import pytest
 
+from app.cli.dev.ports import any_free
+from app.cli.dev.process import Child, Program, wait_until
 from app.cli.dev.roles import API, WORKER, DatabaseUrls, plain_url
 from app.kit.clock import utc_now
 from tests.breakage import without
-from tests.canaries import PAYLOAD
+from tests.canaries import PAYLOAD, keep
 from tests.e2e.customer import Customer
 from tests.receiver import Answer, Receiver
 from tests.sentry import Report, Sentry, running_sentry
-from tests.servers import Servers, process_environment
+from tests.servers import ROOT, Servers, process_environment
 from tests.system import System, running_system
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -122,6 +126,31 @@ def test_a_task_that_fails_is_reported_with_the_request_that_asked_for_it(
     assert report["tags"]["request_id"] == "broken-task"
     assert report["tags"]["organisation_id"] == organisation(customer)
     assert "run_background_tasks" in functions(report)
+
+
+def test_what_breaks_in_beat_is_reported_and_a_broker_that_is_away_is_not_and_ends_nobody(
+    system: System, sentry: Sentry, tmp_path: Path
+) -> None:
+    argv = [sys.executable, "-m", "celery", "-A", "tests.e2e.beat", "beat", "--pidfile", ""]
+    log = tmp_path / "beat.log"
+    env = {**system.environment, "POSTRIDER_REDIS__URL": "redis://127.0.0.1:1/0"}
+    env |= {"POSTRIDER_TELEMETRY__PORT": str(port := any_free()), "POSTRIDER_TELEMETRY__STANDS_STILL_SECONDS": "10"}
+    child = Child(Program("beat", argv, log, env=env, cwd=ROOT), tmp_path)
+    try:
+        report = sentry.wait(lambda one: one["tags"] == {"component": "beat"}, 40)
+        # It has waited for 2, 4 and 6 seconds by then.
+        assert wait_until(lambda: "beat tries again in 8 s" in log.read_text(), 40)
+        with urlopen(f"http://127.0.0.1:{port}/livez", timeout=5) as answer:
+            assert answer.status == 200
+    finally:
+        child.stop()
+        keep(log)
+
+    assert (report["release"], report["level"], report["logger"]) == ("r-17", "error", "celery.beat")
+    assert report["exception"]["values"][-1]["type"] == "ZeroDivisionError"
+    assert "is_due" in functions(report)
+    of_beat = [one for one in sentry.reports() if one["tags"] == {"component": "beat"}]
+    assert {one["exception"]["values"][-1]["type"] for one in of_beat} == {"ZeroDivisionError"}
 
 
 def test_an_answer_that_breaks_off_while_it_is_streamed_is_reported(

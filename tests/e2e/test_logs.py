@@ -12,7 +12,7 @@ import pytest
 from app.cli.dev.process import wait_until
 from app.cli.dev.roles import DatabaseUrls
 from app.kit.clock import utc_now
-from tests.canaries import PAYLOAD
+from tests.canaries import PAYLOAD, keep_said
 from tests.e2e.customer import Customer
 from tests.receiver import Answer, Receiver
 from tests.servers import ROOT, Servers, process_environment
@@ -94,6 +94,7 @@ def test_migrations_write_them_too(system: System) -> None:
         text=True,
         check=True,
     )
+    keep_said("migrate", done.stderr)
     written = [json.loads(text) for text in done.stderr.splitlines()]
     assert {(one["component"], one["logger"]) for one in written} == {("migrate", "alembic.runtime.migration")}
     assert done.stdout == ""

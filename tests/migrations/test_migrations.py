@@ -13,6 +13,7 @@ from psycopg import sql
 from app.cli.dev.roles import DatabaseUrls
 from app.kit.db import Base, NotDurableError, assert_durable, make_engine
 from app.models import Organisation
+from tests.canaries import keep_said
 from tests.servers import ROOT, Servers, cloned_database
 
 assert Organisation.metadata is Base.metadata
@@ -20,7 +21,7 @@ UNSCOPED = {"alembic_version"}
 
 
 def alembic(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
+    done = subprocess.run(
         [sys.executable, "-m", "alembic", *arguments],
         env=os.environ | environment,
         cwd=ROOT,
@@ -28,6 +29,8 @@ def alembic(environment: dict[str, str], *arguments: str) -> subprocess.Complete
         text=True,
         check=False,
     )
+    keep_said("alembic", done.stderr)
+    return done
 
 
 @contextmanager

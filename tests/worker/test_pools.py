@@ -1,5 +1,6 @@
 """Pools of workers: each sends its lanes, one keeps the house, and a pool that is alone does all of it."""
 
+import json
 import time
 import urllib.error
 import urllib.request
@@ -7,13 +8,16 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
 import pytest
+import redis
 from click.testing import CliRunner
 
 from app.cli.main import main
 from app.features.deliveries.pools import queues_of
+from app.kit.wakes import Wake
 from app.models import Lane
 from app.settings import Settings
 from tests.receiver import Answer, Receiver
+from tests.servers import Servers
 from tests.system import System, prepared_system
 from tests.worker.house import App, House
 
@@ -116,6 +120,19 @@ def test_maintenance_delivers_nothing_and_tells_the_figures(pools: Pools, house:
     wait_for(lambda: len(house.attempts(app)) == 1)
     time.sleep(6)  # whoever tells figures looks every five seconds whether it is its turn
     assert not tells_figures(delivering)
+
+
+def test_who_does_maintenance_calls_the_pool_that_sends_replays(environment: dict[str, str], servers: Servers) -> None:
+    with pytest.MonkeyPatch.context() as patch, redis.Redis.from_url(servers.redis_url) as broker:
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        from worker.celery_app import _wake_others
+
+        _wake_others(Lane.replay)
+        called = broker.rpop("wake-replay")
+
+    assert isinstance(called, bytes)
+    assert json.loads(called)["headers"]["task"] == Wake.delivery
 
 
 @pytest.mark.parametrize(("lanes", "queues"), QUEUES_OF_POOLS)

@@ -1,7 +1,7 @@
 """What logs, traces, metrics and reports of errors cost of a processor, each beside the same with all of them off.
 
 The same processes run from beginning to end, one for each choice of signals, and take turns; of each the cheapest turn
-counts. Spans are taken by somebody; metrics are counted, and read by nobody.
+counts. Spans are taken by somebody, metrics are read every other second; reports could go somewhere, but nothing fails.
 """
 
 import time
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from app.cli.bench.bench import Bench
+from app.cli.bench.scraper import scraping
 from app.cli.bench.seed import add_backlog
 from app.cli.bench.signals import EVERY, OFF, Signals
 from app.cli.bench.tools import Receiver
@@ -28,10 +29,14 @@ _MICRO = 1e6
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """Processes with their choice of signals: their name, and a turn of them, which was about so many messages."""
+    """Processes with their choice of signals: their name, and a turn of them, which was about so many messages.
+
+    Metrics are read from their ports.
+    """
 
     chosen: Signals
     name: str
+    ports: Sequence[int]
     turn: Callable[[], int]
 
 
@@ -66,7 +71,8 @@ def _round(bench: Bench, takers: Receiver, sides: Sequence[Side], number: int) -
     for side in (*sides[turn:], *sides[:turn]):
         takers.reset()
         before = bench.machine.usage.cpu_seconds(side.name)
-        count = side.turn()
+        with scraping(side.ports):
+            count = side.turn()
         time.sleep(_AFTERWARDS_SECONDS)
         yield side.chosen.name, (bench.machine.usage.cpu_seconds(side.name) - before) / count * _MICRO
         _refuse_wrong_spans(side, takers)
@@ -92,15 +98,14 @@ def _add(bench: Bench, what: str, costs: Mapping[str, float]) -> None:
 
 def _accepting(bench: Bench, takers: Receiver, stack: ExitStack) -> list[Side]:
     """APIs that each accept as fast as they can from few callers, so that all commit batches of the same size."""
-    started = [_api(bench, takers, stack, one) for one in EVERY]
-    return [Side(chosen, name, partial(_post, bench, url)) for chosen, name, url in started]
+    return [_api(bench, takers, stack, one) for one in EVERY]
 
 
-def _api(bench: Bench, takers: Receiver, stack: ExitStack, chosen: Signals) -> tuple[Signals, str, str]:
-    name = f"api-{chosen.name}"
-    more = chosen.environment(takers)
+def _api(bench: Bench, takers: Receiver, stack: ExitStack, chosen: Signals) -> Side:
+    name, ports = f"api-{chosen.name}", chosen.ports(bench.machine.processes)
+    more = chosen.environment(takers, ports)
     url = stack.enter_context(bench.machine.api(bench.urls, name, more, silent=not chosen.metrics))
-    return chosen, name, url
+    return Side(chosen, name, ports, partial(_post, bench, url))
 
 
 def _post(bench: Bench, url: str) -> int:
@@ -120,11 +125,14 @@ def _delivering(bench: Bench, takers: Receiver, stack: ExitStack) -> list[Side]:
         urls[chosen.name] = machine.clone(original, f"{_DATABASE}_{chosen.name}")
     sides = []
     for number, chosen in enumerate(EVERY, 1):
-        name = f"worker-{chosen.name}"
-        more = chosen.environment(takers)
+        # The workers' main process has one too.
+        name, ports = f"worker-{chosen.name}", chosen.ports(1 + machine.processes)
+        more = chosen.environment(takers, ports)
         silent = not chosen.metrics
         stack.enter_context(machine.worker(urls[chosen.name], name, number, more, silent=silent))
-        sides.append(Side(chosen, name, partial(_drain, bench, f"{_DATABASE}_{chosen.name}", tenants, chosen.sampled)))
+        sides.append(
+            Side(chosen, name, ports, partial(_drain, bench, f"{_DATABASE}_{chosen.name}", tenants, chosen.sampled))
+        )
     return sides
 
 

@@ -33,6 +33,8 @@ LEVELS = {
 }
 MILD = ("celery.worker.consumer.consumer", "celery.beat", "kombu.connection")
 """They call it an error when the broker is away, which ends by itself."""
+BROKERS = ("celery.", "kombu.", "redis.")
+"""Whose exceptions tell of it, beside those of the system."""
 
 
 def get_logger(name: str) -> BoundLogger:
@@ -91,7 +93,9 @@ def _to_record(_logger: WrappedLogger, _method: str, event: EventDict) -> tuple[
 
 
 def _soften(record: logging.LogRecord) -> bool:
-    if record.levelno > logging.WARNING:
+    error = record.exc_info[1] if record.exc_info else None
+    is_away = error is None or isinstance(error, OSError) or type(error).__module__.startswith(BROKERS)
+    if record.levelno == logging.ERROR and is_away:
         record.levelno, record.levelname = logging.WARNING, "WARNING"
     return True
 

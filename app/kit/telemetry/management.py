@@ -23,8 +23,8 @@ _REUSE = (socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
 # Whoever asks fast, slowly, or from many connections, takes little of a process that has other things to do.
 CONNECTIONS = 256
 SERVE_SECONDS = 10.0
-GAP_SECONDS = 0.002
-METRICS_SHARE = 0.1
+GAP_SECONDS = 0.005
+METRICS_SHARE = 0.05
 FAILED = "management_request_failed"
 _TEXT = "text/plain; charset=utf-8"
 logger = get_logger(__name__)
@@ -58,7 +58,7 @@ class Management:
     free it says so and tries again; nobody waits for it. A process that is forked from this one has none of it.
 
     Connections end after ten seconds, and the oldest where there are more than 256: those that were cut are counted.
-    Metrics take a tenth of a processor at most, however often they are asked for; who asks more often waits.
+    Metrics take a twentieth of a processor at most, however often they are asked for; who asks more often waits.
     """
 
     def __init__(

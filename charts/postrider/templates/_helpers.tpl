@@ -139,16 +139,24 @@ Takes the Strict-Transport-Security of the route, empty without TLS.
 {{- $hsts := . -}}
 {{- $errors := list
   (list 400 "bad_request" "Bad request" "This is not HTTP")
+  (list 405 "method_not_allowed" "Method not allowed" "This method is not taken here")
   (list 408 "request_timeout" "Request timeout" "The request did not come in time")
   (list 413 "payload_too_large" "Payload too large" "The body is larger than is taken here")
   (list 414 "uri_too_long" "URI too long" "The address of the request is too long")
   (list 421 "misdirected_request" "Misdirected request" "This connection was opened for another host")
   (list 429 "limit_reached" "Too many requests" "Too many requests from this address")
   (list 431 "headers_too_large" "Request header fields too large" "The headers are larger than is taken here")
+  (list 500 "internal_error" "Internal error" "The request could not be passed on")
+  (list 501 "not_implemented" "Not implemented" "This transfer encoding is not known here")
   (list 502 "unavailable" "Bad gateway" "The API is out of reach")
   (list 503 "unavailable" "Service unavailable" "The API is out of reach")
   (list 504 "unavailable" "Gateway timeout" "The API did not answer in time")
+  (list 505 "version_not_supported" "HTTP version not supported" "This version of HTTP is not spoken here")
 -}}
+{{- with $hsts }}
+# For what has no page below; whatever sets headers of its own says it by itself.
+add_header Strict-Transport-Security "{{ . }}" always;
+{{- end }}
 {{- range $errors }}
 {{- $status := index . 0 }}
 {{- $body := dict "code" (index . 1) "detail" (index . 3) "type" (printf "urn:postrider:error:%s" (index . 1)) "title" (index . 2) "status" $status "instance" "" "requestId" "$request_id" }}

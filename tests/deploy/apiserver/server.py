@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from tests.deploy.tools import program
 
 START_SECONDS = 120
 STRICT = "fieldManager=tests&fieldValidation=Strict&force=true"
+LONG_AGO = "2020-01-01T00:00:00Z"
 APPLY = "application/apply-patch+yaml"
 
 
@@ -49,6 +51,7 @@ class ApiServer:
     token: str
     trust: ssl.SSLContext
     _kinds: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
+    _namespaces: set[str] = field(default_factory=set)
 
     def apply(self, manifest: Manifest) -> Answer:
         """Stores a manifest."""
@@ -56,7 +59,15 @@ class ApiServer:
 
     def dry_run(self, manifest: Manifest) -> list[str]:
         """The warnings that come with a manifest that the server takes, which then forgets it again."""
+        if manifest["kind"] == "Service":
+            return self._tried(manifest)
         return self._patch(manifest, f"{STRICT}&dryRun=All").warnings
+
+    def _tried(self, service: Manifest) -> list[str]:
+        """Stored and deleted: where there are several ranges of addresses, a dry run looks at any of them."""
+        warnings = self.apply(service).warnings
+        self._taken(service, self.ask("DELETE", self._path(service)))
+        return warnings
 
     def install(self, definitions: Iterator[Manifest]) -> int:
         """Teaches the server kinds, and waits until it serves them; answers how many."""
@@ -68,8 +79,29 @@ class ApiServer:
 
     def namespace(self, name: str, level: str = "restricted") -> None:
         """Makes a namespace that holds pods to this level, and warns of what breaks it inside other kinds."""
+        if name in self._namespaces:
+            return
+        self._namespaces.add(name)
         labels = {f"pod-security.kubernetes.io/{mode}": level for mode in ("enforce", "warn")}
         self.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}})
+
+    def serve_addresses(self, cidr: str) -> None:
+        """Lets Services ask for addresses of this range, as a controller would; returns when they may."""
+        head: Manifest = {"apiVersion": "networking.k8s.io/v1", "kind": "ServiceCIDR", "metadata": {"name": "more"}}
+        ready = {"type": "Ready", "status": "True", "reason": "Tests", "message": "", "lastTransitionTime": LONG_AGO}
+        self.apply({**head, "spec": {"cidrs": [cidr]}})
+        status = f"{self._path(head)}/status?{STRICT}"
+        self._taken(head, self.ask("PATCH", status, {**head, "status": {"conditions": [ready]}}, APPLY))
+        spec = {"clusterIP": str(ip_network(cidr)[99]), "ports": [{"port": 80}]}
+        service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "one"}, "spec": spec}
+
+        def is_taken() -> bool:
+            try:
+                return self.dry_run(service) == []
+            except RefusedError:
+                return False
+
+        wait(is_taken, f"no Service gets an address of {cidr}")
 
     def ask(self, method: str, path: str, body: object = None, kind: str = "application/json") -> Answer:
         """One request."""
