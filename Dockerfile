@@ -49,5 +49,6 @@ USER 10001:10001
 EXPOSE 8000
 # A process that is asked to stop finishes what it has begun.
 STOPSIGNAL SIGTERM
-ENTRYPOINT ["python", "-m", "app.cli.main"]
+# It hands signals on, buries orphans, and tells a worker twice to end before its grace period is over.
+ENTRYPOINT ["python", "-m", "app.cli.launch"]
 CMD ["--help"]
