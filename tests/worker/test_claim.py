@@ -193,6 +193,15 @@ class TestCap:
         assert served == sent
         assert house.gates() == []
 
+    def test_what_was_held_is_told_apart_from_what_was_late(self, house: House) -> None:
+        app = house.app()
+        endpoint = house.endpoint(app)
+        house.send(app, 9)
+        jobs = house.claim().jobs
+        assert [job.was_held for job in jobs] == [False] * 8
+        house.finish(*jobs)
+        assert [job.was_held for job in house.claim(endpoints=[(app.environment_id, endpoint)]).jobs] == [True]
+
     def test_a_result_makes_room_for_as_many(self, house: House) -> None:
         app = house.app()
         endpoint = house.endpoint(app)

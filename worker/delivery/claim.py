@@ -364,6 +364,7 @@ def _job(row: Any, destination: Destination, payload: Any, facts: Any, clock: tu
         traceparent=payload.traceparent,
         request_id=payload.request_id,
         is_unwell=bool(facts.consecutive_failures or facts.open_until or facts.slow_until),
+        was_held=row.state == DueState.held,
         is_operational=facts.kind == ApplicationKind.operational,
         late=row.late,
         claimed_at=facts.now,

@@ -54,6 +54,7 @@ class Job:
     """A delivery under lease. `attempt` is its fence; `claimed_at` the database's time, when it was `late` (seconds).
 
     By the process's clock the claim `began`, and had it `taken`.
+    It `was_held` back before, for the sake of its endpoint.
     `traceparent` and `request_id` say what brought the message: see `Payload`.
     """
 
@@ -69,6 +70,7 @@ class Job:
     traceparent: bytes | None
     request_id: str | None
     is_unwell: bool
+    was_held: bool
     is_operational: bool
     late: float
     claimed_at: datetime

@@ -26,7 +26,7 @@ from worker.delivery.job import Job, Sent
 from worker.delivery.record import Recorded
 
 _DELIVERED, _EXHAUSTED = DELIVERIES.labels("delivered"), DELIVERIES.labels("exhausted")
-_FIRST, _LATER = DELIVERY_SECONDS.labels("first"), DELIVERY_SECONDS.labels("later")
+_FIRST, _HELD, _LATER = (DELIVERY_SECONDS.labels(tries) for tries in ("first", "held", "later"))
 _PICKUP = {int(lane): PICKUP_SECONDS.labels(lane.name) for lane in Lane}
 _SECONDS = {int(lane): ATTEMPT_SECONDS.labels(lane.name) for lane in Lane}
 _CLASSES = ("2xx", "3xx", "4xx", "5xx")
@@ -76,6 +76,6 @@ def _measure_delivery(sent: Sent, since: datetime | None) -> None:
     """Of one that an endpoint took; of what a person asked for again nobody says since when it was owed."""
     _DELIVERED.inc()
     if since is not None:
-        tries = _FIRST if sent.job.attempt == 1 else _LATER
+        tries = _LATER if sent.job.attempt > 1 else _HELD if sent.job.was_held else _FIRST
         took = (sent.started_at - since).total_seconds() + sent.duration_ms / 1000
         tries.observe(max(0.0, took), exemplar(sent.traceparent))

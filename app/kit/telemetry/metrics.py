@@ -55,7 +55,8 @@ ATTEMPT_SECONDS = Histogram("postrider_attempt_seconds", "How long an attempt to
 DELIVERIES = Counter("postrider_deliveries", "Deliveries that ended: delivered, exhausted, or canceled.", ("outcome",))
 DELIVERY_SECONDS = Histogram(
     "postrider_delivery_seconds",
-    "From a message's acceptance, or the time that it was to be sent, until an endpoint took it: first or later try.",
+    "From a message's acceptance, or the time that it was to be sent, until an endpoint took it: first, held (for the "
+    "endpoint's sake) or later try.",
     ("tries",),
     buckets=_PATIENT,
 )
