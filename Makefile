@@ -5,7 +5,7 @@ PORT ?=
 ARGS ?=
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
-LONGER := --ignore=tests/faults --ignore=tests/fuzz --ignore=tests/observe/check --ignore=tests/deploy
+LONGER := --ignore=tests/faults --ignore=tests/fuzz --ignore=tests/observe/check
 # Tests that start whole installations, browsers, and other people's clients and judges.
 APART := tests/browser tests/sdk tests/ssrf \
 	tests/people/oidc/test_judges.py tests/people/relying/test_certified.py tests/people/sessions/test_processes.py \
