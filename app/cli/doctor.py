@@ -225,7 +225,8 @@ def _ports(settings: Settings) -> str:
     telemetry = settings.telemetry
     if telemetry.port is None:
         return "none is served, since POSTRIDER_TELEMETRY__PORT is not set"
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(telemetry.host, telemetry.host)  # noqa: S104 what others listen on
+    everywhere = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # nosec B104  # what others listen on
+    host = everywhere.get(telemetry.host, telemetry.host)
     found = {
         port: said for port in range(telemetry.port, telemetry.port + telemetry.ports) if (said := _live(host, port))
     }

@@ -90,9 +90,9 @@ class Prometheus:
 
     def _get(self, what: str, query: Mapping[str, object]) -> Any:  # noqa: ANN401 JSON
         try:
-            with urllib.request.urlopen(  # noqa: S310 its scheme was looked at
-                f"{self._url}/api/v1/{what}?{urlencode(query)}", timeout=_PATIENCE_SECONDS
-            ) as answer:
+            url = f"{self._url}/api/v1/{what}?{urlencode(query)}"
+            # Its scheme was looked at.
+            with urllib.request.urlopen(url, timeout=_PATIENCE_SECONDS) as answer:  # noqa: S310  # nosec B310
                 return json.load(answer)["data"]
         except urllib.error.HTTPError as error:
             with error:
