@@ -26,6 +26,7 @@ from app.models import Lane
 from worker.stopping import Stopping
 
 INTERVAL_SECONDS = 5.0
+LEAVE_SECONDS = 1.0
 SHARE = 20
 """Of the time of a database's process each reading takes one part in so many at most."""
 KEPT_SECONDS = 300.0
@@ -102,9 +103,9 @@ class Teller(Collector):
         self._thread.start()
 
     def stop(self) -> None:
-        """Leaves the turn to others."""
+        """Leaves the turn to others: at once, or with the process where the database lets a reading wait."""
         self._ended.set()
-        self._thread.join(timeout=queries.STATEMENT_SECONDS + 1)
+        self._thread.join(timeout=LEAVE_SECONDS)
         self._registry.unregister(self)
 
     def _run(self) -> None:
