@@ -4,7 +4,7 @@ from collections import Counter
 
 TALLY: Counter[str] = Counter()
 # In the order in which the closing line has them.
-COUNTED = ("renders", "manifests", "pod templates", "refusals")
+COUNTED = ("renders", "manifests", "pod templates", "refusals", "tests in the chart")
 
 
 def count(what: str, number: int = 1) -> None:
