@@ -47,6 +47,7 @@ PROGRAMS: Mapping[str, Program] = {
     "gotemplate": Program("./gotemplate"),
     "etcd": Program("go.etcd.io/etcd/server/v3"),
     "kube-apiserver": Program("k8s.io/kubernetes/cmd/kube-apiserver", linked_with=KUBERNETES_FLAGS),
+    "helm-unittest": Program("github.com/helm-unittest/helm-unittest/cmd/helm-unittest", "unittest"),
     "helm3": Program("helm.sh/helm/v3/cmd/helm", "helm3"),
     "kube-score": Program("github.com/zegl/kube-score/cmd/kube-score", "score"),
 }

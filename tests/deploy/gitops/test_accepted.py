@@ -17,13 +17,13 @@ from tests.deploy.gitops.rendered import (
     paths,
 )
 from tests.deploy.pods import as_pods
-from tests.deploy.tally import count
+from tests.deploy.tally import count, leave_to_kind
 from tests.servers import ROOT
 
 # The server is compiled first where it never was.
 pytestmark = pytest.mark.timeout(900)
-# Components whose chart lies in their Go module: what is pinned there is rendered. Of the others a cluster of the
-# workflow `cluster` has to tell.
+# Components whose chart lies in their Go module: what is pinned there is rendered. Of the others the rehearsal on
+# kind has to tell, and the closing line names them.
 IN_MODULES = {"cert-manager": ("github.com/cert-manager/cert-manager", "deploy/charts/cert-manager")}
 
 
@@ -68,16 +68,26 @@ def test_the_example_of_a_restore_is_taken(api_server: ApiServer) -> None:
         taken(api_server, {**manifest, "metadata": {**manifest["metadata"], "namespace": "postrider"}})
 
 
-@pytest.mark.parametrize("name", IN_MODULES)
-def test_a_component_whose_chart_is_at_hand_renders_with_our_values_and_is_taken(
-    api_server: ApiServer, name: str
-) -> None:
-    module, folder = IN_MODULES[name]
-    (pin,) = [pin for pin in pins() if pin.path == module]
+def test_components_whose_charts_are_at_hand_render_with_our_values_and_are_taken(api_server: ApiServer) -> None:
     for application in components():
-        if application["metadata"]["name"].rpartition("-")[0] == name:
-            assert application["spec"]["source"]["targetRevision"] == pin.version
-            api_server.namespace(name, "baseline")
-            for manifest in packaged(application, fetched(pin) / folder):
-                if manifest["kind"] != "CustomResourceDefinition":
-                    taken(api_server, manifest)
+        name = component(application)
+        if name not in IN_MODULES:
+            leave_to_kind(name)
+            continue
+        module, folder = IN_MODULES[name]
+        (pin,) = [pin for pin in pins() if pin.path == module]
+        assert application["spec"]["source"]["targetRevision"] == pin.version
+        api_server.namespace(name, "baseline")
+        for manifest in packaged(application, fetched(pin) / folder):
+            if manifest["kind"] != "CustomResourceDefinition":
+                taken(api_server, manifest)
+
+
+def test_kind_renders_the_components_of_dev_and_those_are_all() -> None:
+    assert "< <(components dev)" in (ROOT / ".ci" / "cluster").read_text()
+    assert {component(one) for one in manifests(of("platform", "dev"))} == {component(one) for one in components()}
+
+
+def component(application: Tree) -> str:
+    """Which component of the platform it is that an Application installs in its environment."""
+    return str(application["metadata"]["name"].rpartition("-")[0])
