@@ -308,6 +308,35 @@ def test_the_secret_is_put_together_from_what_the_store_holds(environment: str) 
         assert set(re.findall(r"{{ \.(\w+)", str(drawn["target"]["template"]["data"]))) == names
 
 
+@each_environment
+def test_secrets_are_asked_for_after_the_store_that_they_are_in(environment: str) -> None:
+    """One whose store or source is not there is degraded, and Argo CD gives up its wave."""
+    objects = config(environment)
+    asked = [each for each in objects if each["kind"] == "ExternalSecret"]
+    made = {each["spec"]["target"]["name"]: each for each in asked}
+    assert len(asked) > 4
+    for each in asked:
+        for needed in sources_of(each, objects, made):
+            assert wave(needed) < wave(each), (each["metadata"]["name"], needed["kind"])
+
+
+def sources_of(secret: Tree, objects: list[Tree], made: dict[str, Tree]) -> Iterator[Tree]:
+    """What must be there before an ExternalSecret: its store with its account and rights, what that holds, generators."""
+    if "secretStoreRef" in secret["spec"]:
+        store = secret["spec"]["secretStoreRef"]
+        yield one(objects, store["kind"], store["name"])
+        yield from (each for each in objects if each["metadata"]["name"] in {"secrets-reader", "postrider-secrets"})
+        yield from (made[key] for each in secret["spec"]["dataFrom"] if (key := each["extract"]["key"]) in made)
+        return
+    for each in secret["spec"]["dataFrom"]:
+        generator = each["sourceRef"]["generatorRef"]
+        yield one(objects, generator["kind"], generator["name"])
+
+
+def wave(manifest: Tree) -> int:
+    return int(manifest["metadata"].get("annotations", {}).get("argocd.argoproj.io/sync-wave", "0"))
+
+
 def test_what_is_encrypted_by_sops_is_what_the_secret_is_put_together_from() -> None:
     example = yaml.safe_load((COMPONENTS / "secrets-sops" / "postrider.example.yaml").read_text())
     drawn = one(config("dev"), "ExternalSecret", "postrider")["spec"]["target"]["template"]["data"]
