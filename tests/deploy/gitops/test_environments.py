@@ -103,6 +103,19 @@ def test_an_application_repairs_itself_and_tries_again(application: Tree) -> Non
     assert (policy["retry"]["limit"], "ServerSideApply=true" in policy["syncOptions"]) == (-1, True)
 
 
+@each_application
+def test_what_fails_is_tried_again_with_what_git_says_by_then(application: Tree) -> None:
+    """Argo CD keeps to the commit that it began with otherwise, for ever where that cannot be applied."""
+    assert application["spec"]["syncPolicy"]["retry"]["refresh"] is True
+
+
+@each_application
+def test_a_retry_applies_everything_again(application: Tree) -> None:
+    """What is taken away last goes once all is healthy, which Argo CD asks only of what it applied in the same try: the
+    configuration of pods that a release fell back to would go."""
+    assert "ApplyOutOfSyncOnly=true" not in application["spec"]["syncPolicy"]["syncOptions"]
+
+
 def test_production_loses_nothing_by_a_commit() -> None:
     pruned = {each["metadata"]["name"]: each["spec"]["syncPolicy"]["automated"]["prune"] for each in generated()}
     assert {name for name, prunes in pruned.items() if not prunes} == {"app-prod", "config-prod", "platform-prod"}
