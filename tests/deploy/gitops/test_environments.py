@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from fnmatch import fnmatch
 from typing import Any
 
 import pytest
@@ -121,10 +122,29 @@ def test_production_loses_nothing_by_a_commit() -> None:
     assert {name for name, prunes in pruned.items() if not prunes} == {"app-prod", "config-prod", "platform-prod"}
 
 
-def test_windows_are_for_clusters_that_there_are() -> None:
-    windows = projects()["postrider"]["syncWindows"]
-    clusters = {each["spec"]["destination"]["name"] for each in generated() if "config" in each["metadata"]["name"]}
-    assert sorted(cluster for window in windows for cluster in window["clusters"]) == sorted(clusters)
+@each_environment
+def test_each_environment_is_changed_in_one_window_of_its_own(environment: str) -> None:
+    found = windows_of(of("app", environment))
+    assert len(found) == 1
+    assert [window for window in found if window in windows_of(of("app", "prod"))] == (
+        found if environment == "prod" else []
+    )
+
+
+def windows_of(application: Tree) -> list[Tree]:
+    """The windows that Argo CD holds an Application to: any of their lists names it, or with `andOperator` each."""
+    destination = application["spec"]["destination"]
+    told = {
+        "applications": application["metadata"]["name"],
+        "clusters": destination["name"],
+        "namespaces": destination["namespace"],
+    }
+    return [
+        window
+        for window in projects()[application["spec"]["project"]]["syncWindows"]
+        for named in [[any(fnmatch(told[key], each) for each in window[key]) for key in told if window.get(key)]]
+        if named and (all if window.get("andOperator") else any)(named)
+    ]
 
 
 def test_a_release_is_the_chart_and_the_image_of_one_commit() -> None:
@@ -334,7 +354,7 @@ def test_secrets_are_asked_for_after_the_store_that_they_are_in(environment: str
 
 
 def sources_of(secret: Tree, objects: list[Tree], made: dict[str, Tree]) -> Iterator[Tree]:
-    """What must be there before an ExternalSecret: its store with its account and rights, what that holds, generators."""
+    """What must be there before an ExternalSecret: its store with account and rights, what that holds, generators."""
     if "secretStoreRef" in secret["spec"]:
         store = secret["spec"]["secretStoreRef"]
         yield one(objects, store["kind"], store["name"])
