@@ -215,6 +215,14 @@ def test_what_is_deployed_is_told_to_the_workflow_that_promotes() -> None:
         assert metadata["labels"] == {"postrider.dev/environment": environment}
 
 
+@each_environment
+def test_argo_cd_sends_an_event_before_it_tells_what_is_deployed(environment: str) -> None:
+    """It runs hooks of its own, and none of Helm's tests."""
+    smoke = one(manifests(of("app", environment)), "Pod", "postrider-smoke")["metadata"]["annotations"]
+    assert smoke["argocd.argoproj.io/hook"] == "PostSync"
+    assert smoke["argocd.argoproj.io/hook-delete-policy"] == "BeforeHookCreation"
+
+
 def test_renovate_finds_every_version_that_is_pinned() -> None:
     renovate = yaml.safe_load((ROOT / ".github" / "renovate.json").read_text())
     texts = {
