@@ -247,6 +247,20 @@ def test_renovate_finds_every_version_that_is_pinned() -> None:
 
 
 @each_environment
+def test_every_container_of_a_pod_is_asked_who_signed_its_image(environment: str) -> None:
+    """Kyverno reads the images of each kind of container into a list of its own."""
+    policy = one(config(environment), "ImageValidatingPolicy", "postrider-images")["spec"]
+    (validation,) = policy["validations"]
+    judged, verified = validation["expression"].split(")", 1)
+    assert set(judged.strip("(").split(" + ")) == {
+        "images.containers",
+        "images.initContainers",
+        "images.ephemeralContainers",
+    }
+    assert "verifyImageSignatures(image, [attestors.release])).all(count, count > 0)" in verified
+
+
+@each_environment
 def test_the_namespace_is_restricted_and_stays(environment: str) -> None:
     metadata = one(config(environment), "Namespace", "postrider")["metadata"]
     assert {metadata["labels"][f"pod-security.kubernetes.io/{mode}"] for mode in ("enforce", "warn", "audit")} == {
