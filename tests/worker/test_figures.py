@@ -20,8 +20,8 @@ from app.features.mail import queries as mails
 from app.kit.clock import new_id
 from app.kit.db import make_engine
 from app.kit.telemetry.figures import MAILS_WAITING
-from app.models import DueDelivery, Lane, Mail
-from tests.worker.house import House
+from app.models import DueDelivery, EndpointGate, Lane, Mail
+from tests.worker.house import CAP, House
 from worker.figures import KEPT_SECONDS, Shown, Teller
 from worker.stopping import Stopping
 
@@ -92,6 +92,20 @@ def test_they_say_what_waits_and_for_how_long(house: House, engine: Engine) -> N
         assert oldest is not None
         assert 90 <= oldest < 120
         assert process.figure("postrider_oldest_due_seconds", lane="retry") == 0
+
+
+def test_what_nobody_looks_for_behind_a_gate_that_is_over_counts_as_due(house: House, engine: Engine) -> None:
+    app = house.app()
+    house.endpoint(app)
+    house.send(app, CAP + 1)
+    house.claim()
+    house.change(EndpointGate, {"next_at": EndpointGate.next_at - timedelta(hours=1)}, application_id=app.id)
+
+    with telling(engine) as process:
+        until(process.tells)
+        oldest = process.figure("postrider_oldest_due_seconds", lane="first")
+        assert oldest is not None
+        assert oldest > 3000
 
 
 def test_a_lease_that_has_run_out_may_go_again(house: House, engine: Engine) -> None:

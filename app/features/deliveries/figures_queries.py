@@ -30,6 +30,7 @@ from app.models import (
     Delivery,
     DueDelivery,
     Endpoint,
+    EndpointGate,
     EndpointHealth,
     Environment,
     Lane,
@@ -63,18 +64,20 @@ def now() -> Select[datetime]:
 def due(lane: Lane, most: int = COUNTED) -> Select[int, int, int, int, float]:
     """How many open deliveries of a lane are in each state, and for how long the oldest that is ready has been so.
 
-    A lease that has run out makes one ready again; of what is held, the gate says when it may go. Of each kind
-    `most` are counted, by the indexes: beyond that nobody asks how many, and the counting would take for ever.
+    A lease that has run out makes one ready again; of what is held, the gate says when it may go, and nobody looked
+    behind one that is over. Of each kind `most` are counted, by the indexes: beyond that nobody asks how many, and the
+    counting would take for ever.
     """
     mine, is_due = DueDelivery.lane == lane, DueDelivery.due_at <= func.now()
     sending = _counted(most, mine, SENDING, ~is_due)
-    oldest = select(_age(func.min(DueDelivery.due_at))).where(mine, NOT_HELD, is_due).scalar_subquery()
+    ready = select(func.min(DueDelivery.due_at)).where(mine, NOT_HELD, is_due).scalar_subquery()
+    gate = select(func.min(EndpointGate.next_at)).where(EndpointGate.lane == lane, EndpointGate.next_at <= func.now())
     return select(
         _counted(most, mine, NOT_HELD, is_due).label("ready"),
         (_counted(most, mine, NOT_HELD, ~is_due) - sending).label("later"),
         sending.label("sending"),
         _counted(most, mine, HELD).label("held"),
-        func.coalesce(oldest, 0.0).label("oldest"),
+        func.coalesce(_age(func.least(ready, gate.scalar_subquery())), 0.0).label("oldest"),
     )
 
 

@@ -42,7 +42,11 @@ DUE = Figure(
     "Deliveries that are owed, up to a million of each: ready, later, sending, or held behind a gate.",
     ("lane", "state"),
 )
-OLDEST_DUE = Figure("postrider_oldest_due_seconds", "For how long the oldest one that is ready has been so.", ("lane",))
+OLDEST_DUE = Figure(
+    "postrider_oldest_due_seconds",
+    "For how long the oldest one that is ready has been so, or the oldest gate over that nobody looked behind.",
+    ("lane",),
+)
 SENDABLE = Figure(
     "postrider_sendable_deliveries",
     "Those that may go now, up to a hundred thousand of a lane, which an autoscaler follows.",
