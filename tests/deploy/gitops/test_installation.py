@@ -51,6 +51,20 @@ def test_pods_find_each_key_of_the_secret_that_they_need(environment: str) -> No
 
 
 @each_environment
+def test_all_that_pods_may_be_told_in_secret_can_come_from_the_store(environment: str) -> None:
+    secret = one(config(environment), "ExternalSecret", values(environment)["secrets"]["existingSecret"])["spec"]
+    asked = {
+        variable["valueFrom"]["secretKeyRef"]["key"]
+        for _, pod in pods(app(environment))
+        for container in pod["spec"]["containers"]
+        for variable in container.get("env", [])
+        if "secretKeyRef" in variable.get("valueFrom", {})
+    }
+    # The collector beside them asks nobody who he is.
+    assert asked - set(secret["target"]["template"]["data"]) == {"OTEL_EXPORTER_OTLP_HEADERS"}
+
+
+@each_environment
 def test_priorities_accounts_and_configurations_that_pods_name_are_there(environment: str) -> None:
     objects = everything(environment)
     there = {kind: {each["metadata"]["name"] for each in objects if each["kind"] == kind} for kind in kinds(objects)}
