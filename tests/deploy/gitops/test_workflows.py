@@ -1,6 +1,7 @@
 """The pipelines: no weakness that zizmor knows, everything pinned, and the same programs that a developer runs."""
 
 import json
+import os
 import re
 import subprocess
 from pathlib import Path
@@ -98,6 +99,26 @@ def test_a_job_may_what_it_says_and_ends(file: Path) -> None:
 def test_ci_runs_the_program_that_developers_run() -> None:
     assert steps(ROOT / ".github" / "workflows" / "ci.yml")[-1]["run"] == ".ci/run"
     assert "sh '.ci/run'" in JENKINSFILE.read_text()
+
+
+def test_tests_in_a_container_may_ask_git_though_the_checkout_belongs_to_somebody_else(tmp_path: Path) -> None:
+    (trust,) = [
+        step["run"] for step in steps(ROOT / ".github/workflows/ci.yml") if "git config" in step.get("run", "")
+    ]
+    environment = os.environ | {
+        "GIT_TEST_ASSUME_DIFFERENT_OWNER": "1",
+        "GIT_CONFIG_SYSTEM": str(tmp_path / "gitconfig"),
+        "GIT_CONFIG_GLOBAL": os.devnull,
+        "GITHUB_WORKSPACE": str(tmp_path),
+    }
+
+    def ends(command: str) -> int:
+        return subprocess.run(["sh", "-c", command], cwd=tmp_path, env=environment, check=False).returncode
+
+    assert ends("git init --quiet") == 0
+    assert ends("git rev-parse --git-dir") == 128
+    assert ends(trust) == 0
+    assert ends("git rev-parse --git-dir") == 0
 
 
 def test_what_is_called_is_there_and_may_be_run() -> None:
