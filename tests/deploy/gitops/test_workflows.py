@@ -102,9 +102,7 @@ def test_ci_runs_the_program_that_developers_run() -> None:
 
 
 def test_tests_in_a_container_may_ask_git_though_the_checkout_belongs_to_somebody_else(tmp_path: Path) -> None:
-    (trust,) = [
-        step["run"] for step in steps(ROOT / ".github/workflows/ci.yml") if "git config" in step.get("run", "")
-    ]
+    (trust,) = [step["run"] for step in steps(ROOT / ".github/workflows/ci.yml") if "git config" in step.get("run", "")]
     environment = os.environ | {
         "GIT_TEST_ASSUME_DIFFERENT_OWNER": "1",
         "GIT_CONFIG_SYSTEM": str(tmp_path / "gitconfig"),
@@ -152,6 +150,36 @@ def test_pipelines_tell_the_image_what_it_asks_for() -> None:
 def test_what_the_bot_writes_starts_no_release() -> None:
     ignored = parsed(ROOT / ".github" / "workflows" / "release.yml")["on"]["push"]["paths-ignore"]
     assert ignored == ["argocd/envs/*/image.yaml"]
+
+
+def test_a_jenkins_releases_what_people_write_and_not_what_a_release_writes(tmp_path: Path) -> None:
+    (question,) = re.findall(r"script: '''(.+?)'''", JENKINSFILE.read_text(), re.DOTALL)
+    assert "expression { toRelease() }" in JENKINSFILE.read_text()
+    names = ("-c", "user.name=bot", "-c", "user.email=bot@example.com")
+
+    def commit(name: str) -> str:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        with (tmp_path / name).open("a") as file:
+            file.write("a change\n")
+        for words in (("add", "--all"), ("commit", "--quiet", "--message", name)):
+            subprocess.run(["git", *names, *words], cwd=tmp_path, check=True)
+        return subprocess.check_output(["git", "rev-parse", "HEAD"], cwd=tmp_path, text=True).strip()
+
+    def to_release(**since: str) -> bool:
+        done = subprocess.run(["sh", "-c", question], cwd=tmp_path, env=os.environ | since, check=False)
+        return done.returncode != 0
+
+    subprocess.run(["git", "init", "--quiet"], cwd=tmp_path, check=True)
+    first = commit("app/main.py")
+    assert to_release()
+    written = commit("argocd/envs/dev/image.yaml")
+    assert not to_release()
+    assert not to_release(GIT_PREVIOUS_SUCCESSFUL_COMMIT=first)
+    commit("argocd/envs/dev/values.yaml")
+    assert to_release()
+    # What was built in vain, since something newer came, is not forgotten.
+    commit("argocd/envs/dev/image.yaml")
+    assert to_release(GIT_PREVIOUS_SUCCESSFUL_COMMIT=written)
 
 
 def test_people_are_asked_for_production() -> None:
