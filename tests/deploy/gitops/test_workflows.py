@@ -182,6 +182,13 @@ def test_a_jenkins_releases_what_people_write_and_not_what_a_release_writes(tmp_
     assert to_release(GIT_PREVIOUS_SUCCESSFUL_COMMIT=written)
 
 
+def test_what_is_proposed_is_checked() -> None:
+    """What the token of a workflow opens starts none: each proposal is opened by the bot."""
+    proposing = [step for file in WORKFLOWS for step in steps(file) if ".ci/propose" in step.get("run", "")]
+    assert len(proposing) == 3
+    assert {step["env"]["GH_TOKEN"] for step in proposing} == {"${{ steps.bot.outputs.token }}"}
+
+
 def test_people_are_asked_for_production() -> None:
     owners = dict(
         line.split(maxsplit=1)
