@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -27,6 +28,7 @@ PATIENCE_SECONDS = 40.0
 LAUNCH = [sys.executable, "-m", "app.cli.launch"]
 ALONE = ["unshare", "--pid", "--fork", "--kill-child"]
 PR_SET_CHILD_SUBREAPER = 36
+CONTROL_C = b"\x03"
 TRAPPING = """
 import signal, sys, time
 for name in ("HUP", "INT", "QUIT", "TERM", "USR1", "USR2"):
@@ -55,7 +57,9 @@ def wait_for(condition: Callable[[], bool]) -> None:
 
 
 @contextmanager
-def launched(code: str, *before: str, firm: float | None = None) -> Iterator[subprocess.Popen[str]]:
+def launched(
+    code: str, *before: str, firm: float | None = None, stdin: int = subprocess.DEVNULL
+) -> Iterator[subprocess.Popen[str]]:
     """The launcher, behind these words, with a program of the test's that says when it is ready."""
     launcher = (
         f"import sys; from app.cli.launch import launch; sys.exit(launch([sys.executable, '-c', {code!r}], {firm}))"
@@ -63,7 +67,7 @@ def launched(code: str, *before: str, firm: float | None = None) -> Iterator[sub
     with subprocess.Popen(
         [*before, sys.executable, "-c", launcher],
         cwd=ROOT,
-        stdin=subprocess.DEVNULL,
+        stdin=stdin,
         stdout=subprocess.PIPE,
         text=True,
         preexec_fn=adopt_orphans,  # noqa: PLW1509 one system call, of a library that is loaded
@@ -114,6 +118,23 @@ class TestSignals:
         with launched(TRAPPING, *ALONE) as process:
             ((first, _),) = children(process.pid)
             os.kill(first, signal.SIGTERM)
+
+            assert line_of(process) == "SIGTERM"
+
+    def test_what_a_terminal_tells_all_reaches_it_once_and_what_somebody_sends_as_well(self) -> None:
+        keyboard, terminal = pty.openpty()
+        with launched(TRAPPING, "setsid", "--ctty", stdin=terminal) as process:
+            os.write(keyboard, CONTROL_C)
+            assert line_of(process) == "SIGINT"
+            for name in ("SIGQUIT", "SIGINT"):
+                process.send_signal(signal.Signals[name])
+                assert line_of(process) == name
+        os.close(keyboard)
+        os.close(terminal)
+
+    def test_they_reach_it_without_standard_input(self) -> None:
+        with launched(TRAPPING, "sh", "-c", 'exec "$@" <&-', "sh") as process:
+            process.send_signal(signal.SIGTERM)
 
             assert line_of(process) == "SIGTERM"
 

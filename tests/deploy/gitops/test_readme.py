@@ -7,8 +7,8 @@ import pytest
 import yaml
 
 from tests.deploy.gitops.applicationsets import Tree
-from tests.deploy.gitops.rendered import ENVIRONMENTS, by_hand, manifests, of
-from tests.deploy.gitops.test_environments import config, one, values
+from tests.deploy.gitops.rendered import ENVIRONMENTS, manifests, of
+from tests.deploy.gitops.test_environments import config, one, values, windows_of
 from tests.deploy.tools import program
 from tests.observe.test_runbooks import resolves
 from tests.servers import ROOT
@@ -100,13 +100,8 @@ def test_what_stands_beside_the_chart_is_as_the_table_says(environment: str) -> 
 
 
 def test_production_is_changed_when_the_table_says() -> None:
-    window = next(
-        window
-        for each in by_hand()
-        if each["metadata"]["name"] == "postrider"
-        for window in each["spec"]["syncWindows"]
-        if window["clusters"] == ["prod"]
-    )
+    (window,) = windows_of(of("app", "prod"))
+    assert window["kind"] == "allow"
     assert (window["schedule"], window["duration"]) == ("0 8 * * 1-5", "9h")
     assert TABLE["Argo CD applies, repairs, prunes"]["prod"] == "Monday to Friday from 8 to 17, yes, by hand"
 
