@@ -1,5 +1,6 @@
 """Environments are what Git says: whole, pinned, within the rights of their projects, and of one piece."""
 
+import json
 import re
 from collections.abc import Iterator
 from fnmatch import fnmatch
@@ -14,6 +15,7 @@ from tests.deploy.gitops.rendered import (
     ENVIRONMENTS,
     by_hand,
     components,
+    documents,
     every_application,
     generated,
     manifests,
@@ -292,6 +294,50 @@ def test_a_failover_keeps_what_was_accepted_where_there_is_a_second_instance() -
     for each, spec in clusters.items():
         wanted = None if each == "dev" else {"method": "any", "number": 1, "dataDurability": "required"}
         assert spec["postgresql"].get("synchronous") == wanted
+
+
+def test_a_restored_cluster_is_productions_in_all_but_where_it_comes_from() -> None:
+    (cluster, policy) = restored()
+    production = one(config("prod"), "Cluster", "postgres")["spec"]
+    others = {key for key in {*production, *cluster["spec"]} if production.get(key) != cluster["spec"].get(key)}
+    assert others == {"bootstrap", "externalClusters", "backup"}
+    recovery, begun = cluster["spec"]["bootstrap"]["recovery"], production["bootstrap"]["initdb"]
+    assert {key: recovery[key] for key in ("database", "owner", "secret")} == {
+        key: begun[key] for key in ("database", "owner", "secret")
+    }
+    store, saved = production["backup"]["barmanObjectStore"], cluster["spec"]["backup"]["barmanObjectStore"]
+    assert saved == {**store, "serverName": cluster["metadata"]["name"]}
+    assert policy["spec"]["podSelector"]["matchLabels"] == {"cnpg.io/cluster": cluster["metadata"]["name"]}
+
+
+def test_a_restored_cluster_may_call_whom_the_old_one_may_and_is_called_by_the_same() -> None:
+    (_, policy) = restored()
+    old = [
+        yaml.safe_load(
+            re.sub(r"cnpg.io/cluster: postgres\b", "cnpg.io/cluster: postgres-restored", yaml.safe_dump(each))
+        )
+        for each in config("prod")
+        if each["kind"] == "NetworkPolicy"
+        and each["spec"]["podSelector"].get("matchLabels") == {"cnpg.io/cluster": "postgres"}
+    ]
+    assert len(old) == 3
+    for way, end in (("ingress", "from"), ("egress", "to")):
+        wanted = [rule for each in old for rule in each["spec"].get(way, [])]
+        assert pairs(policy["spec"][way], end) == pairs(wanted, end)
+
+
+def restored() -> list[Tree]:
+    return list(documents((COMPONENTS / "postgres-backup" / "restore-example.yaml").read_text()))
+
+
+def pairs(rules: list[Tree], end: str) -> set[str]:
+    """Each peer with each port that rules of a policy let it have."""
+    return {
+        json.dumps([peer, port], sort_keys=True)
+        for rule in rules
+        for peer in rule.get(end, [{}])
+        for port in rule["ports"]
+    }
 
 
 def test_only_production_has_backups_and_refuses_images_that_nobody_signed() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from tests.deploy.gitops.applicationsets import Tree
 from tests.deploy.gitops.rendered import ENVIRONMENTS, components, documents, manifests, of
-from tests.deploy.gitops.test_environments import config, one, pods, values
+from tests.deploy.gitops.test_environments import config, one, pods, restored, values
 from tests.deploy.tools import program
 from tests.observe.exported import recorded, samples
 from tests.observe.test_dashboards import SHIPPED, names_in
@@ -140,6 +140,15 @@ def test_a_rehearsal_fits_into_the_quota_and_that_onto_githubs_machine() -> None
     assert room["requests.cpu"] + OTHERS <= RUNNER
     readme = (ROOT / "README.md").read_text()
     assert re.findall(r"Kubernetes 1\.31 or newer with (\d+) CPUs", readme) == [str(RUNNER)]
+
+
+def test_a_restored_cluster_fits_into_the_quota_beside_the_old_one() -> None:
+    objects = [*everything("prod"), *restored()]
+    asked, room = asked_and_room(objects)
+    assert {name: (asked[name], room[name]) for name in asked if asked[name] > room[name]} == {}
+    # Each instance has a disk for its data and one for its log.
+    disks = 2 * sum(each["spec"]["instances"] for each in objects if each["kind"] == "Cluster")
+    assert disks <= amount(one(objects, "ResourceQuota", "postrider")["spec"]["hard"]["persistentvolumeclaims"])
 
 
 def rehearsed() -> list[Tree]:

@@ -162,6 +162,27 @@ def test_the_way_ends_with_a_sync_that_sends_an_event_and_with_what_it_said() ->
     assert smoke["metadata"]["annotations"]["argocd.argoproj.io/hook"] == "PostSync"
 
 
+def test_whoever_goes_over_to_a_restored_cluster_finds_all_that_names_the_old_one() -> None:
+    (told,) = re.findall(r"### Restore a backup\n(.+?)\n### ", TEXT, re.DOTALL)
+    rows = {
+        what: set(re.findall(r"`([\w./-]+\.yaml)`", files)) for files, what in re.findall(r"\| (.+) \| .+ `(.+)`", told)
+    }
+    components = ROOT / "k8s" / "components"
+    # The old cluster's own files stay, and the new one's name the old one as where it comes from.
+    callers = [
+        file for file in components.rglob("*.yaml") if file.parent.name != "postgres" and "restore" not in file.name
+    ]
+    callers.append(ROOT / "argocd" / "envs" / "prod" / "values.yaml")
+    for what, files in rows.items():
+        assert {file.relative_to(ROOT).as_posix() for file in callers if named(what, file.read_text())} == files
+    assert set(rows) == {"postgres-rw", "cluster: {name: postgres}", "cnpg.io/cluster: postgres"}
+
+
+def named(what: str, text: str) -> bool:
+    """Whether a text says a name, and not only one that begins like it."""
+    return re.search(rf"{re.escape(what)}(?![\w-])", text) is not None
+
+
 def test_files_that_are_named_are_there() -> None:
     named = set(re.findall(r"(?<![\w./-])(?:charts|k8s|argocd|\.ci|\.github)/[\w./-]*[\w]", TEXT))
     there = {name for name in named if (ROOT / name).exists()}
