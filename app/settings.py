@@ -181,11 +181,16 @@ class Egress(BaseModel):
 
 
 def _split_lanes(value: object) -> object:
-    return () if value == NO_LANE else _split(value)
+    if value == NO_LANE:
+        return ()
+    lanes = _split(value)
+    if lanes == ():
+        raise ValueError(f"name lanes, or say {NO_LANE!r} for a pool that delivers nothing")
+    return lanes
 
 
 Lanes = Annotated[tuple[Literal["first", "retry", "replay"], ...], NoDecode, BeforeValidator(_split_lanes)]
-"""Lanes of deliveries with commas between them; `none`, or nothing, is none of them."""
+"""Lanes of deliveries with commas between them; `none` is none of them."""
 
 
 class Delivery(BaseModel):
