@@ -92,6 +92,14 @@ Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 """Words with commas between them."""
 
 
+def _none_if_empty(value: object) -> object:
+    return value or None
+
+
+MaybeSecret = Annotated[SecretStr | None, BeforeValidator(_none_if_empty)]
+"""A secret that there may be: an empty one is none, as stores of secrets hand it on."""
+
+
 class Http(BaseModel):
     """How the API is reached: through whom, under which names, from which pages. By default nothing is believed."""
 
@@ -145,7 +153,7 @@ class Egress(BaseModel):
     https_only: bool = False
     timeout_seconds: PositiveFloat = 15.0
     nameservers: tuple[str, ...] = ()
-    proxy: SecretStr | None = None
+    proxy: MaybeSecret = None
     source_address: str | None = None
     user_agent: str = "Postrider-Webhooks/0.1"
 
@@ -173,11 +181,16 @@ class Egress(BaseModel):
 
 
 def _split_lanes(value: object) -> object:
-    return () if value == NO_LANE else _split(value)
+    if value == NO_LANE:
+        return ()
+    lanes = _split(value)
+    if lanes == ():
+        raise ValueError(f"name lanes, or say {NO_LANE!r} for a pool that delivers nothing")
+    return lanes
 
 
 Lanes = Annotated[tuple[Literal["first", "retry", "replay"], ...], NoDecode, BeforeValidator(_split_lanes)]
-"""Lanes of deliveries with commas between them; `none`, or nothing, is none of them."""
+"""Lanes of deliveries with commas between them; `none` is none of them."""
 
 
 class Delivery(BaseModel):
@@ -279,7 +292,7 @@ class Mail(BaseModel):
     With neither it waits. `require_tls` refuses servers that offer no STARTTLS; in production that is the default.
     """
 
-    url: SecretStr | None = None
+    url: MaybeSecret = None
     folder: Path | None = None
     sender: str = "Postrider <postrider@localhost>"
     require_tls: bool | None = None

@@ -9,7 +9,7 @@ from app.kit.db import Base, make_engine
 from app.models import Organisation
 from app.settings import Settings, read_settings
 from migrations.tenancy import Roles
-from migrations.turn import LOCK_SECONDS, TURN_SECONDS, patiently, turn
+from migrations.turn import LOCK_SECONDS, TURN_SECONDS, WAITING, patiently, turn
 
 STATEMENT_MINUTES = 30
 assert Organisation.metadata is Base.metadata
@@ -57,7 +57,7 @@ def run(connection: Connection) -> None:
 
 settings = read_settings()
 context.config.attributes["roles"] = roles_of(settings)
-engine = make_engine(settings.database.migrator(), name="postrider-migrate")
+engine = make_engine(settings.database.migrator(), name=WAITING)
 with engine.connect() as opened:
     migrate(opened)
 engine.dispose()

@@ -2,16 +2,19 @@
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from sqlalchemy import Connection, text
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError, OperationalError
 
 from app.kit.db import sqlstate
 from app.kit.telemetry.logs import get_logger
 
 LOCK = 0x706F7374
 """'post': the advisory lock of whoever migrates."""
+HOLDER = f"SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted AND objid = {LOCK}"  # noqa: S608 a number of ours
+WAITING, MIGRATING = "postrider-waits", "postrider-migrate"
+"""What a connection is called that waits for its turn, or for somebody's, and that of whoever has it."""
 TURN_SECONDS = 300.0
 ASK_AGAIN_SECONDS = 0.5
 LOCK_SECONDS = 5
@@ -38,18 +41,21 @@ def turn(connection: Connection, seconds: float = TURN_SECONDS) -> Iterator[None
         if time.monotonic() >= end:
             raise CannotMigrateError(
                 f"another migration has run for more than {seconds:g} s: let it end, or end its connection"
-                " (application_name postrider-migrate in pg_stat_activity), then run `postrider migrate` again"
+                f" (pg_terminate_backend, of {HOLDER}), then run `postrider migrate` again"
             )
         if not has_told:
             logger.info("migration_waits", effect="another one runs")
             has_told = True
         time.sleep(ASK_AGAIN_SECONDS)
+    _call(connection, MIGRATING)
     try:
         yield
     finally:
-        connection.rollback()
-        connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": LOCK})
-        connection.commit()
+        # A connection that broke has no lock to give back, and what broke it is what somebody must hear of.
+        with suppress(DBAPIError):
+            connection.rollback()
+            connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": LOCK})
+            connection.commit()
 
 
 def patiently(
@@ -81,3 +87,8 @@ def _take(connection: Connection) -> bool:
     is_ours: bool = connection.execute(text("SELECT pg_try_advisory_lock(:key)"), {"key": LOCK}).scalar_one()
     connection.commit()
     return is_ours
+
+
+def _call(connection: Connection, name: str) -> None:
+    connection.execute(text("SELECT set_config('application_name', :name, false)"), {"name": name})
+    connection.commit()

@@ -37,7 +37,7 @@ from app.kit.telemetry.management import Management, Probe
 from app.kit.telemetry.watching import say_build
 from app.kit.wakes import Wake
 from app.models import Lane
-from app.settings import read_settings
+from app.settings import NO_LANE, read_settings
 from worker import management
 from worker.background import run_due_tasks
 from worker.beat import hearts
@@ -128,6 +128,8 @@ def check_settings(**_: Any) -> None:  # noqa: ANN401 the signal's own arguments
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
     _manage(management.probes_of_main(settings, ward), slice(1), registry)
+    lanes, queues = settings.delivery.lanes or [NO_LANE], celery.amqp.queues.consume_from
+    logger.info("pool_starts", lanes=",".join(lanes), queues=",".join(queues))
 
 
 @beat_init.connect

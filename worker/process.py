@@ -1,7 +1,6 @@
 """What each worker process owns: its database engine, its delivery engine, its sweeps. Made after the fork."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 
@@ -146,7 +145,7 @@ def _transport(settings: Settings, ring: KeyRing, notify: Callable[[], None], be
     lines, tells = AttemptLines(telemetry.access_lines), telemetry.send_traceparent
     policy, options = _way_out(settings)
     return Transport(
-        Policies(policy, _probe(settings, policy)),
+        Policies(policy, settings.egress.probe_allowance()),
         options,
         instance=marker(ring),
         notify=notify,
@@ -154,11 +153,6 @@ def _transport(settings: Settings, ring: KeyRing, notify: Callable[[], None], be
         tells_traces=tells,
         beat=beat,
     )
-
-
-def _probe(settings: Settings, policy: Policy) -> Policy | None:
-    allowance = settings.egress.probe_allowance()
-    return None if allowance is None else replace(policy, allow=(*policy.allow, allowance))
 
 
 def _way_out(settings: Settings) -> tuple[Policy, Options]:

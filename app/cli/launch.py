@@ -16,7 +16,7 @@ MARGIN_SECONDS = 10.0
 HANDED_ON = frozenset(
     getattr(signal, f"SIG{name}") for name in ("HUP", "INT", "QUIT", "TERM", "USR1", "USR2", "TTIN", "TTOU", "WINCH")
 )
-BY_TERMINAL = frozenset((signal.SIGINT, signal.SIGQUIT, signal.SIGWINCH))
+TO_ALL_OF_A_TERMINAL = frozenset((signal.SIGINT, signal.SIGQUIT, signal.SIGWINCH))
 SIGNALLED = 128
 
 
@@ -28,27 +28,31 @@ def launch(argv: Sequence[str], firm_after: float | None = None) -> int:
     # Blocked, they wait for us; the first process of a container would not get those that it does not handle.
     signal.pthread_sigmask(signal.SIG_BLOCK, {*HANDED_ON, signal.SIGCHLD})
     child = os.posix_spawn(argv[0], list(argv), os.environ, setsigmask=())
-    handed_on = HANDED_ON - (BY_TERMINAL if sys.stdin.isatty() else frozenset())
     firm_at: float | None = None
     while (status := _bury(child)) is None:
-        number = _wait(firm_at)
-        if number is None:
+        found = _wait(firm_at)
+        if found is None:
             os.kill(child, signal.SIGQUIT)
             firm_at = firm_after = None
-        elif number in handed_on:
-            os.kill(child, number)
-        if number == signal.SIGTERM and firm_at is None and firm_after is not None:
-            firm_at = time.monotonic() + firm_after
+        elif not _has_it(found):
+            os.kill(child, found.si_signo)
+            if found.si_signo == signal.SIGTERM and firm_at is None and firm_after is not None:
+                firm_at = time.monotonic() + firm_after
     return SIGNALLED - status if status < 0 else status
 
 
-def _wait(until: float | None) -> int | None:
+def _has_it(found: signal.struct_siginfo) -> bool:
+    """Whether the child has a signal already, from a terminal, or is what it tells of."""
+    by_kernel = found.si_code > 0
+    return found.si_signo == signal.SIGCHLD or (by_kernel and found.si_signo in TO_ALL_OF_A_TERMINAL)
+
+
+def _wait(until: float | None) -> signal.struct_siginfo | None:
     """The next signal; None when the time has come."""
     waited_for = {*HANDED_ON, signal.SIGCHLD}
     if until is None:
-        return signal.sigwait(waited_for)
-    found = signal.sigtimedwait(waited_for, max(0.0, until - time.monotonic()))
-    return None if found is None else found.si_signo
+        return signal.sigwaitinfo(waited_for)
+    return signal.sigtimedwait(waited_for, max(0.0, until - time.monotonic()))
 
 
 def _bury(child: int) -> int | None:

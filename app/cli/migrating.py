@@ -61,7 +61,7 @@ def _upgrade(wanted: str, turn_seconds: float) -> None:
 async def _wait_for_schema(database: Database, seconds: float) -> None:
     """Asks as the API does, once a second. A line says what is missing whenever that is something else."""
     engine = make_async_engine(
-        database.url.get_secret_value(), pool_size=1, pooler=database.pooler, name="postrider-migrate"
+        database.url.get_secret_value(), pool_size=1, pooler=database.pooler, name="postrider-waits"
     )
     end = time.monotonic() + seconds
     told = None

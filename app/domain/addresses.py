@@ -99,6 +99,14 @@ class Allowance:
         """Tell whether the exception holds for this address and port."""
         return self.port in {None, port} and address in self.network
 
+    def covers_url(self, url: str) -> bool:
+        """Tell whether the exception holds for this URL: its host must be a literal address."""
+        try:
+            checked = check_url(url, allow=(self,))
+        except BadUrl:
+            return False
+        return checked.address is not None and self.covers(checked.address, checked.port)
+
     @property
     def covers_loopback(self) -> bool:
         """Whether any address of this machine's own lies in the network, by whatever name it goes there."""

@@ -10,18 +10,24 @@ from contextlib import contextmanager
 
 import psycopg
 import pytest
+from psycopg import sql
 from sqlalchemy import Connection, text
+from sqlalchemy.exc import OperationalError
 
 from app.cli.dev.ports import any_free
-from app.cli.dev.roles import DatabaseUrls
+from app.cli.dev.roles import DatabaseUrls, database_of
 from app.features.health.revision import built_in
 from app.kit.db import make_engine
-from migrations.turn import LOCK, LOCK_SECONDS, CannotMigrateError, patiently, turn
+from migrations.turn import HOLDER, LOCK, LOCK_SECONDS, MIGRATING, WAITING, CannotMigrateError, patiently, turn
 from tests.servers import ROOT, Servers, cloned_database
 
 PATIENCE_SECONDS = 60.0
 # The step after it waits for a table that somebody reads.
 BEFORE, BLOCKED = "0009", "0010"
+NAMES = (
+    "SELECT application_name FROM pg_stat_activity"
+    " WHERE datname = current_database() AND application_name IN ('postrider-waits', 'postrider-migrate')"
+)
 READS = "LOCK TABLE payloads IN ACCESS SHARE MODE"
 
 
@@ -47,7 +53,7 @@ def own(environment: dict[str, str], urls: DatabaseUrls) -> dict[str, str]:
 @pytest.fixture
 def connection(urls: DatabaseUrls) -> Iterator[Connection]:
     """The migrator's, as env.py has it."""
-    engine = make_engine(urls.migrator, name="postrider-migrate")
+    engine = make_engine(urls.migrator, name=WAITING)
     with engine.connect() as opened:
         opened.execute(text("SET lock_timeout = '100ms'"))
         opened.commit()
@@ -110,7 +116,7 @@ class TestTurns:
         with psycopg.connect(urls.migrator, autocommit=True) as holder:
             holder.execute("SELECT pg_advisory_lock(%s)", (LOCK,))
             with migrating(own) as process:
-                wait_for(lambda: is_connected(holder))
+                wait_until_it_waits(process)
                 holder.execute("SET lock_timeout = '20s'")
                 holder.execute("CREATE INDEX CONCURRENTLY planted ON environments (kind)")
                 holder.execute("SELECT pg_advisory_unlock(%s)", (LOCK,))
@@ -124,7 +130,30 @@ class TestTurns:
 
         assert status == 1
         assert "Error: another migration has run for more than 1 s: let it end, or end its connection" in said
+        assert HOLDER in said
         assert "Traceback" not in said
+
+    def test_whose_turn_it_is_can_be_told_from_who_waits(
+        self, own: dict[str, str], urls: DatabaseUrls, connection: Connection
+    ) -> None:
+        with turn(connection), migrating(own) as other, psycopg.connect(urls.migrator, autocommit=True) as looking:
+            wait_until_it_waits(other)
+            holders = looking.execute(HOLDER).fetchall()
+            names = looking.execute(NAMES).fetchall()
+            pid = connection.execute(text("SELECT pg_backend_pid()")).scalar_one()
+
+        assert holders == [(pid,)]
+        assert sorted(names) == [(MIGRATING,), (WAITING,)]
+
+    def test_what_broke_the_connection_is_told_and_not_that_it_has_no_turn_to_give_back(
+        self, servers: Servers, urls: DatabaseUrls, connection: Connection
+    ) -> None:
+        name = sql.Identifier(database_of(urls.migrator))
+        with psycopg.connect(servers.database_url, autocommit=True) as admin:
+            admin.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false").format(name))
+            with pytest.raises(OperationalError, match="terminating connection"), turn(connection):
+                connection.execute(text("SELECT pg_terminate_backend(pg_backend_pid())"))
+            admin.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS true").format(name))
 
     def test_the_next_one_gets_its_turn_after_an_error(self, connection: Connection) -> None:
         def enter() -> None:
@@ -136,12 +165,9 @@ class TestTurns:
                 enter()
 
 
-def is_connected(holder: psycopg.Connection) -> bool:
-    row = holder.execute(
-        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
-        " AND application_name = 'postrider-migrate' AND query LIKE '%pg_try_advisory_lock%'"
-    ).fetchone()
-    return row is not None and bool(row[0])
+def wait_until_it_waits(process: subprocess.Popen[str]) -> None:
+    assert process.stdout is not None
+    assert any("migration_waits" in line for line in process.stdout)
 
 
 class TestLocks:

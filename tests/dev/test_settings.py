@@ -55,6 +55,17 @@ def test_the_probe_is_one_address_and_one_port(place: str) -> None:
     assert Settings.model_validate(given | {"egress": {"probe": "10.96.0.80:8080"}}).egress.probe_allowance()
 
 
+def test_a_store_that_has_no_proxy_and_no_mail_server_says_nothing_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("POSTRIDER_DATABASE__URL", "postgresql://p@h/d")
+    monkeypatch.setenv("POSTRIDER_REDIS__URL", "redis://h")
+    monkeypatch.setenv("POSTRIDER_SECRETS__KEYS", f'{{"k": "{KEY}"}}')
+    monkeypatch.setenv("POSTRIDER_SECRETS__ACTIVE", "k")
+    for name in ("POSTRIDER_MAIL__URL", "POSTRIDER_EGRESS__PROXY", "POSTRIDER_TELEMETRY__SENTRY_DSN"):
+        monkeypatch.setenv(name, "")
+    told = Settings()
+    assert (told.mail.url, told.egress.proxy, told.telemetry.dsn()) == (None, None, None)
+
+
 def test_limits_are_rates_and_nothing_turns_one_off() -> None:
     given = {"ingest": {"key": "9000/second"}, "read": {"key": "", "organisation": "0"}}
     rates = Settings.model_validate(settings("test").model_dump() | {"limits": given}).limits.rates()

@@ -110,6 +110,13 @@ def test_an_allowance_may_be_bound_to_a_port() -> None:
     assert not is_allowed("10.0.0.1", 9000, allow)
 
 
+def test_an_allowance_covers_the_urls_that_name_its_address_and_port() -> None:
+    (allowance,) = parse_allow_list(["10.96.0.80:8080"])
+    assert allowance.covers_url("http://10.96.0.80:8080/hooks/x")
+    for elsewhere in ("10.96.0.80", "10.96.0.81:8080", "8.8.8.8:8080", "example.com:8080", "[::ffff:a60:50]:8080"):
+        assert not allowance.covers_url(f"http://{elsewhere}/hooks/x")
+
+
 def test_an_extra_denial_wins_over_an_allowance() -> None:
     denied = addresses.parse_networks(["127.0.0.2/32", "8.8.8.0/24"])
     assert is_allowed("127.0.0.1", 1, LOOPBACK, denied)

@@ -2,12 +2,15 @@
 
 import os
 import socket
+import subprocess
+import sys
 import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 from prometheus_client import REGISTRY, CollectorRegistry
@@ -19,6 +22,7 @@ from app.cli.dev.process import wait_until
 from app.kit.telemetry import management
 from app.kit.telemetry.management import Management, managed
 from app.kit.telemetry.metrics import LEASES_EXPIRED
+from tests.servers import ROOT
 
 HOST = "127.0.0.1"
 
@@ -162,3 +166,50 @@ def test_a_child_does_not_keep_the_port_beyond_its_parent(monkeypatch: pytest.Mo
     os.waitpid(child, 0)
     os.close(read)
     os.close(write)
+
+
+def test_a_child_of_one_that_serves_no_more_has_nothing_to_close() -> None:
+    """What fails after a fork is written where nobody hears of it, hence in a process of its own."""
+    code = f"""
+import os
+from app.kit.telemetry.management import managed
+with managed("{HOST}", {free_range(1)}, 1):
+    pass
+if not (child := os.fork()):
+    os._exit(0)
+os.waitpid(child, 0)
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+
+
+def test_a_child_keeps_no_connection_that_was_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(management, "SERVE_SECONDS", 0.2)
+    held = threading.Event()
+
+    def fault() -> None:
+        held.wait(20)
+
+    with (
+        managed(HOST, port := free_range(1), 1, {"/slow": fault}),
+        socket.create_connection((HOST, port), timeout=5) as asker,
+    ):
+        asker.sendall(b"GET /slow HTTP/1.0\r\n\r\n")
+        assert asker.recv(1) == b""
+        assert sockets_of_a_child(port) == 0
+        held.set()
+
+
+def sockets_of_a_child(port: int) -> int:
+    """How many sockets on a port a process has that is forked now."""
+    if not (child := os.fork()):
+        os._exit(sum(is_on(port, int(one.name)) for one in Path("/proc/self/fd").iterdir()))
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def is_on(port: int, number: int) -> bool:
+    try:
+        with socket.socket(fileno=os.dup(number)) as one:
+            return one.family == socket.AF_INET and one.getsockname()[1] == port
+    except OSError:
+        return False

@@ -114,7 +114,6 @@ class TestSampling:
         carried = [request(recorded_by_caller()) for _ in range(50)]
         kept = [one for one in carried if is_sampled(one)]
         assert 3 <= len(kept) <= 3 + 3 * (time.monotonic() - began)
-        assert [is_sampled(one) for one in carried[:4]] == [True, True, True, False]
         assert {span.trace_id for span in exported(collector)} == {trace_id(one) for one in kept}
 
     def test_a_caller_beyond_that_may_still_be_of_the_share(self, start: Start, collector: Collector) -> None:
@@ -216,7 +215,7 @@ class TestBadCollectors:
             start(_at(free.getsockname()[1]))
         before = dropped()
         _assert_nobody_waits()
-        assert dropped() - before == MORE_THAN_THERE_IS_ROOM
+        assert wait_until(lambda: dropped() - before == MORE_THAN_THERE_IS_ROOM, 10)
 
     def test_one_that_never_answers_holds_up_nobody(self, start: Start) -> None:
         with closing(socket.create_server(("127.0.0.1", 0))) as silent:

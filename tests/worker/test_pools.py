@@ -110,6 +110,7 @@ def test_a_retry_waits_for_the_pool_that_sends_retries(
 
 def test_maintenance_delivers_nothing_and_tells_the_figures(pools: Pools, house: House, app: App, path: str) -> None:
     maintenance = pools.start("none")
+    assert '"lanes": "none", "queues": "maintenance"' in maintenance.log("worker")
     house.send(app)
     wait_for(lambda: tells_figures(maintenance))
     assert house.attempts(app) == []
@@ -149,6 +150,8 @@ def test_who_names_no_lanes_sends_all(settings: Settings) -> None:
     [
         ("first", ["--queues", "wake,mail"], "there is no queue 'mail': choose from wake, wake-retry, wake-replay,"),
         ("first", ["--queues", "wake-retry"], "the queue wake-retry is for the lane retry: name it in"),
+        ("", [], "POSTRIDER_DELIVERY__LANES: value error, name lanes, or say 'none' for a pool that delivers nothing"),
+        (",", [], "POSTRIDER_DELIVERY__LANES: value error, name lanes, or say 'none'"),
         ("firts", [], "POSTRIDER_DELIVERY__LANES__0: input should be 'first', 'retry' or 'replay'"),
     ],
 )

@@ -11,6 +11,7 @@ from datetime import datetime
 import uvloop
 
 from app.domain import ids
+from app.domain.addresses import Allowance
 from app.domain.outcome import Failure
 from app.domain.probe import PROBE
 from app.domain.signing import delivery_headers, sign
@@ -20,7 +21,7 @@ from app.kit.instance import HEADER
 from app.kit.telemetry.hearts import unheard
 from app.kit.telemetry.logs import get_logger
 from app.kit.telemetry.trace_context import of_span, to_header
-from worker.delivery.job import Job, Sent
+from worker.delivery.job import Destination, Job, Sent
 from worker.delivery.lines import AttemptLines, begin_note
 from worker.delivery.measures import measure_attempt
 from worker.delivery.tracing import begin_attempt, end_attempt
@@ -33,10 +34,10 @@ logger = get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Policies:
-    """What may be reached; by the probe's own organisation something else, and through no proxy, if that is given."""
+    """What may be reached; by the probe's own organisation its receiver as well, through no proxy, if that is given."""
 
     usual: Policy
-    probe: Policy | None = None
+    probe: Allowance | None = None
 
 
 class Transport:
@@ -116,8 +117,9 @@ class Transport:
             self._egress = Egress(self._policies.usual, self._options)
             self._probe_egress = self._egress
             if self._policies.probe is not None:
+                policy = replace(self._policies.usual, allow=(self._policies.probe,))
                 options = replace(self._options, proxy=None, idle_pools=_PROBE_POOLS)
-                self._probe_egress = Egress(self._policies.probe, options)
+                self._probe_egress = Egress(policy, options)
         except Exception as error:  # noqa: BLE001 handed to the thread that waits
             opened.set_exception(error)
         else:
@@ -169,8 +171,13 @@ class Transport:
             # Whatever it is, it must come back as a result: what never ends would take room for ever.
             logger.exception("delivery_not_signed")
             return _unsent("the request cannot be made")
-        egress = self._probe_egress if job.destination.organisation_id == PROBE else self._egress
+        egress = self._probe_egress if self._is_to_receiver(job.destination) else self._egress
         return await egress.post(outgoing)
+
+    def _is_to_receiver(self, destination: Destination) -> bool:
+        """Whether the probe's own organisation sends to the probe's receiver."""
+        receiver = self._policies.probe
+        return destination.organisation_id == PROBE and receiver is not None and receiver.covers_url(destination.url)
 
     def _outgoing(self, job: Job, started_at: datetime, traceparent: bytes | None) -> Outgoing:
         message_id = ids.encode("msg", job.key.message_id)

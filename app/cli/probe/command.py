@@ -6,6 +6,7 @@ from app.cli.operator import settings_or_exit
 from app.cli.probe.receiver import make_receiver
 from app.cli.probe.sending import Installation, NotDeliveredError, send_event
 from app.cli.probe.tenancy import lent_key
+from app.cli.probe.undoing import undoing_when_told_to_end
 
 
 @click.group()
@@ -34,7 +35,7 @@ def send(url: str, receiver: str, seconds: int) -> None:
     The organisation is made at the first time. Its key lives as long as this command.
     """
     settings = settings_or_exit()
-    with lent_key() as key:
+    with undoing_when_told_to_end(), lent_key() as key:
         try:
             took = send_event(Installation(url, settings.public_url, key), receiver, seconds)
         except NotDeliveredError as error:

@@ -6,15 +6,20 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urlsplit, urlunsplit
 
 from app.cli.probe.receiver import HOOKS, RECEIVED, Delivery
+from app.cli.probe.tenancy import LONGEST
+from app.cli.probe.undoing import undone
 from app.domain.signing import parse_secret, verify
+from app.kit.clock import utc_now
 
 APPLICATION, EVENT_TYPE = "probe", "probe.sent"
+ENDPOINTS = f"/app/{APPLICATION}/endpoint"
 _ANSWER_SECONDS = 15
 _POLL_SECONDS = 0.2
 _JSON = "application/json"
@@ -33,10 +38,14 @@ class Installation:
     key: str
 
     def call(self, method: str, path: str, body: object = None) -> Any:  # noqa: ANN401 JSON
-        """The answer's JSON. NotDeliveredError for a status that is no success, or without an answer."""
+        """The answer's JSON. NotDeliveredError for a status that is no success, or without an answer.
+
+        What is to be deleted may be gone already.
+        """
         text = None if body is None else json.dumps(body).encode()
         status, content = ask(method, f"{self.url}/api/v1{path}", text, self._headers())
-        if status >= HTTPStatus.BAD_REQUEST:
+        is_gone = (method, status) == ("DELETE", HTTPStatus.NOT_FOUND)
+        if status >= HTTPStatus.BAD_REQUEST and not is_gone:
             raise NotDeliveredError(f"{method} {path} was answered by {status}: {_said(content)}")
         return json.loads(content) if content else None
 
@@ -70,12 +79,18 @@ def send_event(to: Installation, receiver: str, seconds: float) -> float:
 def _endpoint(to: Installation, url: str, word: str) -> Iterator[str]:
     """An endpoint that only gets what is sent to its channel; gives its secret."""
     to.call("PUT", f"/app/{APPLICATION}", {"name": "Probe", "uid": APPLICATION})
-    path = f"/app/{APPLICATION}/endpoint/{word}"
-    to.call("PUT", path, {"url": url, "uid": word, "channels": [word], "description": "Of one run of the probe"})
-    try:
+    _delete_leftovers(to)
+    path = f"{ENDPOINTS}/{word}"
+    with undone(lambda: to.call("DELETE", path)):
+        to.call("PUT", path, {"url": url, "uid": word, "channels": [word], "description": "Of one run of the probe"})
         yield to.call("GET", f"{path}/secret")["key"]
-    finally:
-        to.call("DELETE", path)
+
+
+def _delete_leftovers(to: Installation) -> None:
+    """Deletes the endpoints of runs that were killed: no other lasts as long."""
+    for endpoint in to.call("GET", f"{ENDPOINTS}?order=ascending")["data"]:
+        if datetime.fromisoformat(endpoint["createdAt"]) < utc_now() - LONGEST:
+            to.call("DELETE", f"{ENDPOINTS}/{endpoint['id']}")
 
 
 def _wait(url: str, seconds: float) -> Delivery | None:
@@ -106,7 +121,7 @@ def ask(method: str, url: str, body: bytes | None, headers: Mapping[str, str]) -
     kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
     connection = kind(parts.hostname or "", parts.port, timeout=_ANSWER_SECONDS)
     try:
-        connection.request(method, parts.path, body, dict(headers))
+        connection.request(method, urlunsplit(("", "", parts.path, parts.query, "")), body, dict(headers))
         answer = connection.getresponse()
         return answer.status, answer.read()
     except (OSError, HTTPException) as error:

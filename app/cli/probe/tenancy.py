@@ -7,6 +7,7 @@ from datetime import timedelta
 from app.cli.audit import note
 from app.cli.keys import key_environment
 from app.cli.operator import transaction
+from app.cli.probe.undoing import undone
 from app.domain.permissions import Permission
 from app.domain.probe import PROBE
 from app.features.audit.targets import key_target, organisation_target
@@ -14,8 +15,8 @@ from app.features.organisations import operations
 from app.features.organisations.operations import NewKey
 from app.kit.clock import utc_now
 
-_LONGEST = timedelta(hours=1)
-"""After which a key ends by itself, if its run was killed."""
+LONGEST = timedelta(hours=1)
+"""After which a key ends by itself, if its run was killed, and what that run left belongs to nobody."""
 _NAME = "Probe"
 _SCOPES = (
     Permission.application_read,
@@ -33,13 +34,15 @@ def lent_key() -> Iterator[str]:
     with transaction() as db:
         if operations.ensure_organisation(db, PROBE, _NAME):
             note(db, PROBE, "organisation.created", organisation_target(PROBE, _NAME))
-        new = NewKey(_NAME, key_environment(), scopes=_SCOPES, expires_at=utc_now() + _LONGEST)
+        new = NewKey(_NAME, key_environment(), scopes=_SCOPES, expires_at=utc_now() + LONGEST)
         key, text = operations.create_key(db, PROBE, new)
         note(db, PROBE, "key.created", key_target(key), role=new.role, environment=new.environment)
         key_id, target = key.id, key_target(key)
-    try:
-        yield text
-    finally:
+
+    def revoke() -> None:
         with transaction() as db:
             if operations.revoke_key(db, PROBE, key_id):
                 note(db, PROBE, "key.revoked", target)
+
+    with undone(revoke):
+        yield text

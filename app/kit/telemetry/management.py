@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, cast
+from weakref import WeakSet
 
 from prometheus_client import REGISTRY, CollectorRegistry
 from prometheus_client.exposition import choose_encoder
@@ -138,6 +139,7 @@ class _Server(ThreadingHTTPServer):
         self.probes = probes
         self._registry, self._turn = registry, _Turn(METRICS_SHARE)
         self._open: dict[Any, float] = {}
+        self._connections: WeakSet[socket.socket] = WeakSet()
         super().__init__(address, _Handler)
 
     def server_bind(self) -> None:
@@ -151,6 +153,7 @@ class _Server(ThreadingHTTPServer):
     def process_request(self, request: Any, client_address: Any) -> None:  # noqa: ANN401 as its base has it
         """Has a thread answer, for which an older connection makes room if need be."""
         self._open[request] = time.monotonic()
+        self._connections.add(request)
         for older in list(self._open)[:-CONNECTIONS]:
             self._cut(older)
         super().process_request(request, client_address)
@@ -177,10 +180,11 @@ class _Server(ThreadingHTTPServer):
             return content_type, encode(self._registry)
 
     def forget(self) -> None:
-        """Closes all sockets, of which another process goes on."""
-        for one in (self.socket, *self._open):
+        """Closes all sockets that are open, of which another process goes on; also those that were cut just now."""
+        for one in (self.socket, *self._connections):
             # Files on a connection would keep it open.
-            os.close(one.detach())
+            if (number := one.detach()) >= 0:
+                os.close(number)
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ANN401 as its base has it
         """Whoever hangs up is no error of ours."""

@@ -193,3 +193,13 @@ location @postrider_{{ $status }} {
     - {protocol: TCP, port: {{ . }}}
     {{- end }}
 {{- end }}
+
+{{/* The rule that lets out to the proxy that requests leave through, where there is one. */}}
+{{- define "postrider.proxy" -}}
+{{- with .proxy.to -}}
+# The egress proxy.
+- to: {{ toJson . }}
+  ports:
+    - {protocol: TCP, port: {{ $.proxy.port }}}
+{{- end -}}
+{{- end }}

@@ -9,6 +9,7 @@ from app.domain import addresses
 from tests.deploy.chart.helm import Key, Manifest, by_key, of_kind, pod_templates, render, values_of
 
 HSTS = "max-age=31536000; includeSubDomains; preload"
+POOLS = ("first", "retry", "bulk", "maintenance")
 PRIVATE = (
     "10.1.2.3",
     "172.16.0.1",
@@ -110,6 +111,19 @@ def test_the_database_and_redis_are_reached_where_they_are(full: dict[Key, Manif
         assert not _may_go(full, pod, "10.20.0.12", 5432), name
 
 
+def test_the_api_and_workers_reach_the_proxy_that_requests_leave_through(full: dict[Key, Manifest]) -> None:
+    pods = pod_templates(list(full.values()))
+    asks = {name for name, pod in pods.items() if _may_go(full, pod, "10.20.0.13", 3128)}
+    told = {
+        name
+        for name, pod in pods.items()
+        if "POSTRIDER_EGRESS__PROXY" in {each["name"] for each in pod["spec"]["containers"][0].get("env", [])}
+    }
+    assert asks == told == {"postrider-api", *(f"postrider-worker-{pool}" for pool in POOLS)}
+    nowhere = by_key(render(values_of("full"), sets=["networkPolicy.proxy.to=null"]))
+    assert not _may_go(nowhere, pods["postrider-api"], "10.20.0.13", 3128)
+
+
 def test_beat_and_the_operators_jobs_call_nobody_on_the_internet_but_sentry(full: dict[Key, Manifest]) -> None:
     pods = pod_templates(list(full.values()))
     assert not _may_go(full, pods["postrider-beat"], "93.184.216.34", 80)
@@ -134,7 +148,7 @@ def test_workers_may_call_the_probes_receiver_at_its_exact_address(full: dict[Ke
     (config,) = (one for one in full.values() if one["kind"] == "ConfigMap" and "-config-" in one["metadata"]["name"])
     assert config["data"]["POSTRIDER_EGRESS__PROBE"] == f"{service['clusterIP']}:{service['ports'][0]['port']}"
     receiver = {"podSelector": {"matchLabels": service["selector"]}}
-    for pool in ("first", "retry", "bulk", "maintenance"):
+    for pool in POOLS:
         egress = full[Key("NetworkPolicy", f"postrider-worker-{pool}")]["spec"]["egress"]
         assert {"to": [receiver], "ports": [{"protocol": "TCP", "port": 8080}]} in egress
 

@@ -1,7 +1,9 @@
 """Environments are what Git says: whole, pinned, within the rights of their projects, and of one piece."""
 
+import json
 import re
 from collections.abc import Iterator
+from fnmatch import fnmatch
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ from tests.deploy.gitops.rendered import (
     ENVIRONMENTS,
     by_hand,
     components,
+    documents,
     every_application,
     generated,
     manifests,
@@ -103,15 +106,47 @@ def test_an_application_repairs_itself_and_tries_again(application: Tree) -> Non
     assert (policy["retry"]["limit"], "ServerSideApply=true" in policy["syncOptions"]) == (-1, True)
 
 
+@each_application
+def test_what_fails_is_tried_again_with_what_git_says_by_then(application: Tree) -> None:
+    """Argo CD keeps to the commit that it began with otherwise, for ever where that cannot be applied."""
+    assert application["spec"]["syncPolicy"]["retry"]["refresh"] is True
+
+
+@each_application
+def test_a_retry_applies_everything_again(application: Tree) -> None:
+    """What is taken away last goes once all is healthy, which Argo CD asks only of what it applied in the same try: the
+    configuration of pods that a release fell back to would go."""
+    assert "ApplyOutOfSyncOnly=true" not in application["spec"]["syncPolicy"]["syncOptions"]
+
+
 def test_production_loses_nothing_by_a_commit() -> None:
     pruned = {each["metadata"]["name"]: each["spec"]["syncPolicy"]["automated"]["prune"] for each in generated()}
     assert {name for name, prunes in pruned.items() if not prunes} == {"app-prod", "config-prod", "platform-prod"}
 
 
-def test_windows_are_for_clusters_that_there_are() -> None:
-    windows = projects()["postrider"]["syncWindows"]
-    clusters = {each["spec"]["destination"]["name"] for each in generated() if "config" in each["metadata"]["name"]}
-    assert sorted(cluster for window in windows for cluster in window["clusters"]) == sorted(clusters)
+@each_environment
+def test_each_environment_is_changed_in_one_window_of_its_own(environment: str) -> None:
+    found = windows_of(of("app", environment))
+    assert len(found) == 1
+    assert [window for window in found if window in windows_of(of("app", "prod"))] == (
+        found if environment == "prod" else []
+    )
+
+
+def windows_of(application: Tree) -> list[Tree]:
+    """The windows that Argo CD holds an Application to: any of their lists names it, or with `andOperator` each."""
+    destination = application["spec"]["destination"]
+    told = {
+        "applications": application["metadata"]["name"],
+        "clusters": destination["name"],
+        "namespaces": destination["namespace"],
+    }
+    return [
+        window
+        for window in projects()[application["spec"]["project"]]["syncWindows"]
+        for named in [[any(fnmatch(told[key], each) for each in window[key]) for key in told if window.get(key)]]
+        if named and (all if window.get("andOperator") else any)(named)
+    ]
 
 
 def test_a_release_is_the_chart_and_the_image_of_one_commit() -> None:
@@ -182,6 +217,14 @@ def test_what_is_deployed_is_told_to_the_workflow_that_promotes() -> None:
         assert metadata["labels"] == {"postrider.dev/environment": environment}
 
 
+@each_environment
+def test_argo_cd_sends_an_event_before_it_tells_what_is_deployed(environment: str) -> None:
+    """It runs hooks of its own, and none of Helm's tests."""
+    smoke = one(manifests(of("app", environment)), "Pod", "postrider-smoke")["metadata"]["annotations"]
+    assert smoke["argocd.argoproj.io/hook"] == "PostSync"
+    assert smoke["argocd.argoproj.io/hook-delete-policy"] == "BeforeHookCreation"
+
+
 def test_renovate_finds_every_version_that_is_pinned() -> None:
     renovate = yaml.safe_load((ROOT / ".github" / "renovate.json").read_text())
     texts = {
@@ -203,6 +246,20 @@ def test_renovate_finds_every_version_that_is_pinned() -> None:
         if source["repoURL"] != OURS
     }
     assert sorted(found) == sorted(set(found)) == sorted(pinned)
+
+
+@each_environment
+def test_every_container_of_a_pod_is_asked_who_signed_its_image(environment: str) -> None:
+    """Kyverno reads the images of each kind of container into a list of its own."""
+    policy = one(config(environment), "ImageValidatingPolicy", "postrider-images")["spec"]
+    (validation,) = policy["validations"]
+    judged, verified = validation["expression"].split(")", 1)
+    assert set(judged.strip("(").split(" + ")) == {
+        "images.containers",
+        "images.initContainers",
+        "images.ephemeralContainers",
+    }
+    assert "verifyImageSignatures(image, [attestors.release])).all(count, count > 0)" in verified
 
 
 @each_environment
@@ -237,6 +294,50 @@ def test_a_failover_keeps_what_was_accepted_where_there_is_a_second_instance() -
     for each, spec in clusters.items():
         wanted = None if each == "dev" else {"method": "any", "number": 1, "dataDurability": "required"}
         assert spec["postgresql"].get("synchronous") == wanted
+
+
+def test_a_restored_cluster_is_productions_in_all_but_where_it_comes_from() -> None:
+    (cluster, policy) = restored()
+    production = one(config("prod"), "Cluster", "postgres")["spec"]
+    others = {key for key in {*production, *cluster["spec"]} if production.get(key) != cluster["spec"].get(key)}
+    assert others == {"bootstrap", "externalClusters", "backup"}
+    recovery, begun = cluster["spec"]["bootstrap"]["recovery"], production["bootstrap"]["initdb"]
+    assert {key: recovery[key] for key in ("database", "owner", "secret")} == {
+        key: begun[key] for key in ("database", "owner", "secret")
+    }
+    store, saved = production["backup"]["barmanObjectStore"], cluster["spec"]["backup"]["barmanObjectStore"]
+    assert saved == {**store, "serverName": cluster["metadata"]["name"]}
+    assert policy["spec"]["podSelector"]["matchLabels"] == {"cnpg.io/cluster": cluster["metadata"]["name"]}
+
+
+def test_a_restored_cluster_may_call_whom_the_old_one_may_and_is_called_by_the_same() -> None:
+    (_, policy) = restored()
+    old = [
+        yaml.safe_load(
+            re.sub(r"cnpg.io/cluster: postgres\b", "cnpg.io/cluster: postgres-restored", yaml.safe_dump(each))
+        )
+        for each in config("prod")
+        if each["kind"] == "NetworkPolicy"
+        and each["spec"]["podSelector"].get("matchLabels") == {"cnpg.io/cluster": "postgres"}
+    ]
+    assert len(old) == 3
+    for way, end in (("ingress", "from"), ("egress", "to")):
+        wanted = [rule for each in old for rule in each["spec"].get(way, [])]
+        assert pairs(policy["spec"][way], end) == pairs(wanted, end)
+
+
+def restored() -> list[Tree]:
+    return list(documents((COMPONENTS / "postgres-backup" / "restore-example.yaml").read_text()))
+
+
+def pairs(rules: list[Tree], end: str) -> set[str]:
+    """Each peer with each port that rules of a policy let it have."""
+    return {
+        json.dumps([peer, port], sort_keys=True)
+        for rule in rules
+        for peer in rule.get(end, [{}])
+        for port in rule["ports"]
+    }
 
 
 def test_only_production_has_backups_and_refuses_images_that_nobody_signed() -> None:
@@ -308,10 +409,44 @@ def test_the_secret_is_put_together_from_what_the_store_holds(environment: str) 
         assert set(re.findall(r"{{ \.(\w+)", str(drawn["target"]["template"]["data"]))) == names
 
 
+@each_environment
+def test_secrets_are_asked_for_after_the_store_that_they_are_in(environment: str) -> None:
+    """One whose store or source is not there is degraded, and Argo CD gives up its wave."""
+    objects = config(environment)
+    asked = [each for each in objects if each["kind"] == "ExternalSecret"]
+    made = {each["spec"]["target"]["name"]: each for each in asked}
+    assert len(asked) > 4
+    for each in asked:
+        for needed in sources_of(each, objects, made):
+            assert wave(needed) < wave(each), (each["metadata"]["name"], needed["kind"])
+
+
+def sources_of(secret: Tree, objects: list[Tree], made: dict[str, Tree]) -> Iterator[Tree]:
+    """What must be there before an ExternalSecret: its store with account and rights, what that holds, generators."""
+    if "secretStoreRef" in secret["spec"]:
+        store = secret["spec"]["secretStoreRef"]
+        yield one(objects, store["kind"], store["name"])
+        yield from (each for each in objects if each["metadata"]["name"] in {"secrets-reader", "postrider-secrets"})
+        yield from (made[key] for each in secret["spec"]["dataFrom"] if (key := each["extract"]["key"]) in made)
+        return
+    for each in secret["spec"]["dataFrom"]:
+        generator = each["sourceRef"]["generatorRef"]
+        yield one(objects, generator["kind"], generator["name"])
+
+
+def wave(manifest: Tree) -> int:
+    return int(manifest["metadata"].get("annotations", {}).get("argocd.argoproj.io/sync-wave", "0"))
+
+
 def test_what_is_encrypted_by_sops_is_what_the_secret_is_put_together_from() -> None:
     example = yaml.safe_load((COMPONENTS / "secrets-sops" / "postrider.example.yaml").read_text())
     drawn = one(config("dev"), "ExternalSecret", "postrider")["spec"]["target"]["template"]["data"]
-    assert set(example["stringData"]) == {*drawn, "sentry-dsn"}
+    secret = one(config("staging"), "ExternalSecret", "postrider-1")["spec"]["target"]["template"]["data"]
+    may_be_left_out = set(re.findall(r'{{ index \. "([\w-]+)" \| default "" }}', str(secret)))
+    assert may_be_left_out == {"mail-url", "egress-proxy", "sentry-dsn"}
+    assert set(example["stringData"]) == {*drawn, *may_be_left_out}
+    vault = (COMPONENTS / "secrets-vault" / "kustomization.yaml").read_text()
+    assert [name for name in example["stringData"] if name not in vault] == []
     rules = yaml.safe_load((COMPONENTS / "secrets-sops" / ".sops.yaml").read_text())["creation_rules"]
     (rule,) = rules
     assert re.search(rule["path_regex"], "k8s/overlays/staging/postrider.enc.yaml")

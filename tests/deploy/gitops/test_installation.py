@@ -2,13 +2,15 @@
 
 import math
 import re
+import subprocess
 from collections.abc import Iterator
 
 import pytest
 
 from tests.deploy.gitops.applicationsets import Tree
-from tests.deploy.gitops.rendered import ENVIRONMENTS, components, manifests, of
-from tests.deploy.gitops.test_environments import config, one, pods, values
+from tests.deploy.gitops.rendered import ENVIRONMENTS, components, documents, manifests, of
+from tests.deploy.gitops.test_environments import config, one, pods, restored, values
+from tests.deploy.tools import program
 from tests.observe.exported import recorded, samples
 from tests.observe.test_dashboards import SHIPPED, names_in
 from tests.servers import ROOT
@@ -17,6 +19,9 @@ each_environment = pytest.mark.parametrize("environment", ENVIRONMENTS)
 UNITS = {"m": 0.001, "Mi": 2**20, "Gi": 2**30, "": 1}
 # What NGINX Gateway Fabric makes of the Gateway: at most so many pods, which ask for the namespace's default.
 GATEWAY_PODS = 3
+# The processors of the machine that GitHub rehearses on, and what others ask for there: kind's own pods 0.95,
+# Kyverno's 0.4, KEDA's 0.3, the rest of the platform nothing.
+RUNNER, OTHERS = 4, 1.65
 
 
 def app(environment: str) -> list[Tree]:
@@ -48,6 +53,20 @@ def test_pods_find_each_key_of_the_secret_that_they_need(environment: str) -> No
     }
     assert {name for name, _ in asked} == {secret["target"]["name"]}
     assert {key for _, key in asked} <= held
+
+
+@each_environment
+def test_all_that_pods_may_be_told_in_secret_can_come_from_the_store(environment: str) -> None:
+    secret = one(config(environment), "ExternalSecret", values(environment)["secrets"]["existingSecret"])["spec"]
+    asked = {
+        variable["valueFrom"]["secretKeyRef"]["key"]
+        for _, pod in pods(app(environment))
+        for container in pod["spec"]["containers"]
+        for variable in container.get("env", [])
+        if "secretKeyRef" in variable.get("valueFrom", {})
+    }
+    # The collector beside them asks nobody who he is.
+    assert asked - set(secret["target"]["template"]["data"]) == {"OTEL_EXPORTER_OTLP_HEADERS"}
 
 
 @each_environment
@@ -109,6 +128,48 @@ def peers(spec: Tree) -> Iterator[dict[str, str]]:
 @each_environment
 def test_all_pods_fit_into_the_quota_in_the_middle_of_a_release(environment: str) -> None:
     objects = everything(environment)
+    asked, room = asked_and_room(objects)
+    assert {name: (asked[name], room[name]) for name in asked if asked[name] > room[name]} == {}
+    # A quota that nothing comes near holds back nothing either.
+    assert asked["requests.cpu"] > room["requests.cpu"] / 2
+
+
+def test_a_rehearsal_fits_into_the_quota_and_that_onto_githubs_machine() -> None:
+    asked, room = asked_and_room([*config("dev"), *rehearsed()])
+    assert {name: (asked[name], room[name]) for name in asked if asked[name] > room[name]} == {}
+    assert room["requests.cpu"] + OTHERS <= RUNNER
+    readme = (ROOT / "README.md").read_text()
+    assert re.findall(r"Kubernetes 1\.31 or newer with (\d+) CPUs", readme) == [str(RUNNER)]
+
+
+def test_a_restored_cluster_fits_into_the_quota_beside_the_old_one() -> None:
+    objects = [*everything("prod"), *restored()]
+    asked, room = asked_and_room(objects)
+    assert {name: (asked[name], room[name]) for name in asked if asked[name] > room[name]} == {}
+    # Each instance has a disk for its data and one for its log.
+    disks = 2 * sum(each["spec"]["instances"] for each in objects if each["kind"] == "Cluster")
+    assert disks <= amount(one(objects, "ResourceQuota", "postrider")["spec"]["hard"]["persistentvolumeclaims"])
+
+
+def rehearsed() -> list[Tree]:
+    """What .ci/cluster releases: dev's values, and others that it sets."""
+    options = re.findall(r"""(--set(?:-json)?) ('[^']+'|[^\s"'$]+)(?=\s)""", (ROOT / ".ci" / "cluster").read_text())
+    assert ("--set", "api.replicas=2") in options
+    words = [word.strip("'") for option in options for word in option]
+    command = [
+        program("helm"),
+        "template",
+        "postrider",
+        "charts/postrider",
+        "--values",
+        "argocd/envs/dev/values.yaml",
+        *words,
+    ]
+    return list(documents(subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout))
+
+
+def asked_and_room(objects: list[Tree]) -> tuple[dict[str, float], dict[str, float]]:
+    """What all pods ask for in the middle of a release, and the quota for it."""
     quota = one(objects, "ResourceQuota", "postrider")["spec"]["hard"]
     (default,) = [each for each in one(objects, "LimitRange", "postrider")["spec"]["limits"] if "default" in each]
     asked = dict.fromkeys(("pods", "requests.cpu", "requests.memory", "limits.memory"), 0.0)
@@ -119,10 +180,7 @@ def test_all_pods_fit_into_the_quota_in_the_middle_of_a_release(environment: str
             asked["requests.cpu"] += count * amount(requests["cpu"])
             asked["requests.memory"] += count * amount(requests["memory"])
             asked["limits.memory"] += count * amount({**default["default"], **resources.get("limits", {})}["memory"])
-    room = {name: amount(quota[name]) for name in asked}
-    assert {name: (asked[name], room[name]) for name in asked if asked[name] > room[name]} == {}
-    # A quota that nothing comes near holds back nothing either.
-    assert asked["requests.cpu"] > room["requests.cpu"] / 2
+    return asked, {name: amount(quota[name]) for name in asked}
 
 
 def demands(objects: list[Tree]) -> Iterator[tuple[float, list[Tree]]]:

@@ -11,13 +11,19 @@ from tests.deploy.tools import program
 from tests.servers import ROOT
 
 DIGEST = f"sha256:{'ab' * 32}"
-# GitHub's client: it keeps a list of what is open, as GitHub does, and writes down what it was asked for.
+# GitHub's client: it keeps a list of what is open and of labels, as GitHub does, and writes down what it was asked for.
 CLIENT = """\
 #!/bin/sh
 printf '%s\\n' "$*" >> "$ASKED"
 case "$1 $2" in
     "pr list") grep -qx "pr create.*" "$ASKED" && echo https://github.com/postrider/postrider/pull/7 ;;
-    "pr create") echo https://github.com/postrider/postrider/pull/7 ;;
+    "pr create")
+        label=$(expr "$*" : '.*--label \\(.*\\)')
+        if [ -n "$label" ] && ! grep -q "^label create $label" "$ASKED"; then
+            echo "could not add label: '$label' not found" >&2
+            exit 1
+        fi
+        echo https://github.com/postrider/postrider/pull/7 ;;
 esac
 exit 0
 """

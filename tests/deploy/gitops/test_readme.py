@@ -1,14 +1,16 @@
 """The chapter on deploying says of the environments what they are, and names files that there are."""
 
 import re
+import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 import yaml
 
 from tests.deploy.gitops.applicationsets import Tree
-from tests.deploy.gitops.rendered import ENVIRONMENTS, by_hand, manifests, of
-from tests.deploy.gitops.test_environments import config, one, values
+from tests.deploy.gitops.rendered import ENVIRONMENTS, manifests, of
+from tests.deploy.gitops.test_environments import config, one, values, windows_of
 from tests.deploy.tools import program
 from tests.observe.test_runbooks import resolves
 from tests.servers import ROOT
@@ -100,13 +102,8 @@ def test_what_stands_beside_the_chart_is_as_the_table_says(environment: str) -> 
 
 
 def test_production_is_changed_when_the_table_says() -> None:
-    window = next(
-        window
-        for each in by_hand()
-        if each["metadata"]["name"] == "postrider"
-        for window in each["spec"]["syncWindows"]
-        if window["clusters"] == ["prod"]
-    )
+    (window,) = windows_of(of("app", "prod"))
+    assert window["kind"] == "allow"
     assert (window["schedule"], window["duration"]) == ("0 8 * * 1-5", "9h")
     assert TABLE["Argo CD applies, repairs, prunes"]["prod"] == "Monday to Friday from 8 to 17, yes, by hand"
 
@@ -136,15 +133,54 @@ def test_the_way_from_an_empty_cluster_takes_six_commands_at_most() -> None:
     commands = [line for line in way.replace("\\\n", " ").splitlines() if not line.startswith("#")]
     assert len(commands) <= 6
     bootstrap = yaml.safe_load((ROOT / "argocd" / "bootstrap" / "argocd.yaml").read_text())["spec"]["sources"][0]
-    assert f"--version {bootstrap['targetRevision']} " in commands[0]
-    assert bootstrap["repoURL"] in commands[0]
+    (install,) = [command for command in commands if command.startswith("helm install argocd ")]
+    assert f"--version {bootstrap['targetRevision']} " in install
+    assert bootstrap["repoURL"] in install
 
 
-def test_the_pod_that_ends_the_way_is_rendered_and_is_the_one_that_is_waited_for() -> None:
-    (shown, waited) = re.findall(r"--show-only (\S+) .+?pod/([\w-]+)", TEXT, re.DOTALL)[0]
-    pods = [each for each in manifests(of("app", "dev")) if each["kind"] == "Pod"]
-    assert [each["metadata"]["name"] for each in pods] == [waited]
-    assert (ROOT / "charts" / "postrider" / shown).exists()
+def test_the_way_begins_with_an_image_that_was_built(tmp_path: Path) -> None:
+    """Before the first release dev names none, and there is nothing that its pods could run."""
+    (way,) = re.findall(r"### From an empty cluster .+?```sh\n#.+?\n(.+?)\n", TEXT, re.DOTALL)
+    question = way.removeprefix("git pull && ")
+    shutil.copytree(ROOT / "argocd" / "envs", tmp_path / "argocd" / "envs")
+    file = tmp_path / "argocd" / "envs" / "dev" / "image.yaml"
+
+    def answer() -> int:
+        return subprocess.run(["sh", "-c", question], cwd=tmp_path, check=False).returncode
+
+    file.write_text(re.sub('digest: ".*"', 'digest: ""', file.read_text()))
+    assert answer() == 1
+    file.write_text(file.read_text().replace('digest: ""', f'digest: "sha256:{"1" * 64}"'))
+    assert answer() == 0
+
+
+def test_the_way_ends_with_a_sync_that_sends_an_event_and_with_what_it_said() -> None:
+    (told,) = re.findall(
+        r"operationState\.phase}'=Succeeded .+?application/app-dev\nkubectl logs .+?pod/(\S+)\n```", TEXT
+    )
+    smoke = one(manifests(of("app", "dev")), "Pod", told)
+    assert smoke["metadata"]["annotations"]["argocd.argoproj.io/hook"] == "PostSync"
+
+
+def test_whoever_goes_over_to_a_restored_cluster_finds_all_that_names_the_old_one() -> None:
+    (told,) = re.findall(r"### Restore a backup\n(.+?)\n### ", TEXT, re.DOTALL)
+    rows = {
+        what: set(re.findall(r"`([\w./-]+\.yaml)`", files)) for files, what in re.findall(r"\| (.+) \| .+ `(.+)`", told)
+    }
+    components = ROOT / "k8s" / "components"
+    # The old cluster's own files stay, and the new one's name the old one as where it comes from.
+    callers = [
+        file for file in components.rglob("*.yaml") if file.parent.name != "postgres" and "restore" not in file.name
+    ]
+    callers.append(ROOT / "argocd" / "envs" / "prod" / "values.yaml")
+    for what, files in rows.items():
+        assert {file.relative_to(ROOT).as_posix() for file in callers if named(what, file.read_text())} == files
+    assert set(rows) == {"postgres-rw", "cluster: {name: postgres}", "cnpg.io/cluster: postgres"}
+
+
+def named(what: str, text: str) -> bool:
+    """Whether a text says a name, and not only one that begins like it."""
+    return re.search(rf"{re.escape(what)}(?![\w-])", text) is not None
 
 
 def test_files_that_are_named_are_there() -> None:

@@ -1,6 +1,7 @@
 """The pipelines: no weakness that zizmor knows, everything pinned, and the same programs that a developer runs."""
 
 import json
+import os
 import re
 import subprocess
 from pathlib import Path
@@ -100,6 +101,24 @@ def test_ci_runs_the_program_that_developers_run() -> None:
     assert "sh '.ci/run'" in JENKINSFILE.read_text()
 
 
+def test_tests_in_a_container_may_ask_git_though_the_checkout_belongs_to_somebody_else(tmp_path: Path) -> None:
+    (trust,) = [step["run"] for step in steps(ROOT / ".github/workflows/ci.yml") if "git config" in step.get("run", "")]
+    environment = os.environ | {
+        "GIT_TEST_ASSUME_DIFFERENT_OWNER": "1",
+        "GIT_CONFIG_SYSTEM": str(tmp_path / "gitconfig"),
+        "GIT_CONFIG_GLOBAL": os.devnull,
+        "GITHUB_WORKSPACE": str(tmp_path),
+    }
+
+    def ends(command: str) -> int:
+        return subprocess.run(["sh", "-c", command], cwd=tmp_path, env=environment, check=False).returncode
+
+    assert ends("git init --quiet") == 0
+    assert ends("git rev-parse --git-dir") == 128
+    assert ends(trust) == 0
+    assert ends("git rev-parse --git-dir") == 0
+
+
 def test_what_is_called_is_there_and_may_be_run() -> None:
     called = {
         name for file in [*WORKFLOWS, JENKINSFILE] for name in re.findall(r"(?<![\w/])\.ci/[\w-]+", file.read_text())
@@ -133,19 +152,68 @@ def test_what_the_bot_writes_starts_no_release() -> None:
     assert ignored == ["argocd/envs/*/image.yaml"]
 
 
-def test_people_are_asked_for_production() -> None:
-    owners = dict(
-        line.split(maxsplit=1)
-        for line in (ROOT / ".github" / "CODEOWNERS").read_text().splitlines()
-        if line and not line.startswith("#")
-    )
-    assert [name for name in owners if name != "*" and not (ROOT / name.strip("/")).is_dir()] == []
-    assert len(owners["/argocd/envs/prod/"].split()) == 2
-    merged = [step["run"] for step in steps(ROOT / ".github" / "workflows" / "promote.yml") if "--auto" in str(step)]
-    assert len(merged) == 1
-    assert (
-        next(step for step in steps(ROOT / ".github" / "workflows" / "promote.yml") if step.get("run") == merged[0])[
-            "if"
-        ]
-        == "env.TO == 'staging'"
-    )
+def test_a_jenkins_releases_what_people_write_and_not_what_a_release_writes(tmp_path: Path) -> None:
+    (question,) = re.findall(r"script: '''(.+?)'''", JENKINSFILE.read_text(), re.DOTALL)
+    assert "expression { toRelease() }" in JENKINSFILE.read_text()
+    names = ("-c", "user.name=bot", "-c", "user.email=bot@example.com")
+
+    def commit(name: str) -> str:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        with (tmp_path / name).open("a") as file:
+            file.write("a change\n")
+        for words in (("add", "--all"), ("commit", "--quiet", "--message", name)):
+            subprocess.run(["git", *names, *words], cwd=tmp_path, check=True)
+        return subprocess.check_output(["git", "rev-parse", "HEAD"], cwd=tmp_path, text=True).strip()
+
+    def to_release(**since: str) -> bool:
+        done = subprocess.run(["sh", "-c", question], cwd=tmp_path, env=os.environ | since, check=False)
+        return done.returncode != 0
+
+    subprocess.run(["git", "init", "--quiet"], cwd=tmp_path, check=True)
+    first = commit("app/main.py")
+    assert to_release()
+    written = commit("argocd/envs/dev/image.yaml")
+    assert not to_release()
+    assert not to_release(GIT_PREVIOUS_SUCCESSFUL_COMMIT=first)
+    commit("argocd/envs/dev/values.yaml")
+    assert to_release()
+    # What was built in vain, since something newer came, is not forgotten.
+    commit("argocd/envs/dev/image.yaml")
+    assert to_release(GIT_PREVIOUS_SUCCESSFUL_COMMIT=written)
+
+
+def test_what_is_proposed_is_checked() -> None:
+    """What the token of a workflow opens starts none: each proposal is opened by the bot."""
+    proposing = [step for file in WORKFLOWS for step in steps(file) if ".ci/propose" in step.get("run", "")]
+    assert len(proposing) == 3
+    assert {step["env"]["GH_TOKEN"] for step in proposing} == {"${{ steps.bot.outputs.token }}"}
+
+
+def owners(name: str) -> list[str]:
+    """Who is asked about a file: the last line that fits it says so, and may say nobody."""
+    found: list[str] = []
+    for line in (ROOT / ".github" / "CODEOWNERS").read_text().splitlines():
+        pattern, *teams = line.split()
+        folder = pattern if pattern.endswith("/") else f"{pattern}/"
+        if pattern == "*" or f"/{name}/".startswith(folder):
+            found = teams
+    return found
+
+
+def test_owners_are_named_for_what_there_is() -> None:
+    lines = [line.split() for line in (ROOT / ".github" / "CODEOWNERS").read_text().splitlines()]
+    patterns = [words[0] for words in lines if words[0] not in {"#", "*"}]
+    assert [name for name in patterns if not (ROOT / name.strip("/")).exists()] == []
+
+
+def test_a_person_is_asked_for_production_and_for_no_image_that_merges_itself() -> None:
+    promoting = steps(ROOT / ".github" / "workflows" / "promote.yml")
+    (merging,) = [step for step in promoting if "--auto" in step.get("run", "")]
+    assert merging["if"] == "env.TO == 'staging'"
+    assert {name: owners(f"argocd/envs/{name}/image.yaml") for name in ("dev", "staging", "prod")} == {
+        "dev": [],
+        "staging": [],
+        "prod": ["@postrider/production"],
+    }
+    assert owners("argocd/envs/staging/values.yaml") == ["@postrider/operators"]
+    assert owners(".github/CODEOWNERS") != []
