@@ -11,6 +11,7 @@ from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -28,12 +29,20 @@ KEY = plant("a key of the key ring", b64encode(secrets.token_bytes(32)).decode()
 """Of the session's key ring: what was sealed when a database was made is opened in its clones."""
 
 
+_PARTS = count()
+"""Redis has sixteen; the first is the whole session's."""
+
+
 @dataclass(frozen=True)
 class Servers:
     """A PostgreSQL whose role may create databases and roles, and a Redis."""
 
     database_url: str
     redis_url: str
+
+    def own_redis_url(self) -> str:
+        """A part of the Redis where no other installation that runs takes the wake-ups of this one."""
+        return urlsplit(self.redis_url)._replace(path=f"/{1 + next(_PARTS) % 15}").geturl()
 
 
 @contextmanager

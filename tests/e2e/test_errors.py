@@ -40,7 +40,7 @@ def sentry() -> Iterator[Sentry]:
 @pytest.fixture(scope="module")
 def system(servers: Servers, database: DatabaseUrls, sentry: Sentry) -> Iterator[System]:
     """An installation that reports its errors."""
-    environment = process_environment(database, servers.redis_url)
+    environment = process_environment(database, servers.own_redis_url())
     environment |= {"POSTRIDER_TELEMETRY__SENTRY_DSN": sentry.dsn, "POSTRIDER_TELEMETRY__REVISION": "r-17"}
     with running_system(environment, api=1, workers=1) as started:
         yield started

@@ -28,7 +28,7 @@ pytestmark = pytest.mark.timeout(120)
 @pytest.fixture(scope="module")
 def system(servers: Servers, database: DatabaseUrls) -> Iterator[System]:
     """An installation of this module's own, whose lines are all of what this module did."""
-    environment = process_environment(database, servers.redis_url)
+    environment = process_environment(database, servers.own_redis_url())
     with running_system(environment, api=1, workers=1) as started:
         yield started
 

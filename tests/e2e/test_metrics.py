@@ -63,7 +63,7 @@ def test_each_loop_says_when_it_last_turned(system: System) -> None:
 def test_when_the_process_that_tells_the_figures_is_killed_another_takes_over(servers: Servers, template: str) -> None:
     with (
         cloned_database(servers, template) as urls,
-        running_system(process_environment(urls, servers.redis_url), api=1) as system,
+        running_system(process_environment(urls, servers.own_redis_url()), api=1) as system,
     ):
         (port,) = eventually(lambda: _tellers(system))
         (killed,) = _at(system, port)

@@ -43,7 +43,7 @@ def strict(servers: Servers, template: str, receiver: str) -> Iterator[System]:
     allowed = {"POSTRIDER_EGRESS__ALLOW": "", "POSTRIDER_EGRESS__PROBE": urlsplit(receiver).netloc}
     with (
         cloned_database(servers, template) as urls,
-        running_system(process_environment(urls, servers.redis_url) | allowed, api=1, workers=1) as started,
+        running_system(process_environment(urls, servers.own_redis_url()) | allowed, api=1, workers=1) as started,
     ):
         yield started
 

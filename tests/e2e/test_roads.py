@@ -36,7 +36,7 @@ def test_an_authority_of_an_endpoints_own_is_trusted_for_it_alone(customer: Cust
 @pytest.fixture
 def behind_proxy(servers: Servers, database: DatabaseUrls, receiver: Receiver) -> Iterator[System]:
     """An installation whose deliveries leave through a proxy, from a fixed address."""
-    environment = process_environment(database, servers.redis_url) | {
+    environment = process_environment(database, servers.own_redis_url()) | {
         "POSTRIDER_EGRESS__PROXY": receiver.base,
         "POSTRIDER_EGRESS__SOURCE_ADDRESS": SOURCE,
     }

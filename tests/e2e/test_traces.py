@@ -35,7 +35,7 @@ def collector() -> Iterator[Collector]:
 @pytest.fixture(scope="module")
 def system(servers: Servers, database: DatabaseUrls, collector: Collector) -> Iterator[System]:
     """An installation that records every trace and tells endpoints of theirs."""
-    environment = process_environment(database, servers.redis_url) | collector.environment
+    environment = process_environment(database, servers.own_redis_url()) | collector.environment
     environment |= {"POSTRIDER_TELEMETRY__SAMPLE": "1", "POSTRIDER_TELEMETRY__SEND_TRACEPARENT": "true"}
     with running_system(environment, api=1, workers=1) as started:
         yield started

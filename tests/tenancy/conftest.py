@@ -37,7 +37,7 @@ class Town:
 def town(servers: Servers, template: str, receiver: Receiver) -> Iterator[Town]:
     """Settled by the API and the workers; then the workers stop, so that whatever changes was done by a test."""
     with cloned_database(servers, template) as urls:
-        environment = process_environment(urls, servers.redis_url)
+        environment = process_environment(urls, servers.own_redis_url())
         with running_system(environment, api=1, workers=1) as system:
             ours, theirs = (settle(system.url, system.new_tenant(), receiver, system.sessions) for _ in range(2))
             for part in ("beat", "worker"):

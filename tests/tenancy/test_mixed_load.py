@@ -39,7 +39,8 @@ def installation(request: pytest.FixtureRequest, servers: Servers, template: str
     """An API with few connections to its database, by itself or by way of a pooler that has few."""
     with ExitStack() as stack:
         urls = stack.enter_context(cloned_database(servers, template))
-        environment = process_environment(urls, servers.redis_url) | {"POSTRIDER_DATABASE__POOL_SIZE": str(POOL_SIZE)}
+        environment = process_environment(urls, servers.own_redis_url())
+        environment["POSTRIDER_DATABASE__POOL_SIZE"] = str(POOL_SIZE)
         if request.param == "through a pooler":
             environment["POSTRIDER_DATABASE__URL"] = stack.enter_context(pooled(urls.api))
             environment["POSTRIDER_DATABASE__POOLER"] = "true"
