@@ -5,11 +5,14 @@ import re
 from collections.abc import Iterator
 from fnmatch import fnmatch
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
+from redis import Redis
+from redis.exceptions import AuthenticationError
 
-from tests.deploy.gitops.applicationsets import OURS, Tree
+from tests.deploy.gitops.applicationsets import OURS, Tree, filled_in
 from tests.deploy.gitops.rendered import (
     ARGOCD,
     ENVIRONMENTS,
@@ -23,7 +26,7 @@ from tests.deploy.gitops.rendered import (
     projects,
     sources,
 )
-from tests.servers import ROOT
+from tests.servers import ROOT, Servers
 
 each_environment = pytest.mark.parametrize("environment", ENVIRONMENTS)
 each_application = pytest.mark.parametrize("application", every_application(), ids=lambda one: one["metadata"]["name"])
@@ -444,13 +447,81 @@ def test_what_is_encrypted_by_sops_is_what_the_secret_is_put_together_from() -> 
     secret = one(config("staging"), "ExternalSecret", "postrider-1")["spec"]["target"]["template"]["data"]
     may_be_left_out = set(re.findall(r'{{ index \. "([\w-]+)" \| default "" }}', str(secret)))
     assert may_be_left_out == {"mail-url", "egress-proxy", "sentry-dsn"}
-    assert set(example["stringData"]) == {*drawn, *may_be_left_out}
+    assert set(example["stringData"]) == {*drawn, *may_be_left_out, "redis-before"}
     vault = (COMPONENTS / "secrets-vault" / "kustomization.yaml").read_text()
     assert [name for name in example["stringData"] if name not in vault] == []
     rules = yaml.safe_load((COMPONENTS / "secrets-sops" / ".sops.yaml").read_text())["creation_rules"]
     (rule,) = rules
     assert re.search(rule["path_regex"], "k8s/overlays/staging/postrider.enc.yaml")
     assert re.search(rule["encrypted_regex"], "stringData")
+
+
+@each_environment
+def test_a_secret_that_is_made_once_has_a_number_and_outlives_the_next_one(environment: str) -> None:
+    """Else what is written into the store never reaches anybody, or is taken from pods that still run with it."""
+    asked = [each for each in config(environment) if each["kind"] == "ExternalSecret"]
+    once = [
+        each
+        for each in asked
+        if each["spec"].get("refreshPolicy") == "CreatedOnce" and "secretStoreRef" in each["spec"]
+    ]
+    assert {re.sub(r"\d+$", "N", each["metadata"]["name"]) for each in once} == {"postrider-N", "redis-N"}
+    for each in once:
+        target = each["spec"]["target"]
+        assert (target["name"], target["creationPolicy"]) == (each["metadata"]["name"], "Orphan")
+
+
+@each_environment
+def test_pods_beside_the_chart_name_secrets_that_are_made(environment: str) -> None:
+    objects = config(environment)
+    made = {each["spec"]["target"]["name"] for each in objects if each["kind"] == "ExternalSecret"}
+    named = {
+        name
+        for _, pod in pods(objects)
+        for name in re.findall(r"'secretKeyRef': {'name': '([\w-]+)'|'secretName': '([\w-]+)'", str(pod))
+        for name in name
+        if name
+    }
+    assert named <= made
+    assert {"redis-1"} <= named
+
+
+def test_whatever_the_number_of_the_secret_the_api_goes_by_the_pooler() -> None:
+    patches = yaml.safe_load((COMPONENTS / "postgres-pooler" / "kustomization.yaml").read_text())["patches"]
+    (patch,) = [each for each in patches if each["target"]["kind"] == "ExternalSecret"]
+    assert [
+        bool(re.fullmatch(patch["target"]["name"], name)) for name in ("postrider-1", "postrider-27", "postrider")
+    ] == [
+        True,
+        True,
+        False,
+    ]
+
+
+@pytest.mark.parametrize("before", ["", "the-old-one"])
+def test_redis_takes_the_old_password_too_while_it_changes(servers: Servers, before: str) -> None:
+    """What the rendered list says, of a user of the test's own on a real server."""
+    template = one(config("prod"), "ExternalSecret", "redis-1")["spec"]["target"]["template"]["data"]
+    values = {"redis": "the-new-one", **({"redis-before": before} if before else {})}
+    (made,) = filled_in([(template, values)], [])
+    user, name, *rules = made["users.acl"].split()
+    assert (user, name, made["password"]) == ("user", "default", "the-new-one")
+    with Redis.from_url(servers.redis_url) as operator:
+        operator.execute_command("ACL", "SETUSER", "rotated", *rules)
+        try:
+            for password, taken in (("the-new-one", True), ("the-old-one", bool(before)), ("another", False)):
+                assert lets_in(servers.redis_url, password) is taken
+        finally:
+            operator.execute_command("ACL", "DELUSER", "rotated")
+
+
+def lets_in(url: str, password: str) -> bool:
+    place = urlsplit(url)
+    with Redis(host=str(place.hostname), port=int(place.port or 6379), username="rotated", password=password) as client:
+        try:
+            return bool(client.ping())
+        except AuthenticationError:
+            return False
 
 
 def test_the_roles_of_the_database_are_those_that_the_urls_log_in_with() -> None:
