@@ -22,7 +22,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
-from app.kit.circuit import CONNECTIONS, PATIENCE_SECONDS, Circuit, pool_of
+from app.kit.circuit import CONNECTIONS, PATIENCE_SECONDS, TRIAL_MILLISECONDS, Circuit, pool_of
 from app.kit.encryption import Forged, KeyRing
 from app.kit.telemetry.logs import get_logger
 from app.kit.telemetry.metrics import CACHE
@@ -34,6 +34,7 @@ TRIES = 3
 """So often an epoch is begun anew where Redis does not answer in time."""
 PURPOSE = "cache"
 ENTRY, EPOCH = "postrider:cache:", "postrider:epoch:"
+TRIAL = "postrider:trial:cache"
 OUT = ("sessions and tokens are looked up in PostgreSQL each time", "sessions and tokens are cached again")
 logger = get_logger(__name__)
 
@@ -58,7 +59,8 @@ class Cache:
         self._ring = ring
         self._pool = pool_of(url, patience)
         self._redis = Redis(connection_pool=self._pool, retry=AsyncRetry(NoBackoff(), 0))
-        self._circuit = Circuit(patience, CONNECTIONS, *OUT, use="cache", ping=self._redis.ping)
+        trial = partial(self._redis.set, TRIAL, 1, px=TRIAL_MILLISECONDS)
+        self._circuit = Circuit(patience, CONNECTIONS, *OUT, use="cache", trial=trial)
 
     async def get(self, key: str, owners: Sequence[UUID]) -> Looked:
         """What is kept under the key; ask it before PostgreSQL is asked, and hand it to `put` afterwards.

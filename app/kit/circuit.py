@@ -1,8 +1,8 @@
 """A circuit around Redis: nobody waits for a server that does not answer."""
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable
+from contextvars import Context
 from typing import TypeVar
 
 from redis.asyncio import BlockingConnectionPool
@@ -16,6 +16,7 @@ from app.kit.telemetry.metrics import REDIS_AWAY
 T = TypeVar("T")
 PATIENCE_SECONDS = 0.2
 REST_SECONDS = 1.0
+TRIAL_MILLISECONDS = 1000
 CONNECTIONS = 16
 logger = get_logger(__name__)
 
@@ -33,16 +34,15 @@ def pool_of(url: str, patience: float) -> BlockingConnectionPool:
 
 
 class Circuit:
-    """After a failure nothing is asked for a second, and then one question first.
+    """After a failure nothing is asked until a `trial`, which is made each second, has gone well.
 
-    An outage is logged once with what it means (`without`), and so is its end (`again`), for what Redis is asked for
-    (`use`). A question takes `patience` seconds at most, from when it is its turn: a crowd of questions, of which
-    `turns` are asked at once, is no outage. While it is out a `ping` is asked each second, so that its end is seen
-    where nobody else asks anything.
+    A trial writes: a server that is full or a replica answers what only reads. An outage is logged once with what it
+    means (`without`), and so is its end (`again`), for what Redis is asked for (`use`). A question takes `patience`
+    seconds at most, from when it is its turn: a crowd of questions, of which `turns` are asked at once, is no outage.
     """
 
     def __init__(
-        self, patience: float, turns: int, without: str, again: str, *, use: str, ping: Callable[[], Awaitable[object]]
+        self, patience: float, turns: int, without: str, again: str, *, use: str, trial: Callable[[], Awaitable[object]]
     ) -> None:
         self._patience = patience
         self._use = use
@@ -50,51 +50,46 @@ class Circuit:
         self._without, self._again = without, again
         self._turns = asyncio.Semaphore(turns)
         self._is_out = False
-        self._ask_at = 0.0
-        self._ping = ping
+        self._trial = trial
         self._looking: asyncio.Task[None] | None = None
 
     async def ask(self, question: Callable[[], Awaitable[T]], *, insist: bool = False) -> T | None:
-        """The answer; None while Redis is out. Who insists is heard also while it rests."""
-        if self._rests() and not insist:
+        """The answer; None while Redis is out. Who insists is heard also then."""
+        if self._is_out and not insist:
             return None
         async with self._turns:
-            if self._rests() and not insist:
+            if self._is_out and not insist:
                 return None
-            self._ask_at = time.monotonic() + REST_SECONDS
             try:
                 async with asyncio.timeout(self._patience):
-                    answer = await question()
+                    return await question()
             except (RedisError, OSError, TimeoutError) as error:
                 self._fail(error)
                 return None
-        self._recover()
-        return answer
 
     def stop(self) -> None:
         """Looks no more whether an outage has ended."""
         if self._looking is not None:
             self._looking.cancel()
 
-    def _rests(self) -> bool:
-        return self._is_out and time.monotonic() < self._ask_at
-
     def _fail(self, error: Exception) -> None:
-        self._ask_at = time.monotonic() + REST_SECONDS
         if not self._is_out:
             self._is_out = True
             self._away.set(1)
             logger.warning("redis_unavailable", use=self._use, error=type(error).__name__, effect=self._without)
             if self._looking is None or self._looking.done():
-                self._looking = asyncio.create_task(self._look(), name=f"looking for Redis ({self._use})")
+                # It belongs to no request, least of all to the one that failed.
+                name = f"looking for Redis ({self._use})"
+                self._looking = asyncio.create_task(self._look(), name=name, context=Context())
 
     async def _look(self) -> None:
         while self._is_out:
             await asyncio.sleep(REST_SECONDS)
-            await self.ask(self._ping)
-
-    def _recover(self) -> None:
-        if self._is_out:
-            self._is_out = False
-            self._away.set(0)
-            logger.warning("redis_available", use=self._use, effect=self._again)
+            try:
+                is_back = await self.ask(self._trial, insist=True) is not None
+            except Exception:
+                logger.exception("redis_trial_failed", use=self._use, effect="it is tried again")
+            else:
+                self._is_out = not is_back
+        self._away.set(0)
+        logger.warning("redis_available", use=self._use, effect=self._again)

@@ -21,8 +21,11 @@ BEGIN
     END IF;
     RETURN (
         SELECT least(coalesce(sum(owed.times), 0), 100000) FROM (
-            SELECT environment_id, endpoint_id, trigger, count(*) AS times FROM {schema}.due_deliveries
-            WHERE lane = number AND state + 0 <> 2 AND due_at <= now()
+            SELECT environment_id, endpoint_id, trigger, count(*) AS times FROM (
+                SELECT environment_id, endpoint_id, trigger FROM {schema}.due_deliveries
+                WHERE lane = number AND state + 0 <> 2 AND due_at <= now()
+                ORDER BY due_at LIMIT 1000000
+            ) oldest
             GROUP BY environment_id, endpoint_id, trigger
         ) owed
         WHERE NOT EXISTS (
@@ -45,6 +48,7 @@ def upgrade() -> None:
     """What is held back behind a gate, by a breaker, by a rate or by a stop, no further worker would send.
 
     It says no more than gives any number of workers enough to do, and asks once for each endpoint what holds it back.
+    It looks at the million that are due for longest: a second's work, however many more there are.
     """
     schema = op.get_bind().exec_driver_sql("SELECT quote_ident(current_schema())").scalar_one()
     op.get_bind().exec_driver_sql(SENDABLE.replace("{schema}", schema).replace("%", "%%"))

@@ -322,7 +322,7 @@ class TestWithoutRedis:
                 assert [(await CLASSES["read"](unknown)).status for _ in range(6)] == [401] * 4 + [429] * 2
                 assert caplog.messages.count("redis_unavailable") == 1
                 redis.start()
-                await asyncio.sleep(REST_SECONDS)
+                await asyncio.sleep(2 * REST_SECONDS)
                 for name in ("read", "write", "ingest"):
                     await CLASSES[name](api)
                 assert caplog.messages.count("redis_available") == 1

@@ -8,11 +8,12 @@ import pytest
 import redis
 
 from tests.faults.calm import Fault, play
-from tests.faults.lab import Lab
+from tests.faults.lab import API_PROCESSES, Lab
 from tests.faults.processes import wait_for
 from tests.system import System
 
 pytestmark = pytest.mark.timeout(900)
+USES = ("limits", "cache")
 
 
 def test_f06_redis_absent(lab: Lab, installation: System) -> None:
@@ -42,7 +43,11 @@ def test_f09_redis_refuses(lab: Lab, installation: System, name: str) -> None:
         "read-only": lambda: _read_only(lab),
         "loading": lambda: _loading(lab, seconds),
     }
+    ends = installation.log("api").count("redis_available")
     play(lab, installation, f"F09 Redis {name}", faults[name], seconds)
+
+    # One outage for each use of each process, however many questions of another kind are answered meanwhile.
+    assert installation.log("api").count("redis_available") - ends <= len(USES) * API_PROCESSES
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """What is remembered for a moment by all processes, and forgotten by all at once."""
 
+import asyncio
 import secrets
 import time
 from collections.abc import AsyncIterator
@@ -130,6 +131,23 @@ async def test_an_outage_costs_next_to_nothing_and_ends_by_itself(key: str, owne
         await one.close()
 
 
+@pytest.mark.parametrize("refusal", [("CONFIG", "SET", "maxmemory", "1"), ("REPLICAOF", "127.0.0.1", "1")])
+async def test_a_server_that_answers_and_keeps_nothing_is_one_outage(
+    key: str, owner: UUID, caplog: pytest.LogCaptureFixture, refusal: tuple[str, ...]
+) -> None:
+    with own_redis() as server:
+        one, client = Cache(server.url, RING, PATIENCE), Redis.from_url(server.url)
+        await one.put(await one.get(key, [owner]), b"value")
+        await client.execute_command(*refusal)  # type: ignore[no-untyped-call]
+        until = time.monotonic() + 3 * REST_SECONDS
+        while time.monotonic() < until:
+            await one.put(await one.get(key, [owner]), b"value")
+            await asyncio.sleep(0.05)
+        await client.aclose()
+        await one.close()
+    assert caplog.messages == ["redis_unavailable"]
+
+
 async def _found_again(server: OwnRedis, one: Cache, key: str, owner: UUID) -> None:
     server.start()
     for _ in range(100):
@@ -137,5 +155,5 @@ async def _found_again(server: OwnRedis, one: Cache, key: str, owner: UUID) -> N
         if looked.value is not None:
             return
         await one.put(looked, b"value")
-        time.sleep(0.05)  # noqa: ASYNC251 nothing else runs
+        await asyncio.sleep(0.05)
     pytest.fail("it is still out")

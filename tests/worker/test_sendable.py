@@ -23,6 +23,7 @@ RECIPE: tuple[LiteralString, ...] = (
     "GRANT CONNECT ON DATABASE {database} TO {role}",
     "GRANT USAGE ON SCHEMA public TO {role}",
     "GRANT EXECUTE ON FUNCTION sendable_deliveries(text) TO {role}",
+    "ALTER ROLE {role} SET statement_timeout = '5s'",
 )
 
 MANY_MORE = text("""
@@ -161,6 +162,10 @@ def test_who_asks_for_another_lane_is_told_which_there_are(scaler: psycopg.Conne
 def test_it_reads_no_table(scaler: psycopg.Connection, table: str) -> None:
     with pytest.raises(psycopg.errors.InsufficientPrivilege):
         scaler.execute(sql.SQL("SELECT FROM {}").format(sql.Identifier(table)))
+
+
+def test_it_is_not_asked_for_long(scaler: psycopg.Connection) -> None:
+    assert scaler.execute("SHOW statement_timeout").fetchone() == ("5s",)
 
 
 def test_it_counts_to_a_hundred_thousand(house: House, app: App, scaler: psycopg.Connection) -> None:

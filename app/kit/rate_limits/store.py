@@ -1,6 +1,7 @@
 """The counters that all processes share, in Redis; nobody waits for a server that does not answer."""
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TypeVar
 
 from limits.aio.storage import RedisStorage
@@ -9,10 +10,11 @@ from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from app.kit.circuit import CONNECTIONS, PATIENCE_SECONDS, Circuit, pool_of
+from app.kit.circuit import CONNECTIONS, PATIENCE_SECONDS, TRIAL_MILLISECONDS, Circuit, pool_of
 
 T = TypeVar("T")
 KEYS = "postrider:limits"
+TRIAL = "postrider:trial:limits"
 OUT = (
     "sign-in and administration are limited by each process alone, ingest, reads and writes are not limited",
     "limits are shared by all processes",
@@ -32,7 +34,8 @@ class Store:
         )
         self.windows = MovingWindowRateLimiter(self.counters)
         redis = Redis(connection_pool=self._pool, retry=Retry(NoBackoff(), 0))
-        self._circuit = Circuit(patience, CONNECTIONS, *OUT, use="limits", ping=redis.ping)
+        trial = partial(redis.set, TRIAL, 1, px=TRIAL_MILLISECONDS)
+        self._circuit = Circuit(patience, CONNECTIONS, *OUT, use="limits", trial=trial)
 
     async def ask(self, question: Callable[[], Awaitable[T]]) -> T | None:
         """The answer; None while Redis is out."""
