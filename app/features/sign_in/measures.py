@@ -8,6 +8,10 @@ PASSKEY, PROVIDER = "passkey", "provider"
 _NAMES = {"pwd": "password", "hwk": PASSKEY, "fed": PROVIDER}
 ANY = "any"
 """The method where it is not known yet."""
+# A rate sees no first value: so the series begin before there is anything to count.
+for _method in ("password", PASSKEY, PROVIDER):
+    for _outcome in ("signed_in", "stepped_up", "failed"):
+        SIGN_INS.labels(_method, _outcome)
 
 
 def measure_proof(methods: Sequence[str], outcome: str) -> None:
