@@ -12,7 +12,8 @@ from app.kit.telemetry.logs import get_logger
 
 LOCK = 0x706F7374
 """'post': the advisory lock of whoever migrates."""
-HOLDER = f"SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted AND objid = {LOCK}"  # noqa: S608 a number of ours
+# The number is ours.
+HOLDER = f"SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted AND objid = {LOCK}"  # noqa: S608  # nosec B608
 WAITING, MIGRATING = "postrider-waits", "postrider-migrate"
 """What a connection is called that waits for its turn, or for somebody's, and that of whoever has it."""
 TURN_SECONDS = 300.0
