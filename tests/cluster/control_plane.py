@@ -1,5 +1,6 @@
 """What makes a machine a cluster of one node: Kubernetes' own programs, etcd, and containerd."""
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -118,7 +119,7 @@ def _containerd(place: Place) -> NodeProgram:
         {"type": "ptp", "ipMasq": False, "ipam": addresses},
         {"type": "portmap", "capabilities": {"portMappings": True}},
     ]
-    network.write_text(yaml.safe_dump({"cniVersion": "0.4.0", "name": "pods", "plugins": plugins}))
+    network.write_text(json.dumps({"cniVersion": "0.4.0", "name": "pods", "plugins": plugins}))
     home.write_text(_CONTAINERD.format(home=home.parent, pause=PAUSE, cni=network.parent))
     return NodeProgram("containerd", ["containerd", f"--config={home}"], ready=lambda: _containerd_answers(place))
 
@@ -186,6 +187,7 @@ def _kubelet(place: Place) -> NodeProgram:
         "localStorageCapacityIsolation": False,
         "makeIPTablesUtilChains": False,
         "podLogsDir": str(place.folder / "pod-logs"),
+        "volumePluginDir": str(place.folder / "kubelet" / "plugins"),
         "resolvConf": str(names),
         "clusterDNS": [NAMES],
         "clusterDomain": DOMAIN,
