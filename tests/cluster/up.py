@@ -1,0 +1,49 @@
+"""Brings a cluster up, part by part, and says how long each took."""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tests.cluster.control_plane import control_plane, make_cgroups, node_programs
+from tests.cluster.identity import make_identities
+from tests.cluster.names import names, names_objects
+from tests.cluster.place import Place
+from tests.cluster.rollouts import rollouts, rollouts_objects
+from tests.deploy.crds import definitions
+
+
+def bring_up(place: Place, *, small: bool) -> None:
+    """From nothing to an installation that is served; what had begun is taken away again when that fails."""
+    with part("the node's namespaces"):
+        place.begin()
+    try:
+        _bring_up(place, small=small)
+    except BaseException:
+        sys.stderr.write(f"what the node's programs wrote is in {place.folder}/logs; make cluster-down takes it away\n")
+        raise
+
+
+def _bring_up(place: Place, *, small: bool) -> None:
+    with part("the control plane"):
+        make_cgroups()
+        make_identities(place)
+        place.start(control_plane(place))
+    with part("a node that runs pods"):
+        place.start(node_programs(place))
+    with part("definitions and names"):
+        place.apply(definitions(), "default")
+        place.apply(names_objects())
+        place.start(names(place))
+    with part("Argo Rollouts"):
+        place.apply(rollouts_objects())
+        place.start(rollouts(place))
+
+
+@contextmanager
+def part(what: str) -> Iterator[None]:
+    """Says how long it took."""
+    began = time.monotonic()
+    yield
+    sys.stdout.write(f"{time.monotonic() - began:6.1f} s  {what}\n")
+    sys.stdout.flush()
