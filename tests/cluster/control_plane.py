@@ -9,10 +9,10 @@ import yaml
 
 from tests.cluster.addresses import API_PORT, DOMAIN, NAMES, NODE, PODS, PODS_OF_THE_NODE, SERVICES
 from tests.cluster.identity import NODE_NAME
+from tests.cluster.images import Image
 from tests.cluster.place import CGROUP, CGROUPS, ClusterError, NodeProgram, Place
 from tests.deploy.tools import program
 
-PAUSE = "localhost/postrider-rehearsal/pause:1"
 _ETCD = "http://127.0.0.1:2379"
 _ETCD_PEERS = "http://127.0.0.1:2380"
 
@@ -22,9 +22,9 @@ def control_plane(place: Place) -> list[NodeProgram]:
     return [_etcd(place), _api_server(place), *_controllers(place)]
 
 
-def node_programs(place: Place) -> list[NodeProgram]:
-    """Those that run pods."""
-    return [_containerd(place), _kubelet(place), _kube_proxy(place)]
+def node_programs(place: Place, pause: str) -> list[NodeProgram]:
+    """Those that run pods, each pod around a container of the image `pause`."""
+    return [_containerd(place, pause), _kubelet(place), _kube_proxy(place)]
 
 
 def make_cgroups() -> None:
@@ -109,7 +109,7 @@ def _controllers(place: Place) -> Iterator[NodeProgram]:
     yield NodeProgram("kube-scheduler", scheduler)
 
 
-def _containerd(place: Place) -> NodeProgram:
+def _containerd(place: Place, pause: str) -> NodeProgram:
     home = place.file("containerd", "config.toml")
     network = place.file("cni", "10-pods.conflist")
     # Each pod has a cable of its own to the node: what goes from pod to pod is routed, so that answers come back the
@@ -120,7 +120,7 @@ def _containerd(place: Place) -> NodeProgram:
         {"type": "portmap", "capabilities": {"portMappings": True}},
     ]
     network.write_text(json.dumps({"cniVersion": "0.4.0", "name": "pods", "plugins": plugins}))
-    home.write_text(_CONTAINERD.format(home=home.parent, pause=PAUSE, cni=network.parent))
+    home.write_text(_CONTAINERD.format(home=home.parent, pause=pause, cni=network.parent))
     return NodeProgram("containerd", ["containerd", f"--config={home}"], ready=lambda: _containerd_answers(place))
 
 
@@ -129,9 +129,19 @@ def containerd_socket(place: Place) -> Path:
     return place.file("containerd", "containerd.sock")
 
 
+def take_image(place: Place, image: Image) -> None:
+    """Gives containerd an image, which pods name by its digest."""
+    told = ["--digests", "--base-name", image.name]
+    place.inside([*_ctr(place), "--namespace=k8s.io", "images", "import", *told, image.archive])
+
+
+def _ctr(place: Place) -> list[str]:
+    return ["ctr", f"--address={containerd_socket(place)}"]
+
+
 def _containerd_answers(place: Place) -> bool:
     try:
-        place.inside(["ctr", f"--address={containerd_socket(place)}", "version"])
+        place.inside([*_ctr(place), "version"])
     except ClusterError:
         return False
     return True

@@ -2,35 +2,41 @@
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from tests.cluster.control_plane import control_plane, make_cgroups, node_programs
+from tests.cluster.control_plane import control_plane, make_cgroups, node_programs, take_image
 from tests.cluster.identity import make_identities
+from tests.cluster.images import Image, Images
 from tests.cluster.names import names, names_objects
 from tests.cluster.place import Place
 from tests.cluster.rollouts import rollouts, rollouts_objects
 from tests.deploy.crds import definitions
+from tests.deploy.tools import cache
 
 
 def bring_up(place: Place, *, small: bool) -> None:
     """From nothing to an installation that is served; what had begun is taken away again when that fails."""
+    with part("images"):
+        images = Images(cache() / "images").all()
     with part("the node's namespaces"):
         place.begin()
     try:
-        _bring_up(place, small=small)
+        _bring_up(place, images, small=small)
     except BaseException:
         sys.stderr.write(f"what the node's programs wrote is in {place.folder}/logs; make cluster-down takes it away\n")
         raise
 
 
-def _bring_up(place: Place, *, small: bool) -> None:
+def _bring_up(place: Place, images: Mapping[str, Image], *, small: bool) -> None:
     with part("the control plane"):
         make_cgroups()
         make_identities(place)
         place.start(control_plane(place))
     with part("a node that runs pods"):
-        place.start(node_programs(place))
+        place.start(node_programs(place, images["pause"].reference))
+        for image in images.values():
+            take_image(place, image)
     with part("definitions and names"):
         place.apply(definitions(), "default")
         place.apply(names_objects())
