@@ -1,7 +1,7 @@
 """What makes a machine a cluster of one node: Kubernetes' own programs, etcd, and containerd."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import yaml
 from tests.cluster.addresses import API_PORT, DOMAIN, NAMES, NODE, PODS, PODS_OF_THE_NODE, SERVICES
 from tests.cluster.identity import NODE_NAME
 from tests.cluster.images import Image
+from tests.cluster.kube import NotFoundError
 from tests.cluster.place import CGROUP, CGROUPS, ClusterError, NodeProgram, Place
 from tests.deploy.tools import program
 
@@ -40,25 +41,13 @@ def make_cgroups() -> None:
                 (group / name).write_text((controller / name).read_text())
 
 
-def says_ok(place: Place, path: str) -> Callable[[], bool]:
-    """Whether the API server answers a path by 200, asked from inside."""
-
-    def asked() -> bool:
-        try:
-            return place.kubectl("get", f"--raw={path}").strip() == "ok"
-        except ClusterError:
-            return False
-
-    return asked
-
-
 def node_is_ready(place: Place) -> bool:
     """Whether pods can run."""
-    path = '--output=jsonpath={.status.conditions[?(@.type=="Ready")].status}'
     try:
-        return place.kubectl("get", "node", NODE_NAME, path) == "True"
-    except ClusterError:
+        found = place.kube().get("v1", "Node", NODE_NAME)
+    except NotFoundError:
         return False
+    return any(one["type"] == "Ready" and one["status"] == "True" for one in found["status"]["conditions"])
 
 
 def _etcd(place: Place) -> NodeProgram:
@@ -83,12 +72,14 @@ def _api_server(place: Place) -> NodeProgram:
         f"--service-account-issuer=https://kubernetes.default.svc.{DOMAIN}",
         *(f"--service-account-key-file={pki}/accounts.key", f"--service-account-signing-key-file={pki}/accounts.key"),
         f"--requestheader-client-ca-file={pki}/front-proxy-ca.crt",
+        # The node's name is known to nobody who is asked for names.
+        "--kubelet-preferred-address-types=InternalIP",
         *("--requestheader-allowed-names=front-proxy-client", "--requestheader-username-headers=X-Remote-User"),
         *("--requestheader-group-headers=X-Remote-Group", "--requestheader-extra-headers-prefix=X-Remote-Extra-"),
         *(f"--proxy-client-cert-file={pki}/front-proxy-client.crt",),
         f"--proxy-client-key-file={pki}/front-proxy-client.key",
     ]
-    return NodeProgram("kube-apiserver", argv, ready=says_ok(place, "/readyz"))
+    return NodeProgram("kube-apiserver", argv, ready=lambda: place.serves("/readyz"))
 
 
 def _controllers(place: Place) -> Iterator[NodeProgram]:

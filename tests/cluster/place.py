@@ -8,13 +8,15 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from http import HTTPStatus
 from pathlib import Path
 
 from app.cli.dev.identity import Identity, identify, is_alive
-from tests.deploy.manifests import Manifest, manifests
+from tests.cluster.kube import Kube
 from tests.deploy.tools import program
 from tests.servers import ROOT
 
@@ -23,7 +25,6 @@ CGROUPS = Path("/sys/fs/cgroup")
 CGROUP = "postrider-cluster"
 _END_SECONDS = 30.0
 _CLONE_NEWNET = 0x40000000
-_ASK = "import sys, urllib.request as r; r.urlopen(sys.argv[1], timeout=2)"
 
 
 class ClusterError(Exception):
@@ -133,10 +134,17 @@ class Place:
     def answers(self, url: str) -> bool:
         """Whether a URL of the node's own network is answered by a success."""
         try:
-            self.inside([sys.executable, "-c", _ASK, url])
-        except ClusterError:
+            with urllib.request.urlopen(url, timeout=2):  # noqa: S310 ours
+                return True
+        except OSError:
             return False
-        return True
+
+    def serves(self, path: str) -> bool:
+        """Whether the API server answers a path by 200."""
+        try:
+            return self.kube().ask("GET", path).status == HTTPStatus.OK
+        except OSError:
+            return False
 
     def enter_network(self) -> None:
         """Has this thread, and those that it starts, and their children, use the node's network from now on."""
@@ -149,16 +157,9 @@ class Place:
         """What kubectl says, as the administrator."""
         return self.inside([program("kubectl"), f"--kubeconfig={self.kubeconfig()}", *words], stdin)
 
-    def get(self, kind: str, name: str, namespace: str = "postrider") -> Manifest:
-        """An object as it is now."""
-        (found,) = manifests(self.kubectl("get", kind, name, f"--namespace={namespace}", "--output=json"))
-        return found
-
-    def apply(self, wanted: Iterable[Manifest], namespace: str = "postrider") -> None:
-        """Stores manifests, as far as they are ours; what a server does not know of them is an error."""
-        text = json.dumps({"apiVersion": "v1", "kind": "List", "items": list(wanted)})
-        options = ("--server-side", "--force-conflicts", "--validate=strict", f"--namespace={namespace}")
-        self.kubectl("apply", *options, "--filename=-", stdin=text)
+    def kube(self) -> Kube:
+        """A client of the API server as its administrator, for whoever has entered the network."""
+        return Kube(self.kubeconfig())
 
     def log(self, name: str, most: int = 3000) -> str:
         """The end of what a program of the node wrote."""
