@@ -25,6 +25,8 @@ CGROUPS = Path("/sys/fs/cgroup")
 CGROUP = "postrider-cluster"
 _END_SECONDS = 30.0
 _CLONE_NEWNET = 0x40000000
+# It outlives whoever begins it, and says under which number.
+_DETACHED = ("setsid", "--fork", "sh", "-c", 'echo $$ > "$0"; exec "$@"')
 
 
 class ClusterError(Exception):
@@ -64,15 +66,16 @@ class Place:
         self.folder.mkdir(parents=True, exist_ok=True)
         words = ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
         with self.file("logs", "node.log").open("ab") as log:
-            process = subprocess.Popen(
-                [*words, sys.executable, "-m", "tests.cluster.node", str(self.folder)],
+            subprocess.run(
+                [*_DETACHED, self.file("pid"), *words, sys.executable, "-m", "tests.cluster.node", self.folder],
                 cwd=ROOT,
+                check=True,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                start_new_session=True,
             )
-        found = identify(process.pid)
+        wait_until(lambda: self._read("pid") != "", 10.0, lambda: "the node does not begin")
+        found = identify(int(self._read("pid")))
         if found is None:
             raise ClusterError(f"the node ended at once: {self.log('node')}")
         self.file("identity.json").write_text(json.dumps([found.pid, found.started]))
@@ -168,6 +171,10 @@ class Place:
 
     def _not_ready(self, name: str) -> str:
         return f"{name} is not ready: {self.log(name)}"
+
+    def _read(self, name: str) -> str:
+        file = self.folder / name
+        return file.read_text().strip() if file.exists() else ""
 
     def _entering(self, *which: str) -> list[str]:
         return ["nsenter", f"--target={self._first()}", *which, "--"]
