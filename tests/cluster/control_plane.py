@@ -11,7 +11,7 @@ from tests.cluster.addresses import API_PORT, DOMAIN, NAMES, NODE, PODS, PODS_OF
 from tests.cluster.identity import NODE_NAME
 from tests.cluster.images import Image
 from tests.cluster.kube import NotFoundError
-from tests.cluster.place import CGROUP, CGROUPS, ClusterError, NodeProgram, Place
+from tests.cluster.place import CGROUPS, ClusterError, NodeProgram, Place
 from tests.deploy.tools import program
 
 _ETCD = "http://127.0.0.1:2379"
@@ -28,12 +28,12 @@ def node_programs(place: Place, pause: str) -> list[NodeProgram]:
     return [_containerd(place, pause), _kubelet(place), _kube_proxy(place)]
 
 
-def make_cgroups() -> None:
+def make_cgroups(place: Place) -> None:
     """The group that every pod's is below."""
     for controller in sorted(CGROUPS.iterdir()) if not (CGROUPS / "cgroup.controllers").exists() else [CGROUPS]:
         if controller.is_symlink() or not (controller / "cgroup.procs").exists():
             continue
-        group = controller / CGROUP
+        group = controller / place.cgroup
         group.mkdir(exist_ok=True)
         # A new group of this controller has neither processors nor memory, and takes no process before it has.
         for name in ("cpuset.cpus", "cpuset.mems"):
@@ -176,7 +176,7 @@ def _kubelet(place: Place) -> NodeProgram:
         "authentication": {"anonymous": {"enabled": True}, "webhook": {"enabled": False}},
         "authorization": {"mode": "AlwaysAllow"},
         "cgroupDriver": "cgroupfs",
-        "cgroupRoot": f"/{CGROUP}",
+        "cgroupRoot": f"/{place.cgroup}",
         "enforceNodeAllocatable": [],
         "failCgroupV1": False,
         "failSwapOn": False,

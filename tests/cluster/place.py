@@ -22,7 +22,6 @@ from tests.servers import ROOT
 
 PLACE = Path(os.environ.get("POSTRIDER_CLUSTER", "/var/lib/postrider-cluster"))
 CGROUPS = Path("/sys/fs/cgroup")
-CGROUP = "postrider-cluster"
 _END_SECONDS = 30.0
 _CLONE_NEWNET = 0x40000000
 # It outlives whoever begins it, and says under which number.
@@ -49,6 +48,11 @@ class Place:
     """The folder of a cluster."""
 
     folder: Path = PLACE
+
+    @property
+    def cgroup(self) -> str:
+        """The name of the control group that every pod's is below."""
+        return self.folder.name
 
     def file(self, *parts: str) -> Path:
         """A path below the folder, in a folder that is there."""
@@ -89,7 +93,7 @@ class Place:
             os.kill(found.pid, signal.SIGKILL)
             wait_until(lambda: not (_exists(inside) or is_alive(found)), _END_SECONDS, lambda: "the node does not end")
         for controller in (CGROUPS, *CGROUPS.iterdir()):
-            _remove_cgroup(controller / CGROUP)
+            _remove_cgroup(controller / self.cgroup)
         if self.folder.exists():
             shutil.rmtree(self.folder)
 

@@ -39,7 +39,7 @@ def bring_up(place: Place, *, small: bool) -> None:
 
 def _bring_up(place: Place, images: Mapping[str, Image], *, small: bool) -> None:
     with part("the control plane"):
-        make_cgroups()
+        make_cgroups(place)
         make_identities(place)
         place.start(control_plane(place))
     with part("a node that runs pods"):
