@@ -1,7 +1,7 @@
 """What makes a machine a cluster of one node: Kubernetes' own programs, etcd, and containerd."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +9,11 @@ import yaml
 
 from tests.cluster.addresses import API_PORT, DOMAIN, NAMES, NODE, PODS, PODS_OF_THE_NODE, SERVICES
 from tests.cluster.identity import NODE_NAME
-from tests.cluster.place import CGROUP, CGROUPS, ClusterError, NodeProgram, Place
+from tests.cluster.images import Image
+from tests.cluster.kube import NotFoundError
+from tests.cluster.place import CGROUPS, ClusterError, NodeProgram, Place
 from tests.deploy.tools import program
 
-PAUSE = "localhost/postrider-rehearsal/pause:1"
 _ETCD = "http://127.0.0.1:2379"
 _ETCD_PEERS = "http://127.0.0.1:2380"
 
@@ -22,17 +23,17 @@ def control_plane(place: Place) -> list[NodeProgram]:
     return [_etcd(place), _api_server(place), *_controllers(place)]
 
 
-def node_programs(place: Place) -> list[NodeProgram]:
-    """Those that run pods."""
-    return [_containerd(place), _kubelet(place), _kube_proxy(place)]
+def node_programs(place: Place, pause: str) -> list[NodeProgram]:
+    """Those that run pods, each pod around a container of the image `pause`."""
+    return [_containerd(place, pause), _kubelet(place), _kube_proxy(place)]
 
 
-def make_cgroups() -> None:
+def make_cgroups(place: Place) -> None:
     """The group that every pod's is below."""
     for controller in sorted(CGROUPS.iterdir()) if not (CGROUPS / "cgroup.controllers").exists() else [CGROUPS]:
         if controller.is_symlink() or not (controller / "cgroup.procs").exists():
             continue
-        group = controller / CGROUP
+        group = controller / place.cgroup
         group.mkdir(exist_ok=True)
         # A new group of this controller has neither processors nor memory, and takes no process before it has.
         for name in ("cpuset.cpus", "cpuset.mems"):
@@ -40,25 +41,13 @@ def make_cgroups() -> None:
                 (group / name).write_text((controller / name).read_text())
 
 
-def says_ok(place: Place, path: str) -> Callable[[], bool]:
-    """Whether the API server answers a path by 200, asked from inside."""
-
-    def asked() -> bool:
-        try:
-            return place.kubectl("get", f"--raw={path}").strip() == "ok"
-        except ClusterError:
-            return False
-
-    return asked
-
-
 def node_is_ready(place: Place) -> bool:
     """Whether pods can run."""
-    path = '--output=jsonpath={.status.conditions[?(@.type=="Ready")].status}'
     try:
-        return place.kubectl("get", "node", NODE_NAME, path) == "True"
-    except ClusterError:
+        found = place.kube().get("v1", "Node", NODE_NAME)
+    except NotFoundError:
         return False
+    return any(one["type"] == "Ready" and one["status"] == "True" for one in found["status"]["conditions"])
 
 
 def _etcd(place: Place) -> NodeProgram:
@@ -83,12 +72,14 @@ def _api_server(place: Place) -> NodeProgram:
         f"--service-account-issuer=https://kubernetes.default.svc.{DOMAIN}",
         *(f"--service-account-key-file={pki}/accounts.key", f"--service-account-signing-key-file={pki}/accounts.key"),
         f"--requestheader-client-ca-file={pki}/front-proxy-ca.crt",
+        # The node's name is known to nobody who is asked for names.
+        "--kubelet-preferred-address-types=InternalIP",
         *("--requestheader-allowed-names=front-proxy-client", "--requestheader-username-headers=X-Remote-User"),
         *("--requestheader-group-headers=X-Remote-Group", "--requestheader-extra-headers-prefix=X-Remote-Extra-"),
         *(f"--proxy-client-cert-file={pki}/front-proxy-client.crt",),
         f"--proxy-client-key-file={pki}/front-proxy-client.key",
     ]
-    return NodeProgram("kube-apiserver", argv, ready=says_ok(place, "/readyz"))
+    return NodeProgram("kube-apiserver", argv, ready=lambda: place.serves("/readyz"))
 
 
 def _controllers(place: Place) -> Iterator[NodeProgram]:
@@ -109,7 +100,7 @@ def _controllers(place: Place) -> Iterator[NodeProgram]:
     yield NodeProgram("kube-scheduler", scheduler)
 
 
-def _containerd(place: Place) -> NodeProgram:
+def _containerd(place: Place, pause: str) -> NodeProgram:
     home = place.file("containerd", "config.toml")
     network = place.file("cni", "10-pods.conflist")
     # Each pod has a cable of its own to the node: what goes from pod to pod is routed, so that answers come back the
@@ -120,7 +111,7 @@ def _containerd(place: Place) -> NodeProgram:
         {"type": "portmap", "capabilities": {"portMappings": True}},
     ]
     network.write_text(json.dumps({"cniVersion": "0.4.0", "name": "pods", "plugins": plugins}))
-    home.write_text(_CONTAINERD.format(home=home.parent, pause=PAUSE, cni=network.parent))
+    home.write_text(_CONTAINERD.format(home=home.parent, pause=pause, cni=network.parent))
     return NodeProgram("containerd", ["containerd", f"--config={home}"], ready=lambda: _containerd_answers(place))
 
 
@@ -129,9 +120,19 @@ def containerd_socket(place: Place) -> Path:
     return place.file("containerd", "containerd.sock")
 
 
+def take_image(place: Place, image: Image) -> None:
+    """Gives containerd an image, which pods name by its digest."""
+    told = ["--digests", "--base-name", image.name]
+    place.inside([*_ctr(place), "--namespace=k8s.io", "images", "import", *told, image.archive])
+
+
+def _ctr(place: Place) -> list[str]:
+    return ["ctr", f"--address={containerd_socket(place)}"]
+
+
 def _containerd_answers(place: Place) -> bool:
     try:
-        place.inside(["ctr", f"--address={containerd_socket(place)}", "version"])
+        place.inside([*_ctr(place), "version"])
     except ClusterError:
         return False
     return True
@@ -175,7 +176,7 @@ def _kubelet(place: Place) -> NodeProgram:
         "authentication": {"anonymous": {"enabled": True}, "webhook": {"enabled": False}},
         "authorization": {"mode": "AlwaysAllow"},
         "cgroupDriver": "cgroupfs",
-        "cgroupRoot": f"/{CGROUP}",
+        "cgroupRoot": f"/{place.cgroup}",
         "enforceNodeAllocatable": [],
         "failCgroupV1": False,
         "failSwapOn": False,

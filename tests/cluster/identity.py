@@ -1,6 +1,5 @@
 """Who is who in a cluster: its authorities, certificates, tokens and kubeconfigs."""
 
-import json
 import secrets
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -13,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from tests.cluster.addresses import API_PORT, API_SERVER, DOMAIN, NODE
+from tests.cluster.kube import write_kubeconfig
 from tests.cluster.place import Place
 
 _LIFE = timedelta(days=7)
@@ -84,27 +84,15 @@ def make_identities(place: Place) -> None:
     for name, (user, group) in _USERS.items():
         token = secrets.token_hex(24)
         lines.append(f"{token},{user},{user},{group}\n")
-        write_kubeconfig(place, name, token)
+        kubeconfig_of(place, name, token)
     tokens = place.file("pki", "tokens.csv")
     tokens.touch(0o600)
     tokens.write_text("".join(lines))
 
 
-def write_kubeconfig(place: Place, name: str, token: str) -> Path:
+def kubeconfig_of(place: Place, name: str, token: str) -> Path:
     """The file by which whoever has this token speaks to the API server."""
-    server = {"server": f"https://{NODE}:{API_PORT}", "certificate-authority": str(place.file("pki", "ca.crt"))}
-    said = {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "clusters": [{"name": "rehearsal", "cluster": server}],
-        "users": [{"name": name, "user": {"token": token}}],
-        "contexts": [{"name": "rehearsal", "context": {"cluster": "rehearsal", "user": name}}],
-        "current-context": "rehearsal",
-    }
-    file = place.kubeconfig(name)
-    file.touch(0o600)
-    file.write_text(json.dumps(said))
-    return file
+    return write_kubeconfig(place.kubeconfig(name), f"https://{NODE}:{API_PORT}", token, place.file("pki", "ca.crt"))
 
 
 def _named(host: str) -> x509.GeneralName:

@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tests.cluster.addresses import GATEWAY_OF_THE_NODE, NODE, RECEIVERS
+from tests.cluster.addresses import DOMAIN, GATEWAY_OF_THE_NODE, NODE, RECEIVERS
 
 _TICK_SECONDS = 0.1
 _PAUSE_SECONDS = 1.0
@@ -84,6 +84,10 @@ def _bury(own: set[int]) -> None:
 
 def _mount(folder: Path) -> None:
     _run("mount", "--make-rshared", "/")
+    # Programs of the node ask for names whom pods ask.
+    names = folder / "resolv.conf"
+    names.write_text(f"search svc.{DOMAIN} {DOMAIN}\nnameserver {NODE}\noptions ndots:5 timeout:2\n")
+    _run("mount", "--bind", str(names), "/etc/resolv.conf")
     for place in _OWN_PLACES:
         (folder / "places" / place).mkdir(parents=True, exist_ok=True)
         Path("/", place).mkdir(parents=True, exist_ok=True)

@@ -8,22 +8,24 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from http import HTTPStatus
 from pathlib import Path
 
 from app.cli.dev.identity import Identity, identify, is_alive
-from tests.deploy.manifests import Manifest, manifests
+from tests.cluster.kube import Kube
 from tests.deploy.tools import program
 from tests.servers import ROOT
 
 PLACE = Path(os.environ.get("POSTRIDER_CLUSTER", "/var/lib/postrider-cluster"))
 CGROUPS = Path("/sys/fs/cgroup")
-CGROUP = "postrider-cluster"
 _END_SECONDS = 30.0
 _CLONE_NEWNET = 0x40000000
-_ASK = "import sys, urllib.request as r; r.urlopen(sys.argv[1], timeout=2)"
+# It outlives whoever begins it, and says under which number.
+_DETACHED = ("setsid", "--fork", "sh", "-c", 'echo $$ > "$0"; exec "$@"')
 
 
 class ClusterError(Exception):
@@ -47,6 +49,11 @@ class Place:
 
     folder: Path = PLACE
 
+    @property
+    def cgroup(self) -> str:
+        """The name of the control group that every pod's is below."""
+        return self.folder.name
+
     def file(self, *parts: str) -> Path:
         """A path below the folder, in a folder that is there."""
         path = self.folder.joinpath(*parts)
@@ -63,15 +70,16 @@ class Place:
         self.folder.mkdir(parents=True, exist_ok=True)
         words = ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
         with self.file("logs", "node.log").open("ab") as log:
-            process = subprocess.Popen(
-                [*words, sys.executable, "-m", "tests.cluster.node", str(self.folder)],
+            subprocess.run(
+                [*_DETACHED, self.file("pid"), *words, sys.executable, "-m", "tests.cluster.node", self.folder],
                 cwd=ROOT,
+                check=True,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                start_new_session=True,
             )
-        found = identify(process.pid)
+        wait_until(lambda: self._read("pid") != "", 10.0, lambda: "the node does not begin")
+        found = identify(int(self._read("pid")))
         if found is None:
             raise ClusterError(f"the node ended at once: {self.log('node')}")
         self.file("identity.json").write_text(json.dumps([found.pid, found.started]))
@@ -85,7 +93,7 @@ class Place:
             os.kill(found.pid, signal.SIGKILL)
             wait_until(lambda: not (_exists(inside) or is_alive(found)), _END_SECONDS, lambda: "the node does not end")
         for controller in (CGROUPS, *CGROUPS.iterdir()):
-            _remove_cgroup(controller / CGROUP)
+            _remove_cgroup(controller / self.cgroup)
         if self.folder.exists():
             shutil.rmtree(self.folder)
 
@@ -133,10 +141,17 @@ class Place:
     def answers(self, url: str) -> bool:
         """Whether a URL of the node's own network is answered by a success."""
         try:
-            self.inside([sys.executable, "-c", _ASK, url])
-        except ClusterError:
+            with urllib.request.urlopen(url, timeout=2):  # noqa: S310 ours
+                return True
+        except OSError:
             return False
-        return True
+
+    def serves(self, path: str) -> bool:
+        """Whether the API server answers a path by 200."""
+        try:
+            return self.kube().ask("GET", path).status == HTTPStatus.OK
+        except OSError:
+            return False
 
     def enter_network(self) -> None:
         """Has this thread, and those that it starts, and their children, use the node's network from now on."""
@@ -149,16 +164,9 @@ class Place:
         """What kubectl says, as the administrator."""
         return self.inside([program("kubectl"), f"--kubeconfig={self.kubeconfig()}", *words], stdin)
 
-    def get(self, kind: str, name: str, namespace: str = "postrider") -> Manifest:
-        """An object as it is now."""
-        (found,) = manifests(self.kubectl("get", kind, name, f"--namespace={namespace}", "--output=json"))
-        return found
-
-    def apply(self, wanted: Iterable[Manifest], namespace: str = "postrider") -> None:
-        """Stores manifests, as far as they are ours; what a server does not know of them is an error."""
-        text = json.dumps({"apiVersion": "v1", "kind": "List", "items": list(wanted)})
-        options = ("--server-side", "--force-conflicts", "--validate=strict", f"--namespace={namespace}")
-        self.kubectl("apply", *options, "--filename=-", stdin=text)
+    def kube(self) -> Kube:
+        """A client of the API server as its administrator, for whoever has entered the network."""
+        return Kube(self.kubeconfig())
 
     def log(self, name: str, most: int = 3000) -> str:
         """The end of what a program of the node wrote."""
@@ -167,6 +175,10 @@ class Place:
 
     def _not_ready(self, name: str) -> str:
         return f"{name} is not ready: {self.log(name)}"
+
+    def _read(self, name: str) -> str:
+        file = self.folder / name
+        return file.read_text().strip() if file.exists() else ""
 
     def _entering(self, *which: str) -> list[str]:
         return ["nsenter", f"--target={self._first()}", *which, "--"]

@@ -1,14 +1,15 @@
 """Programs of the node as the cluster's pods know them, and accounts of their own for those that ask its API."""
 
 from collections.abc import Sequence
+from http import HTTPStatus
 from pathlib import Path
 
 from tests.cluster.addresses import NODE
-from tests.cluster.identity import write_kubeconfig
-from tests.cluster.place import Place
+from tests.cluster.identity import kubeconfig_of
+from tests.cluster.place import ClusterError, Place
 from tests.deploy.manifests import Manifest
 
-_TOKEN_LIFE = "24h"
+_TOKEN_LIFE = 24 * 3600
 
 
 def namespace(name: str) -> Manifest:
@@ -42,5 +43,13 @@ def service_of_the_node(
 
 def kubeconfig_of_account(place: Place, name: str, inside: str) -> Path:
     """The file by which a program of the node asks the API in the name of a service account that is there."""
-    token = place.kubectl("create", "token", name, f"--namespace={inside}", f"--duration={_TOKEN_LIFE}").strip()
-    return write_kubeconfig(place, f"{inside}-{name}", token)
+    asked = {
+        "apiVersion": "authentication.k8s.io/v1",
+        "kind": "TokenRequest",
+        "spec": {"expirationSeconds": _TOKEN_LIFE},
+    }
+    answer = place.kube().ask("POST", f"/api/v1/namespaces/{inside}/serviceaccounts/{name}/token", asked)
+    if answer.status != HTTPStatus.CREATED:
+        raise ClusterError(f"no token for {inside}/{name}: {answer.body}")
+    token = answer.body["status"]["token"]
+    return kubeconfig_of(place, f"{inside}-{name}", token)

@@ -30,7 +30,7 @@ from tests.faults.receiver import Behaviour, Receipt, Receiver
 ANSWER_SECONDS = 20.0
 AGAIN = frozenset({0, 429, 500, 502, 503, 504})
 """Whoever calls a service that is being released tries again whatever failed; each failure counts all the same."""
-FLAKY = Behaviour(status=503, every=20)
+FLAKY = Behaviour(status=500, every=20)
 """Some first tries fail, as they do anywhere, so that there are retries to make."""
 DATABASE_SECONDS = 10
 
@@ -167,7 +167,7 @@ class Scene:
     `bound` is how many messages may come twice.
     """
 
-    def __init__(self, grounds: Grounds, name: str, *, tenants: int = 2, behaviour: Behaviour = FLAKY) -> None:
+    def __init__(self, grounds: Grounds, name: str, *, tenants: int = 2, behaviour: Behaviour | None = FLAKY) -> None:
         self.grounds, self.name, self.bound = grounds, name, 0
         self._prefix = f"/{name.split(maxsplit=1)[0]}-{secrets.token_hex(4)}"
         self._organisations: list[UUID] = []
