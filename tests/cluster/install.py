@@ -113,7 +113,7 @@ def ended(place: Place, name: str, seconds: float = READY_SECONDS) -> None:
 
 
 def wait_for(place: Place, names: Iterable[str], seconds: float = READY_SECONDS) -> None:
-    """Waits until each `kind/name` has all pods of its newest version ready; ClusterError says which has not and why."""
+    """Waits until each `kind/name` has all pods of its newest version ready; ClusterError says which has not, why."""
     wanted = list(names)
 
     def so() -> str:
