@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -12,7 +12,9 @@ from typing import Any
 import yaml
 
 from tests.cluster.images import POSTRIDER, Image
+from tests.cluster.kube import Kube
 from tests.cluster.place import ClusterError, Place
+from tests.cluster.releases import Installation, NotSyncedError, Release, phase
 from tests.cluster.stand_ins import NAMESPACE, made
 from tests.deploy.manifests import Manifest, manifests, named
 from tests.deploy.tools import program
@@ -22,8 +24,6 @@ OVERLAY = ROOT / "tests" / "cluster" / "overlay"
 STAGING = ROOT / "k8s" / "overlays" / "staging"
 CHART = ROOT / "charts" / "postrider"
 VALUES = ROOT / "argocd" / "envs" / "staging" / "values.yaml"
-HOOK = "argocd.argoproj.io/hook"
-WAVE = "argocd.argoproj.io/sync-wave"
 READY_SECONDS = 300.0
 # By what names the overlay calls the images that are made here.
 STORES = {
@@ -33,19 +33,23 @@ STORES = {
 }
 
 
-def install(place: Place, images: Mapping[str, Image]) -> None:
-    """From an empty cluster to one whose pods are all ready and whose smoke test has passed."""
-    ours = overlay(images)
-    place.apply(one for one in ours if one["kind"] in {"Namespace", "PriorityClass"})
-    place.apply(made(place, staging()))
-    # The job that lets the autoscaler ask waits for the schema, which comes with the chart.
-    place.apply(ours)
-    wait_for(place, ["statefulset/postgres", "statefulset/redis", "deployment/postgres-pooler"])
-    wanted = chart(images["postrider"])
-    release(place, wanted)
-    wait_for(place, [named_as_kubectl(one) for one in wanted if one["kind"] in {"Deployment", "Rollout"}])
-    run_hook(place, *(one for one in wanted if phase(one) == "PostSync"))
-    ended(place, "job/postgres-autoscaler")
+def install(place: Place, images: Mapping[str, Image]) -> Installation:
+    """From an empty cluster to one whose pods are all ready, and whose smoke test has passed."""
+    ours, installation = overlay(images), Installation(place.kube())
+    first = Release("first", chart(images["postrider"]))
+    apply(place, (one for one in ours if one["kind"] in {"Namespace", "PriorityClass"}))
+    apply(place, made(place, staging()))
+    # Among them the job that lets the autoscaler ask: it waits for the schema, which comes with the chart.
+    apply(place, ours)
+    wait_for(place, (one for one in ours if one["kind"] in {"StatefulSet", "Deployment"}))
+    try:
+        installation.release(first)
+        wait_for(place, (one for one in first.manifests if one["kind"] in {"Deployment", "Rollout"}))
+        installation.smoke(first)
+    except NotSyncedError as error:
+        raise ClusterError(f"{error}\n{troubles(place.kube())}") from error
+    wait_for(place, (one for one in ours if one["kind"] == "Job"))
+    return installation
 
 
 def staging() -> list[Manifest]:
@@ -82,121 +86,74 @@ def chart(image: Image, *said: Mapping[str, Any]) -> list[Manifest]:
         return manifests(_said(command))
 
 
-def release(place: Place, wanted: Sequence[Manifest]) -> None:
-    """Applies a chart as Argo CD does until all is stored: by waves, in which hooks of the sync run to their end."""
-    ours = [one for one in wanted if phase(one) == "Sync"]
-    for number in sorted({wave(one) for one in ours}):
-        those = [one for one in ours if wave(one) == number]
-        place.apply(one for one in those if not is_hook(one))
-        run_hook(place, *(one for one in those if is_hook(one)))
+def apply(place: Place, wanted: Iterable[Manifest]) -> None:
+    """Stores manifests in the order in which they come."""
+    kube = place.kube()
+    for one in wanted:
+        kube.apply(one)
 
 
-def run_hook(place: Place, *hooks: Manifest) -> None:
-    """Runs them anew, one after the other; ClusterError with what it said when one fails."""
-    for one in hooks:
-        name = named_as_kubectl(one)
-        place.kubectl("delete", name, f"--namespace={NAMESPACE}", "--ignore-not-found", "--wait")
-        place.apply([one])
-        ended(place, name)
+def wait_for(place: Place, wanted: Iterable[Manifest], seconds: float = READY_SECONDS) -> None:
+    """Waits until each has all pods of its newest version ready, or has ended well if it is a Job.
+
+    ClusterError, which says what lacks and why, when one fails or it takes too long.
+    """
+    kube, deadline = place.kube(), time.monotonic() + seconds
+    left = list(wanted)
+    while lacking := [(one, said) for one in left if (said := lacks(_now(kube, one)))]:
+        left = [one for one, _ in lacking]
+        if time.monotonic() > deadline:
+            said = ", ".join(said for _, said in lacking)
+            raise ClusterError(f"{said} (after {seconds:.0f} s)\n{troubles(kube)}")
+        time.sleep(0.5)
 
 
-def ended(place: Place, name: str, seconds: float = READY_SECONDS) -> None:
-    """Waits until a `job/…` or `pod/…` has ended well; ClusterError when it fails or takes too long."""
-
-    def so() -> str:
-        status = _object(place, name).get("status", {})
-        if status.get("phase") == "Failed" or _holds(status, "Failed"):
-            raise ClusterError(f"{name} failed: {said_by(place, name)}")
-        return "" if status.get("phase") == "Succeeded" or _holds(status, "Complete") else f"{name} has not ended"
-
-    _until(so, seconds, lambda: said_by(place, name))
-
-
-def wait_for(place: Place, names: Iterable[str], seconds: float = READY_SECONDS) -> None:
-    """Waits until each `kind/name` has all pods of its newest version ready; ClusterError says which has not, why."""
-    wanted = list(names)
-
-    def so() -> str:
-        return ", ".join(filter(None, (_lacks(_object(place, name)) for name in wanted)))
-
-    _until(so, seconds, lambda: troubles(place))
-
-
-def troubles(place: Place) -> str:
-    """Pods that are not ready, with what Kubernetes says of them."""
-    items = json.loads(place.kubectl("get", "pods", f"--namespace={NAMESPACE}", "--output=json"))["items"]
-    return "\n".join(filter(None, map(_trouble, items))) or "no pod says why"
-
-
-def said_by(place: Place, name: str) -> str:
-    """The end of what its pods wrote, and whatever keeps them from starting."""
-    try:
-        said = place.kubectl("logs", name, f"--namespace={NAMESPACE}", "--tail=30", "--all-containers")
-    except ClusterError as error:
-        said = str(error)
-    return f"{said}\n{troubles(place)}"
-
-
-def phase(one: Manifest) -> str:
-    """When Argo CD applies it."""
-    return str(one["metadata"].get("annotations", {}).get(HOOK, "Sync"))
-
-
-def is_hook(one: Manifest) -> bool:
-    """Whether it is run and not kept."""
-    return HOOK in one["metadata"].get("annotations", {})
-
-
-def wave(one: Manifest) -> int:
-    """In which wave of its phase Argo CD applies it."""
-    return int(one["metadata"].get("annotations", {}).get(WAVE, "0"))
-
-
-def named_as_kubectl(one: Manifest) -> str:
-    """`kind/name`."""
-    return "/".join(named(one).split()).lower()
-
-
-def _lacks(one: Manifest) -> str:
-    """What is not as it is to be; empty when it is."""
-    name, status = named_as_kubectl(one), one.get("status", {})
-    # Argo Rollouts writes it as text.
-    if str(status.get("observedGeneration")) != str(one["metadata"]["generation"]):
-        return f"{name} is not looked at yet"
+def lacks(one: Manifest) -> str:
+    """What keeps a workload from being as it is to be; empty when nothing does. ClusterError where nothing will help."""
+    status: Mapping[str, Any] = one.get("status", {})
+    if one["kind"] == "Job":
+        if _holds(status, "Failed"):
+            raise ClusterError(f"{named(one)} failed")
+        return "" if _holds(status, "Complete") else f"{named(one)} has not ended"
     if one["kind"] == "Rollout":
-        return (
-            "" if status.get("phase") == "Healthy" else f"{name} is {status.get('phase')}: {status.get('message', '')}"
-        )
-    wanted = one["spec"]["replicas"]
+        now = phase(one)
+        return "" if now.name == "Healthy" else f"{named(one)} is {now.name} {now.why}"
+    pods = one["spec"]["replicas"]
     ready = min(status.get("readyReplicas", 0), status.get("updatedReplicas", 0))
-    return "" if ready == wanted == status.get("replicas") else f"{name} has {ready} of {wanted} pods ready"
+    seen = status.get("observedGeneration") == one["metadata"]["generation"]
+    return "" if seen and ready == pods == status["replicas"] else f"{named(one)} has {ready} of {pods} pods ready"
 
 
-def _trouble(pod: Manifest) -> str:
-    status = pod["status"]
-    if status.get("phase") == "Succeeded" or _holds(status, "Ready"):
-        return ""
+def troubles(kube: Kube) -> str:
+    """Pods that are not ready, with what Kubernetes says of them and the end of what they said themselves."""
+    pods = kube.list("v1", "Pod", NAMESPACE)
+    return "\n".join(_trouble(kube, pod) for pod in pods if not _is_well(pod["status"])) or "all pods are well"
+
+
+def _is_well(status: Mapping[str, Any]) -> bool:
+    return status.get("phase") == "Succeeded" or _holds(status, "Ready")
+
+
+def _trouble(kube: Kube, pod: Manifest) -> str:
+    status, name = pod["status"], pod["metadata"]["name"]
     states = [*status.get("initContainerStatuses", []), *status.get("containerStatuses", [])]
-    waiting = [f"{one['name']}: {json.dumps(one['state'])}" for one in states if not one["ready"]]
-    conditions = [str(one["message"]) for one in status.get("conditions", []) if one.get("message")]
-    return f"{pod['metadata']['name']} {status.get('phase')}: {'; '.join([*conditions, *waiting])}"
+    waiting = [f"{one['name']} {json.dumps(one['state'])}" for one in states if not one["ready"]]
+    notes = [str(one["message"]) for one in status.get("conditions", []) if one.get("message")]
+    said = [_said_last(kube, name, one["name"]) for one in states if not one["ready"]]
+    return "\n".join([f"{name} is {status.get('phase')}", *notes, *waiting, *said])
+
+
+def _said_last(kube: Kube, pod: str, container: str) -> str:
+    path = f"/api/v1/namespaces/{NAMESPACE}/pods/{pod}/log?container={container}&tailLines=20"
+    return str(kube.ask("GET", path).body.get("message", ""))
 
 
 def _holds(status: Mapping[str, Any], condition: str) -> bool:
     return any(one["type"] == condition and one["status"] == "True" for one in status.get("conditions", []))
 
 
-def _object(place: Place, name: str) -> Manifest:
-    kind, _, rest = name.partition("/")
-    return place.get(kind, rest, NAMESPACE)
-
-
-def _until(so: Callable[[], str], seconds: float, why: Callable[[], str]) -> None:
-    deadline = time.monotonic() + seconds
-    while lacking := so():
-        if time.monotonic() > deadline:
-            raise ClusterError(f"{lacking} after {seconds:.0f} s:\n{why()}")
-        time.sleep(0.5)
+def _now(kube: Kube, one: Manifest) -> Manifest:
+    return kube.get(one["apiVersion"], one["kind"], one["metadata"]["name"], NAMESPACE)
 
 
 def _said(command: Sequence[Any]) -> str:
