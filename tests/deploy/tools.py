@@ -1,6 +1,6 @@
 """Programs that look at what is shipped: compiled once from pinned Go modules, kept in the user's cache.
 
-`python -m tests.deploy.tools [names]` compiles what is named, a program or a set of them, or else what `make chart-check`
+`python -m tests.deploy.tools [names]` compiles what is named, programs or sets of them, or else what `make chart-check`
 asks, and says how long each took.
 """
 
