@@ -55,6 +55,17 @@ PROGRAMS: Mapping[str, Program] = {
         linked_with=KUBERNETES_FLAGS,
         names=("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "kubectl"),
     ),
+    "argocd": Program(
+        "./argocd",
+        "argocd",
+        "-X github.com/argoproj/argo-cd/v3/common.version=3.2.12",
+        (
+            "argocd-application-controller",
+            "argocd-applicationset-controller",
+            "argocd-notifications",
+            "argocd-repo-server",
+        ),
+    ),
     "helm-unittest": Program("github.com/helm-unittest/helm-unittest/cmd/helm-unittest", "unittest"),
     "helm3": Program("helm.sh/helm/v3/cmd/helm", "helm3"),
     "kube-score": Program("github.com/zegl/kube-score/cmd/kube-score", "score"),
