@@ -1,6 +1,7 @@
 """Programs that look at what is shipped: compiled once from pinned Go modules, kept in the user's cache.
 
-`python -m tests.deploy.tools [names]` compiles them, or what `make chart-check` asks, and says how long each took.
+`python -m tests.deploy.tools [names]` compiles what is named, programs or sets of them, or else what `make chart-check`
+asks, and says how long each took.
 """
 
 import fcntl
@@ -54,14 +55,33 @@ PROGRAMS: Mapping[str, Program] = {
         linked_with=KUBERNETES_FLAGS,
         names=("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "kubectl"),
     ),
+    "argocd": Program(
+        "./argocd",
+        "argocd",
+        "-X github.com/argoproj/argo-cd/v3/common.version=3.2.12",
+        (
+            "argocd-application-controller",
+            "argocd-applicationset-controller",
+            "argocd-notifications",
+            "argocd-repo-server",
+        ),
+    ),
     "helm-unittest": Program("github.com/helm-unittest/helm-unittest/cmd/helm-unittest", "unittest"),
     "helm3": Program("helm.sh/helm/v3/cmd/helm", "helm3"),
     "kube-score": Program("github.com/zegl/kube-score/cmd/kube-score", "score"),
+    "pause": Program("./pause"),
+    "coredns": Program(".", "coredns"),
+    "rollouts-controller": Program("github.com/argoproj/argo-rollouts/cmd/rollouts-controller", "cluster"),
+    "gateway-plugin": Program("./gateway-plugin", "cluster"),
 }
 # What each name is a name of.
 NAMES = {name: own for own, made in PROGRAMS.items() for name in (own, *made.names)}
+CHART = ("helm", "kustomize", "actionlint", "gotemplate", "etcd", "kubernetes", "helm-unittest")
 # Those for `make chart-lint` alone.
 LINTERS = ("helm3", "kube-score")
+# Those without which no release is rehearsed.
+RELEASES = ("kubernetes", "etcd", "pause", "coredns", "rollouts-controller", "gateway-plugin")
+SETS: Mapping[str, Sequence[str]] = {"chart": CHART, "linters": LINTERS, "releases": RELEASES}
 
 
 def program(name: str) -> Path:
@@ -116,7 +136,7 @@ def _compile(made: Program, path: Path) -> None:
 def _digest(made: Program) -> str:
     folder = MODULES / made.module
     # A package of our own changes without its module.
-    own = sorted((folder / made.package).glob("*.go")) if made.package.startswith("./") else []
+    own = sorted((folder / made.package).glob("*.go")) if made.package.startswith(".") else []
     parts = [file.read_bytes() for file in (folder / "go.mod", folder / "go.sum", *own)]
     return hashlib.sha256(b"\0".join([*parts, made.linked_with.encode()])).hexdigest()[:12]
 
@@ -137,10 +157,10 @@ def _go_wheel() -> Path:
 
 
 def main(names: Sequence[str]) -> int:
-    """Compiles what is named, or all but the linters."""
-    wanted = names or [name for name in PROGRAMS if name not in LINTERS]
-    if unknown := set(wanted) - set(NAMES):
-        sys.exit(f"not known: {', '.join(sorted(unknown))}; there are {', '.join(PROGRAMS)}")
+    """Compiles what is named, or the chart's."""
+    if unknown := set(names) - set(NAMES) - set(SETS):
+        sys.exit(f"not known: {', '.join(sorted(unknown))}; there are {', '.join([*NAMES, *SETS])}")
+    wanted = [one for name in names or ("chart",) for one in SETS.get(name, (name,))]
     try:
         for name in wanted:
             sys.stdout.write(f"{program(name)}\n")
