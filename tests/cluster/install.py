@@ -109,7 +109,7 @@ def wait_for(place: Place, wanted: Iterable[Manifest], seconds: float = READY_SE
 
 
 def lacks(one: Manifest) -> str:
-    """What keeps a workload from being as it is to be; empty when nothing does. ClusterError where nothing will help."""
+    """What keeps a workload from being as it is to be; empty where nothing does. ClusterError where it has failed."""
     status: Mapping[str, Any] = one.get("status", {})
     if one["kind"] == "Job":
         if _holds(status, "Failed"):
