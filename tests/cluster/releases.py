@@ -16,7 +16,6 @@ from tests.faults.processes import wait_for
 from tests.servers import ROOT
 
 PATCHES = Path(__file__).parent / "patches"
-MIGRATION = "failing_migration"
 ROLLOUTS = "argoproj.io/v1alpha1"
 NAMESPACE = "postrider"
 API = "postrider-api"
@@ -30,18 +29,25 @@ class NotSyncedError(Exception):
 
 
 def layer(patch: str, folder: Path) -> Path:
-    """The folder, below another one, from which the image with a patch is built; ValueError for an unknown patch."""
-    source, made = PATCHES / f"{patch}.py", folder / patch
-    if not source.exists():
-        raise ValueError(f"there is no patch {patch}")
+    """The folder, below another one, from which the image with a patch is built; ValueError for an unknown patch.
+
+    A patch is a module that changes one of the product, or a folder of steps that follow those of the product.
+    """
+    source, made = PATCHES / patch, folder / patch
     shutil.rmtree(made, ignore_errors=True)
     product = made / "srv" / "postrider"
-    if patch == MIGRATION:
-        _write(product / "migrations" / "versions" / f"{_next_revision()}_fails.py", _as_next_step(source.read_text()))
-    else:
-        _write(product / "change.py", source.read_text())
+    if source.is_dir():
+        number = int(newest_revision())
+        steps = sorted(one for one in source.glob("*.py") if one.name != "__init__.py")
+        for before, step in enumerate(steps, number):
+            text = step.read_text().replace("NUMBER", f"{before + 1:04}").replace("BEFORE", f"{before:04}")
+            _write(product / "migrations" / "versions" / f"{before + 1:04}_{step.name}", text)
+    elif source.with_suffix(".py").exists():
+        _write(product / "change.py", source.with_suffix(".py").read_text())
         # Python imports this before anything else: the modules themselves are compiled, and stay as they are.
         _write(product / "sitecustomize.py", (PATCHES / "loader.py").read_text())
+    else:
+        raise ValueError(f"there is no patch {patch}")
     _write(made / "Containerfile", (PATCHES / "Containerfile").read_text())
     return made
 
@@ -56,14 +62,6 @@ def _write(file: Path, text: str) -> None:
 def newest_revision() -> str:
     """The last step of the schema that the product has."""
     return max(one.name.split("_")[0] for one in PRODUCT.glob("[0-9]*.py"))
-
-
-def _next_revision() -> str:
-    return f"{int(newest_revision()) + 1:04}"
-
-
-def _as_next_step(text: str) -> str:
-    return text.replace("NUMBER", _next_revision()).replace("BEFORE", newest_revision())
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +135,12 @@ class Installation:
         wanted = f",app.kubernetes.io/component={component}" if component else ""
         found = self.kube.list("v1", "Pod", NAMESPACE, selector=f"app.kubernetes.io/name=postrider{wanted}")
         return [one for one in found if not one["metadata"].get("deletionTimestamp")]
+
+    def last_words(self, selector: str) -> str:
+        """The ends of what the pods with these labels wrote."""
+        names = [one["metadata"]["name"] for one in self.kube.list("v1", "Pod", NAMESPACE, selector=selector)]
+        paths = (f"/api/v1/namespaces/{NAMESPACE}/pods/{name}/log?tailLines=30" for name in names)
+        return "\n".join(str(self.kube.ask("GET", path).body) for path in paths)
 
     def wait_healthy(self, seconds: float) -> float:
         """The seconds until it is; AssertionError after so many, or when a Rollout has taken the release back."""

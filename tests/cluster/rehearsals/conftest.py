@@ -51,10 +51,16 @@ def grounds(
         yield made
 
 
-def database_of(place: Place) -> Database:
-    """The database as the workers' Secret names it; the node's own programs know its Service by its address."""
+@pytest.fixture(scope="session")
+def migrator(place: Place) -> Database:
+    """The database as those know it who migrate."""
+    return database_of(place, "POSTRIDER_DATABASE__MIGRATOR_URL")
+
+
+def database_of(place: Place, key: str = "POSTRIDER_DATABASE__WORKER_URL") -> Database:
+    """The database as the Secret names it for a role; the node's own programs know its Service by its address."""
     kube = place.kube()
-    url = b64decode(kube.get("v1", "Secret", SECRET)["data"]["POSTRIDER_DATABASE__WORKER_URL"]).decode()
+    url = b64decode(kube.get("v1", "Secret", SECRET)["data"][key]).decode()
     host = urlsplit(url).hostname or ""
     address = kube.get("v1", "Service", host.partition(".")[0])["spec"]["clusterIP"]
     return Database(url.replace(f"@{host}:", f"@{address}:"))
