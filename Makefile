@@ -5,7 +5,7 @@ PORT ?=
 ARGS ?=
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
-LONGER := --ignore=tests/faults --ignore=tests/fuzz --ignore=tests/observe/check
+LONGER := --ignore=tests/faults --ignore=tests/fuzz --ignore=tests/observe/check --ignore=tests/cluster
 # Tests that start whole installations, browsers, and other people's clients and judges.
 APART := tests/browser tests/sdk tests/ssrf \
 	tests/people/oidc/test_judges.py tests/people/relying/test_certified.py tests/people/sessions/test_processes.py \
@@ -17,7 +17,7 @@ NONE_CHOSEN := { [ $$? -eq 5 ] && [ -n '$(subst ','\'',$(ARGS))' ]; }
 
 .DEFAULT_GOAL := help
 .PHONY: help run observe observe-check test e2e check permissions faults fuzz bench acceptance \
-	chart-check chart-lint image-check lock clean
+	chart-check chart-lint image-check cluster-up cluster-test cluster-down lock clean
 
 help:
 	@echo 'make run         start everything here and deliver a first event (PORT=8000)'
@@ -34,6 +34,9 @@ help:
 	@echo 'make chart-check everything about charts, argocd, k8s and the way in, with real tools (compiles them once)'
 	@echo 'make chart-lint  what other people'\''s linters say of the chart'
 	@echo 'make image-check build the image, look into it, and run an installation of it'
+	@echo 'make cluster-up  a cluster of one node on this machine, with Postrider on it (root; the first build takes long)'
+	@echo 'make cluster-test  releases, bad ones among them, drains and failures on that cluster'
+	@echo 'make cluster-down  take it away again'
 	@echo 'make lock        resolve the dependencies anew (needs uv)'
 	@echo 'make clean       remove .venv, the data in .postrider and every cache'
 
@@ -93,7 +96,7 @@ bench: .venv/stamp
 
 chart-check: .venv/stamp
 	$(BIN)/python -m tests.deploy.tools
-	$(PYTEST) tests/deploy --ignore=tests/deploy/image --ignore=tests/deploy/lint $(ARGS)
+	$(PYTEST) tests/deploy tests/cluster $(addprefix --ignore=tests/,deploy/image deploy/lint cluster/rehearsals) $(ARGS)
 
 chart-lint: .venv/stamp
 	$(BIN)/python -m tests.deploy.tools helm helm3 kube-score
@@ -101,6 +104,15 @@ chart-lint: .venv/stamp
 
 image-check: .venv/stamp
 	$(PYTEST) -s tests/deploy/image $(ARGS)
+
+cluster-up: .venv/stamp
+	@exec $(BIN)/python -m tests.cluster up $(ARGS)
+
+cluster-test: .venv/stamp
+	$(PYTEST) -s tests/cluster/rehearsals $(ARGS)
+
+cluster-down: .venv/stamp
+	@exec $(BIN)/python -m tests.cluster down
 
 COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 

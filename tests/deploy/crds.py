@@ -41,6 +41,11 @@ def pins() -> list[Pin]:
     return [Pin(*line.split()) for line in lines if line and not line.startswith("#")]
 
 
+def pin(path: str) -> Pin:
+    """The pin of a module."""
+    return next(one for one in pins() if one.path == path)
+
+
 def definitions() -> Iterator[Manifest]:
     """What a server must know before it knows our manifests."""
     yield from json.loads(_gathered().read_bytes())

@@ -17,4 +17,4 @@ def test_a_name_that_is_no_program_is_answered_by_those_that_are() -> None:
     command = [sys.executable, "-m", "tests.deploy.tools", "hlem"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith("not known: hlem; there are helm, kubeconform, ")
+    assert done.stderr.startswith("not known: hlem; there are helm, kustomize, ")

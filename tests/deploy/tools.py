@@ -1,6 +1,7 @@
 """Programs that look at what is shipped: compiled once from pinned Go modules, kept in the user's cache.
 
-`python -m tests.deploy.tools [names]` compiles them and says how long each took.
+`python -m tests.deploy.tools [names]` compiles what is named, programs or sets of them, or else what `make chart-check`
+asks, and says how long each took.
 """
 
 import fcntl
@@ -32,39 +33,70 @@ KUBERNETES_FLAGS = f"{VERSION}gitVersion=v{KUBERNETES} {VERSION}gitMajor=1 {VERS
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """Where a program's source is: its package, and the module below `tools` that pins it."""
+    """Where a program's source is: its package, and the module below `tools` that pins it.
+
+    One that does what the name says that it is called by has such `names` besides its own.
+    """
 
     package: str
     module: str = "."
     linked_with: str = ""
+    names: tuple[str, ...] = ()
 
 
 PROGRAMS: Mapping[str, Program] = {
     "helm": Program("helm.sh/helm/v4/cmd/helm"),
-    "kubeconform": Program("github.com/yannh/kubeconform/cmd/kubeconform"),
     "kustomize": Program("sigs.k8s.io/kustomize/kustomize/v5"),
     "actionlint": Program("github.com/rhysd/actionlint/cmd/actionlint"),
     "gotemplate": Program("./gotemplate"),
     "etcd": Program("go.etcd.io/etcd/server/v3"),
-    "kube-apiserver": Program("k8s.io/kubernetes/cmd/kube-apiserver", linked_with=KUBERNETES_FLAGS),
+    "kubernetes": Program(
+        "./kubernetes",
+        linked_with=KUBERNETES_FLAGS,
+        names=("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "kubectl"),
+    ),
+    "argocd": Program(
+        "./argocd",
+        "argocd",
+        "-X github.com/argoproj/argo-cd/v3/common.version=3.2.12",
+        (
+            "argocd-application-controller",
+            "argocd-applicationset-controller",
+            "argocd-notifications",
+            "argocd-repo-server",
+        ),
+    ),
     "helm-unittest": Program("github.com/helm-unittest/helm-unittest/cmd/helm-unittest", "unittest"),
     "helm3": Program("helm.sh/helm/v3/cmd/helm", "helm3"),
     "kube-score": Program("github.com/zegl/kube-score/cmd/kube-score", "score"),
+    "pause": Program("./pause"),
+    "coredns": Program(".", "coredns"),
+    "rollouts-controller": Program("github.com/argoproj/argo-rollouts/cmd/rollouts-controller", "cluster"),
+    "gateway-plugin": Program("./gateway-plugin", "cluster"),
 }
+# What each name is a name of.
+NAMES = {name: own for own, made in PROGRAMS.items() for name in (own, *made.names)}
+CHART = ("helm", "kustomize", "actionlint", "gotemplate", "etcd", "kubernetes", "helm-unittest")
 # Those for `make chart-lint` alone.
 LINTERS = ("helm3", "kube-score")
+# Those without which no release is rehearsed.
+RELEASES = ("kubernetes", "etcd", "pause", "coredns", "rollouts-controller", "gateway-plugin")
+SETS: Mapping[str, Sequence[str]] = {"chart": CHART, "linters": LINTERS, "releases": RELEASES}
 
 
 def program(name: str) -> Path:
-    """A program, compiled unless it was before."""
-    made = PROGRAMS[name]
+    """A program by one of its names, compiled unless it was before."""
+    made = PROGRAMS[NAMES[name]]
     home = cache() / _digest(made)
     home.mkdir(parents=True, exist_ok=True)
-    path = home / name
-    with locked(home / f"{name}.lock"):
+    path = home / NAMES[name]
+    with locked(home / f"{path.name}.lock"):
         if not path.exists():
             _compile(made, path)
-    return path
+        for link in (home / other for other in made.names):
+            if not link.is_symlink():
+                link.symlink_to(path.name)
+    return home / name
 
 
 def cache() -> Path:
@@ -104,7 +136,7 @@ def _compile(made: Program, path: Path) -> None:
 def _digest(made: Program) -> str:
     folder = MODULES / made.module
     # A package of our own changes without its module.
-    own = sorted((folder / made.package).glob("*.go")) if made.package.startswith("./") else []
+    own = sorted((folder / made.package).glob("*.go")) if made.package.startswith(".") else []
     parts = [file.read_bytes() for file in (folder / "go.mod", folder / "go.sum", *own)]
     return hashlib.sha256(b"\0".join([*parts, made.linked_with.encode()])).hexdigest()[:12]
 
@@ -125,10 +157,10 @@ def _go_wheel() -> Path:
 
 
 def main(names: Sequence[str]) -> int:
-    """Compiles what is named, or all but the linters."""
-    wanted = names or [name for name in PROGRAMS if name not in LINTERS]
-    if unknown := set(wanted) - set(PROGRAMS):
-        sys.exit(f"not known: {', '.join(sorted(unknown))}; there are {', '.join(PROGRAMS)}")
+    """Compiles what is named, or the chart's."""
+    if unknown := set(names) - set(NAMES) - set(SETS):
+        sys.exit(f"not known: {', '.join(sorted(unknown))}; there are {', '.join([*NAMES, *SETS])}")
+    wanted = [one for name in names or ("chart",) for one in SETS.get(name, (name,))]
     try:
         for name in wanted:
             sys.stdout.write(f"{program(name)}\n")

@@ -9,9 +9,9 @@ import secrets
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
-from types import TracebackType
+from types import SimpleNamespace, TracebackType
 from typing import Self
 
 import aiohttp
@@ -21,7 +21,9 @@ from tests.faults.receiver import digest_of
 EVENT_TYPE = "fault.event"
 ACCEPTED = 202
 PATIENCE_SECONDS = 40.0
-_AGAIN = frozenset({0, 429, 503})
+AGAIN = frozenset({0, 429, 503})
+"""Statuses after which a client tries again; 0 is no answer."""
+_CLOSE_SECONDS = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +48,20 @@ class Sent:
 class Exchange:
     """One request: when it began, how long it took, the status (0 without an answer), and whether it was proper.
 
-    Proper is JSON, with Retry-After where the status asks to try again.
+    Proper is JSON, with Retry-After where the status asks to try again. It went `astray` when its connection, which had
+    rested, was closed from the other side at that very moment: nobody has read it.
     """
 
     began: float
     seconds: float
     status: int
     proper: bool
+    astray: bool = False
+
+    @property
+    def harmed(self) -> bool:
+        """Whether the service failed the client, however well a later try went."""
+        return not self.astray and (self.status == 0 or self.status >= 500)
 
 
 @dataclass
@@ -86,6 +95,15 @@ class Book:
         """The longest request that began in a span, whatever it brought."""
         return max((one.seconds for one in self.exchanges if since <= one.began < until), default=0.0)
 
+    def harmed(self, since: float = 0.0, until: float = float("inf")) -> list[Exchange]:
+        """Requests that began in a span and failed for no fault of the client's."""
+        return [one for one in self.exchanges if since <= one.began < until and one.harmed]
+
+    @property
+    def astray(self) -> int:
+        """How many requests went to a connection that was being closed."""
+        return sum(one.astray for one in self.exchanges)
+
     @property
     def improper(self) -> list[Exchange]:
         """Answers that a client cannot use."""
@@ -98,11 +116,45 @@ def quantile(values: Sequence[float], part: float) -> float:
     return values[min(len(values) - 1, int(len(values) * part))]
 
 
+def connector(connections: int) -> aiohttp.BaseConnector:
+    """Up to so many connections to wherever the URL says."""
+    return aiohttp.TCPConnector(limit=connections)
+
+
+class _Passage:
+    """What became of one request's way: whether its connection had served before, and when it was written."""
+
+    def __init__(self) -> None:
+        self.rested = False
+        self.written_at: float | None = None
+
+    def was_closed(self) -> bool:
+        """Whether the other side closed a connection that had rested, rather than fail the request."""
+        return self.rested and (self.written_at is None or time.monotonic() - self.written_at < _CLOSE_SECONDS)
+
+    @classmethod
+    def tracing(cls) -> aiohttp.TraceConfig:
+        """Has aiohttp tell the passage that is given to a request."""
+        traced = aiohttp.TraceConfig()
+        traced.on_connection_reuseconn.append(cls._note_rest)
+        traced.on_request_headers_sent.append(cls._note_writing)
+        return traced
+
+    @staticmethod
+    async def _note_rest(_: aiohttp.ClientSession, context: SimpleNamespace, __: object) -> None:
+        context.trace_request_ctx.rested = True
+
+    @staticmethod
+    async def _note_writing(_: aiohttp.ClientSession, context: SimpleNamespace, __: object) -> None:
+        context.trace_request_ctx.written_at = time.monotonic()
+
+
 class Load:
     """Posts from a thread of its own while the block runs, `rate` messages a second or, with 0, as fast as it can.
 
     It ends after `count` messages where that is given. `payload` makes one of its number. `stop` posts no
-    more new ones and lets those under way end.
+    more new ones and lets those under way end. `connect` makes the connections, and after the statuses of `again`
+    a message is posted again.
     """
 
     def __init__(
@@ -116,8 +168,11 @@ class Load:
         pad: int = 200,
         retries: bool = True,
         payload: Callable[[int], bytes] | None = None,
+        connect: Callable[[int], aiohttp.BaseConnector] = connector,
+        again: Collection[int] = AGAIN,
     ) -> None:
         self.book = Book()
+        self._connect, self._again = connect, again
         self._url, self._rate, self._connections = url, rate, connections
         self._targets = itertools.cycle(targets)
         self._numbers = itertools.count() if count is None else iter(range(count))
@@ -156,8 +211,8 @@ class Load:
 
     async def _run(self) -> None:
         timeout = aiohttp.ClientTimeout(total=PATIENCE_SECONDS)
-        connector = aiohttp.TCPConnector(limit=self._connections)
-        async with aiohttp.ClientSession(timeout=timeout, connector=connector) as http:
+        connecting, traced = self._connect(self._connections), [_Passage.tracing()]
+        async with aiohttp.ClientSession(timeout=timeout, connector=connecting, trace_configs=traced) as http:
             self._next = time.monotonic()
             await asyncio.gather(*(self._post_all(http) for _ in range(self._connections)))
 
@@ -185,7 +240,7 @@ class Load:
             if status == ACCEPTED:
                 self.book.accepted[message_id] = Sent(target.name, digest, time.monotonic())
                 return
-            if status not in _AGAIN or not self._retries:
+            if status not in self._again or not self._retries:
                 break
             await asyncio.sleep(random.uniform(0.1, 0.5))
         self.book.given_up += 1
@@ -200,16 +255,19 @@ class Load:
             "idempotency-key": key,
         }
         began, status, proper, message_id = time.monotonic(), 0, False, ""
+        passage, astray = _Passage(), False
+        url = f"{self._url}/api/v1/app/{target.app}/msg"
         try:
-            async with http.post(
-                f"{self._url}/api/v1/app/{target.app}/msg", data=io.BytesIO(body), headers=headers
-            ) as answer:
+            async with http.post(url, data=io.BytesIO(body), headers=headers, trace_request_ctx=passage) as answer:
+                status = answer.status
                 values = json.loads(await answer.read())
-                status, proper = answer.status, answer.status not in _AGAIN or "retry-after" in answer.headers
+                proper = answer.status not in AGAIN or "retry-after" in answer.headers
                 message_id = values.get("id", "")
+        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
+            status, astray = 0, passage.was_closed()
         except (aiohttp.ClientError, TimeoutError):
             status = 0
         except ValueError:
             proper = False
-        self.book.exchanges.append(Exchange(began, time.monotonic() - began, status, proper))
+        self.book.exchanges.append(Exchange(began, time.monotonic() - began, status, proper, astray))
         return status, message_id

@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -24,7 +25,7 @@ from tests.api.client import new_tenant
 from tests.egress.peers import NameServer
 from tests.faults.client import Book, Load, Target
 from tests.faults.installation import Postgres, Redis
-from tests.faults.ledger import State, Verdict, judge
+from tests.faults.ledger import State, Verdict, judge, state_of
 from tests.faults.processes import connected_to, descendants, wait_for
 from tests.faults.receiver import Behaviour, Receipt, Receiver
 from tests.servers import ROOT, Servers, cloned_database, process_environment
@@ -386,14 +387,8 @@ class Scene:
         return target
 
     def _state(self) -> State:
-        due = self._ids("SELECT message_id FROM due_deliveries WHERE endpoint_id = ANY(%s) AND trigger = 0")
-        ended = "SELECT message_id FROM deliveries WHERE endpoint_id = ANY(%s) AND status"
-        return State(due, self._ids(f"{ended} = 0"), self._ids(f"{ended} IN (2, 4)"))
-
-    def _ids(self, statement: str) -> frozenset[str]:
         mains = [ids.decode("ep", self._endpoints[self.path(target)]) for target in self.targets]
-        rows = self.lab.postgres.query(statement, mains, database=self.database)
-        return frozenset(ids.encode("msg", row[0]) for row in rows)
+        return state_of(partial(self.lab.postgres.query, database=self.database), mains)
 
     def _messages(self, statement: str) -> frozenset[str]:
         rows = self.lab.postgres.query(statement, self._organisations, database=self.database)
@@ -405,9 +400,9 @@ class Scene:
 
 
 @contextmanager
-def running_receiver(folder: Path, host: str = LOOPBACK) -> Iterator[Receiver]:
-    """The receiver's process."""
-    port, log = any_free(), folder / "receipts"
+def running_receiver(folder: Path, host: str = LOOPBACK, port: int = 0) -> Iterator[Receiver]:
+    """The receiver's process, on a free port unless one is given."""
+    port, log = port or any_free(), folder / "receipts"
     log.touch(mode=0o600)
     argv = [sys.executable, "-m", "tests.faults.receiver", host, str(port), str(log)]
     child = Child(Program("receiver", argv, folder / "receiver.log", cwd=ROOT, stop_seconds=5), folder)

@@ -1,9 +1,12 @@
 """Both sides of the ledger against each other, and against what the database still owes."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
 
+from app.domain import ids
 from tests.faults.client import Book
 from tests.faults.receiver import Receipt
 
@@ -17,6 +20,17 @@ class State:
     pending: frozenset[str]
     succeeded: frozenset[str]
     dead: frozenset[str]
+
+
+def state_of(query: Callable[..., Sequence[tuple[Any, ...]]], endpoints: Collection[UUID | None]) -> State:
+    """What the database says of these endpoints' messages; `query` takes a statement with its values."""
+
+    def messages(statement: str) -> frozenset[str]:
+        return frozenset(ids.encode("msg", row[0]) for row in query(statement, list(endpoints)))
+
+    due = messages("SELECT message_id FROM due_deliveries WHERE endpoint_id = ANY(%s) AND trigger = 0")
+    ended = "SELECT message_id FROM deliveries WHERE endpoint_id = ANY(%s) AND status"
+    return State(due, messages(f"{ended} = 0"), messages(f"{ended} IN (2, 4)"))
 
 
 @dataclass

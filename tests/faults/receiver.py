@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import cast
 
 import uvloop
+from standardwebhooks import Webhook, WebhookVerificationError
 
 _HEAD_END = b"\r\n\r\n"
-_CONTROL = "/control"
+_CONTROL, _TRUST = "/control", "/trust"
 DIGEST_CHARACTERS = 24
 
 
@@ -27,13 +28,15 @@ DIGEST_CHARACTERS = 24
 class Behaviour:
     """What a path does: answers `status` after `after` seconds, at most `times` times (0: always).
 
-    `retry_after` is sent when given. After that the path answers as ever.
+    `retry_after` is sent when given. After that the path answers as ever. With `every` only each so many-th message is
+    answered so, at its first try.
     """
 
     status: int = 204
     after: float = 0.0
     times: int = 0
     retry_after: int = 0
+    every: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +72,10 @@ class Receiver:
     def tell(self, path: str, behaviour: Behaviour | None = None) -> None:
         """Changes what a path does from now on; the default is 204 at once."""
         self._post(_CONTROL, json.dumps({"path": path, **asdict(behaviour or Behaviour())}).encode())
+
+    def trust(self, path: str, secret: str) -> None:
+        """Has what comes to a path without a signature by its endpoint's secret (`whsec_…`) be answered by 401."""
+        self._post(_TRUST, json.dumps({"path": path, "secret": secret}).encode())
 
     def is_ready(self) -> bool:
         """Whether it answers."""
@@ -130,6 +137,13 @@ class _Server:
         self.log = log
         self._behaviours: dict[str, Behaviour] = {}
         self._done: dict[str, int] = defaultdict(int)
+        self._came: dict[str, set[str]] = defaultdict(set)
+        self._secrets: dict[str, Webhook] = {}
+
+    def trust(self, body: bytes) -> None:
+        """Learns by which secret what comes to a path is signed."""
+        values = json.loads(body)
+        self._secrets[values["path"]] = Webhook(values["secret"])
 
     def control(self, body: bytes) -> None:
         """Takes an order."""
@@ -138,13 +152,33 @@ class _Server:
         self._behaviours[path] = Behaviour(**values)
         self._done[path] = 0
 
-    def behaviour(self, path: str) -> Behaviour:
+    def behaviour(self, path: str, headers: dict[str, str], body: bytes) -> Behaviour:
         """What to do with a request."""
+        if not self._is_signed(path, headers, body):
+            return Behaviour(401)
         found = self._behaviours.get(path, Behaviour())
         self._done[path] += 1
         if found.times and self._done[path] > found.times:
             return Behaviour()
-        return found
+        return found if not found.every or self._is_in_turn(path, headers["webhook-id"], found.every) else Behaviour()
+
+    def _is_in_turn(self, path: str, message_id: str, every: int) -> bool:
+        """Whether a message comes for the first time, and is each so many-th that does."""
+        came = self._came[path]
+        if message_id in came:
+            return False
+        came.add(message_id)
+        return len(came) % every == 0
+
+    def _is_signed(self, path: str, headers: dict[str, str], body: bytes) -> bool:
+        """Whether it is, or nobody has said by what secret."""
+        if path not in self._secrets:
+            return True
+        try:
+            self._secrets[path].verify(body, headers, json_parse=False)
+        except WebhookVerificationError:
+            return False
+        return True
 
 
 class _Connection(asyncio.Protocol):
@@ -168,11 +202,12 @@ class _Connection(asyncio.Protocol):
             self._take(lines[0].split(" ")[1], headers, body)
 
     def _take(self, path: str, headers: dict[str, str], body: bytes) -> None:
-        if path == _CONTROL:
-            self._server.control(body)
+        if path in (_CONTROL, _TRUST):
+            act = self._server.control if path == _CONTROL else self._server.trust
+            act(body)
             self._answer(Behaviour())
             return
-        now, behaviour = time.monotonic(), self._server.behaviour(path)
+        now, behaviour = time.monotonic(), self._server.behaviour(path, headers, body)
         age = time.time() - float(headers.get("webhook-timestamp", "nan"))
         line = f"{now:.6f} {path} {headers.get('webhook-id', '-')} {digest_of(body)} {behaviour.status} {age:.1f}\n"
         self._server.log.add(line.encode(), partial(self._act, behaviour))

@@ -5,7 +5,8 @@ from functools import partial
 
 import pytest
 
-from tests.deploy.apiserver.server import ApiServer, RefusedError
+from tests.cluster.kube import RefusedError
+from tests.deploy.apiserver.server import ApiServer
 from tests.deploy.chart.helm import VARIANTS, template, values_of
 from tests.deploy.gitops import rendered as gitops
 from tests.deploy.manifests import Manifest, manifests, named

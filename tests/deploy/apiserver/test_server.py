@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.deploy.apiserver.server import ApiServer, NotServedError, RefusedError
+from tests.cluster.kube import NotServedError, RefusedError
+from tests.deploy.apiserver.server import ApiServer
 from tests.deploy.manifests import Manifest
 from tests.deploy.tally import count
 from tests.deploy.tools import KUBERNETES

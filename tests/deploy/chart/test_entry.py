@@ -67,7 +67,7 @@ def test_size_time_and_rate_are_bound_on_both_routes(full: dict[Key, Manifest]) 
     assert "client_header_timeout 10s;" in _snippet(full, "postrider", "http")
     rate = full[Key("RateLimitPolicy", "postrider")]["spec"]
     assert [one["name"] for one in rate["targetRefs"]] == ["postrider", "postrider-plain"]
-    assert rate["rateLimit"]["local"]["rules"][0]["rejectCode"] == 429
+    assert rate["rateLimit"]["rejectCode"] == 429
 
 
 def test_the_fallback_is_an_ingress_with_hsts_once_that_leaves_plain_requests_to_the_api() -> None:

@@ -535,3 +535,25 @@ def test_the_roles_of_the_database_are_those_that_the_urls_log_in_with() -> None
     for name, password in roles.items():
         made = one(objects, "ExternalSecret", password)["spec"]["target"]["template"]
         assert (made["type"], made["data"]["username"]) == ("kubernetes.io/basic-auth", name)
+
+
+def seconds(text: str) -> int:
+    """What Kubernetes writes as `1m30s`."""
+    return sum(int(number) * {"h": 3600, "m": 60, "s": 1}[unit] for number, unit in re.findall(r"(\d+)([hms])", text))
+
+
+@each_environment
+def test_a_canary_lasts_until_it_is_judged(environment: str) -> None:
+    """One that fails, and one of which nothing is known, are found out while the steps still last."""
+    objects = manifests(of("app", environment))
+    judges = {
+        each["metadata"]["name"]: each["spec"]["metrics"] for each in objects if each["kind"] == "AnalysisTemplate"
+    }
+    for rollout in (each for each in objects if each["kind"] == "Rollout"):
+        canary = rollout["spec"]["strategy"]["canary"]
+        pauses = [seconds(step["pause"]["duration"]) for step in canary["steps"] if "pause" in step]
+        for template in canary["analysis"]["templates"]:
+            for metric in judges[template["templateName"]]:
+                answers = max(metric["failureLimit"], metric["inconclusiveLimit"])
+                verdict = seconds(metric["initialDelay"]) + answers * seconds(metric["interval"])
+                assert verdict < sum(pauses), (rollout["metadata"]["name"], metric["name"])

@@ -74,9 +74,9 @@ def test_hsts_traces_and_limits_are_as_the_table_says(environment: str) -> None:
     assert TABLE["traces recorded"][environment] == ("all" if share == 1 else f"{share * 100:g} %")
     policies = [each for each in manifests(of("app", environment)) if each["kind"] == "RateLimitPolicy"]
     limited = "".join(
-        "counts only" if rule["dryRun"] else f"{rule['rate'].removesuffix('r/s')} requests a second and address"
-        for policy in policies
-        for rule in policy["spec"]["rateLimit"]["local"]["rules"]
+        "counts only" if limit["dryRun"] else f"{rule['rate'].removesuffix('r/s')} requests a second and address"
+        for limit in (policy["spec"]["rateLimit"] for policy in policies)
+        for rule in limit["local"]["rules"]
     )
     assert TABLE["limit at the entry"][environment] == (limited or "none")
 

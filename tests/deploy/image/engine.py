@@ -45,21 +45,29 @@ class Engine:
     def base(self) -> str:
         """The name of an image of Debian with Python, made when this machine has none yet."""
         name = f"localhost/postrider-base:{sha256(f'{SUITE} {PACKAGES}'.encode()).hexdigest()[:12]}"
-        if self._run("image", "exists", name, check=False).returncode:
+        if not self.has(name):
             self._make_base(name)
         return name
 
     def build(self, base: str, arguments: Mapping[str, str]) -> str:
         """Builds the Dockerfile of the repository by podman; returns the image's name."""
-        name = "localhost/postrider:test"
-        self._run("build", "--pull=never", "--network=host", *self._words(name, base, arguments))
+        return self.build_of(ROOT / "Dockerfile", ROOT, base, arguments, "localhost/postrider:test")
+
+    def build_of(self, file: Path, folder: Path, base: str, arguments: Mapping[str, str], name: str) -> str:
+        """Builds any Dockerfile from what lies in a folder by podman; returns the image's name."""
+        words = self._words(name, base, arguments)
+        self._run("build", "--pull=never", "--network=host", f"--file={file}", *words, str(folder))
         return name
+
+    def has(self, name: str) -> bool:
+        """Whether an image of this name was made before."""
+        return self._run("image", "exists", name, check=False).returncode == 0
 
     def build_anew(self, base: str, arguments: Mapping[str, str]) -> str:
         """The same by buildah, from nothing, without containers; returns the image's name."""
         name = "localhost/postrider:again"
         words = ["buildah", "bud", "--pull-never", "--isolation=chroot", "--no-cache"]
-        self._call([*words, *self._words(name, base, arguments)])
+        self._call([*words, *self._words(name, base, arguments), "."])
         return name
 
     def files(self, image: str, *folders: str) -> Mapping[str, tuple[str, ...]]:
@@ -122,7 +130,7 @@ class Engine:
         given = [word for pair in arguments.items() for word in ("--build-arg", "=".join(pair))]
         mounts = [word for one in MOUNTS if Path(one).exists() for word in ("--volume", f"{one}:{one}:ro")]
         at = f"--timestamp={arguments['SOURCE_DATE_EPOCH']}"
-        return ["--quiet", "--format=docker", at, "--tag", name, "--build-arg", f"BASE={base}", *given, *mounts, "."]
+        return ["--quiet", "--format=docker", at, "--tag", name, "--build-arg", f"BASE={base}", *given, *mounts]
 
     def _run(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         return self._call(["podman", *words], check=check)
