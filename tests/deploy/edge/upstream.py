@@ -2,7 +2,9 @@
 
 import io
 import queue
+import socket
 import socketserver
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler
 from types import TracebackType
@@ -43,6 +45,11 @@ class _Server(socketserver.ThreadingTCPServer):
     allow_reuse_address = True
     daemon_threads = True
     upstream: Upstream
+
+    def handle_error(self, request: socket.socket | tuple[bytes, socket.socket], client_address: object) -> None:
+        """Says nothing of a proxy that hung up."""
+        if not isinstance(sys.exception(), ConnectionResetError):
+            super().handle_error(request, client_address)
 
 
 class _Recorded(io.BufferedReader):
