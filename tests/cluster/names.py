@@ -39,7 +39,6 @@ def names(place: Place) -> list[NodeProgram]:
     file.write_text(
         f"""\
 .:53 {{
-    bind {NODE}
     errors
     ready 127.0.0.1:8181
     kubernetes {DOMAIN} in-addr.arpa {{
