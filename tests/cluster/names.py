@@ -47,6 +47,7 @@ def names(place: Place) -> list[NodeProgram]:
     hosts {{
         {NODE} {PUBLIC_HOST}
         {GITHUB} {" ".join(HOSTS)}
+        fallthrough
     }}
     cache 5
 }}
