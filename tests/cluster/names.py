@@ -39,7 +39,6 @@ def names(place: Place) -> list[NodeProgram]:
     file.write_text(
         f"""\
 .:53 {{
-    bind {NODE}
     errors
     ready 127.0.0.1:8181
     kubernetes {DOMAIN} in-addr.arpa {{
@@ -48,6 +47,7 @@ def names(place: Place) -> list[NodeProgram]:
     hosts {{
         {NODE} {PUBLIC_HOST}
         {GITHUB} {" ".join(HOSTS)}
+        fallthrough
     }}
     cache 5
 }}
