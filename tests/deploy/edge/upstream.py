@@ -86,7 +86,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         self.server.upstream.heads.put(bytes(self.rfile.seen))
-        self.rfile.read(int(self.headers["content-length"]))
+        if "content-length" in self.headers:
+            self.rfile.read(int(self.headers["content-length"]))
+        else:
+            while size := int(self.rfile.readline(), 16):
+                self.rfile.read(size + len(b"\r\n"))
+            self.rfile.readline()
         self._fail(int(self.path.strip("/")))
 
     def log_message(self, *_args: object) -> None:
