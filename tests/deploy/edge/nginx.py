@@ -6,6 +6,7 @@ server for those who name none of the hosts, as there: it knows nothing of any r
 
 import math
 import os
+import pwd
 import re
 import shutil
 import socket
@@ -38,10 +39,11 @@ FORWARDED = """
     proxy_set_header Connection $connection_keepalive;"""
 # A worker of an older configuration may end what it serves, but not for ever: a stream would keep it.
 OUTER = """daemon off;
+{user}
 worker_processes {workers};
-worker_shutdown_timeout 60s;
+worker_shutdown_timeout 10m;
 pid {folder}/pid;
-error_log {folder}/error.log info;
+error_log {folder}/error.log notice;
 events {{ worker_connections 1024; }}
 http {{
 access_log off;
@@ -115,6 +117,8 @@ def running_nginx(
     manifests: Sequence[Manifest], services: Mapping[str, int], folder: Path, certificate: Path, key: Path
 ) -> Iterator[Edge]:
     """NGINX by the manifests, in front of services that listen on these ports of loopback."""
+    if not any(one["kind"] == "HTTPRoute" for one in manifests):
+        raise ValueError("no HTTPRoute is rendered: is gateway.enabled on?")
     edge = Edge(folder, certificate, key, any_free(), any_free())
     file = folder / "nginx.conf"
     found = {one: [f"127.0.0.1:{services[one.service]}"] for one in backends(manifests) if one.service in services}
@@ -145,13 +149,15 @@ def backends(manifests: Iterable[Manifest]) -> list[Backend]:
 def configuration(manifests: Sequence[Manifest], upstreams: Upstreams, edge: Edge) -> str:
     """The file."""
     routes = [Route(one, manifests) for one in manifests if one["kind"] == "HTTPRoute"]
-    if not routes:
-        raise ValueError("no HTTPRoute is rendered: is gateway.enabled on?")
     inner = [*_upstreams(upstreams, edge), *_unnamed_servers(edge), *_zones(routes)]
     for route in routes:
         inner += [*route.snippets("http"), *route.splits(upstreams), route.server(edge, upstreams)]
     temporary = "\n".join(f"{one}_temp_path {edge.folder}/{one};" for one in TEMPORARY)
-    return OUTER.format(folder=edge.folder, workers=edge.workers, temporary=temporary, inner="\n".join(inner))
+    # Whoever may read its files may serve from them.
+    user = f"user {pwd.getpwuid(0).pw_name};" if os.geteuid() == 0 else ""
+    return OUTER.format(
+        folder=edge.folder, user=user, workers=edge.workers, temporary=temporary, inner="\n".join(inner)
+    )
 
 
 def _upstreams(upstreams: Upstreams, edge: Edge) -> Iterator[str]:
@@ -313,7 +319,10 @@ class Route:
                     yield one
 
     def _other(self, kind: str, name: str) -> Manifest:
-        return next(one for one in self._others if (one["kind"], one["metadata"]["name"]) == (kind, name))
+        for one in self._others:
+            if (one["kind"], one["metadata"]["name"]) == (kind, name):
+                return one
+        raise ValueError(f"{self.name}: there is no {kind} {name}")
 
 
 def _extensions(rule: Tree) -> Iterator[str]:
