@@ -23,9 +23,14 @@ def control_plane(place: Place) -> list[NodeProgram]:
     return [_etcd(place), _api_server(place), *_controllers(place)]
 
 
-def node_programs(place: Place, pause: str) -> list[NodeProgram]:
-    """Those that run pods, each pod around a container of the image `pause`."""
-    return [_containerd(place, pause), _kubelet(place), _kube_proxy(place)]
+def containers(place: Place, pause: str) -> list[NodeProgram]:
+    """What runs containers, those of each pod around one of the image `pause`."""
+    return [_containerd(place, pause)]
+
+
+def node_programs(place: Place) -> list[NodeProgram]:
+    """Those that have pods run."""
+    return [_kubelet(place), _kube_proxy(place)]
 
 
 def make_cgroups(place: Place) -> None:

@@ -203,7 +203,7 @@ class Installation:
         version, kind, name = hook["apiVersion"], hook["kind"], hook["metadata"]["name"]
         self._delete(version, kind, name)
         self.kube.apply(hook)
-        wait_for(lambda: self._has_ended(version, kind, name), _JOB_SECONDS, f"the end of {named(hook)}")
+        wait_for(lambda: self._has_ended(version, kind, name), _JOB_SECONDS, f"the end of {named(hook)}", every=0.5)
         status = self.kube.get(version, kind, name, NAMESPACE)["status"]
         if not (status.get("succeeded") or status.get("phase") == "Succeeded"):
             raise NotSyncedError(f"{named(hook)} failed: {status}")
@@ -223,7 +223,7 @@ class Installation:
 
         if not is_gone():
             self.kube.delete(version, kind, name, NAMESPACE)
-            wait_for(is_gone, 60, f"the end of the last {kind} {name}")
+            wait_for(is_gone, 60, f"the end of the last {kind} {name}", every=0.5)
 
 
 class Watch:

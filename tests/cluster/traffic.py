@@ -214,7 +214,7 @@ class Scene:
 
     def settle(self, seconds: float) -> float:
         """The seconds until nothing is owed any more."""
-        return wait_for(lambda: self.owed() == 0, seconds, f"the end of {self.name}'s deliveries")
+        return wait_for(lambda: self.owed() == 0, seconds, f"the end of {self.name}'s deliveries", every=0.5)
 
     def receipts(self) -> list[Receipt]:
         """What has come to the scene's endpoints, oldest first."""

@@ -2,17 +2,18 @@
 
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
-from tests.cluster.control_plane import control_plane, make_cgroups, node_programs, take_image
+from tests.cluster.control_plane import containers, control_plane, make_cgroups, node_programs, take_image
 from tests.cluster.identity import make_identities
 from tests.cluster.images import Image, Images
+from tests.cluster.install import apply, install
 from tests.cluster.names import names, names_objects
 from tests.cluster.place import Place
 from tests.cluster.rollouts import rollouts, rollouts_objects
 from tests.deploy.crds import definitions
-from tests.deploy.manifests import Manifest
 from tests.deploy.tools import cache, program
 
 PROGRAMS = ("kubernetes", "etcd", "pause", "coredns", "rollouts-controller", "gateway-plugin", "helm", "kustomize")
@@ -38,32 +39,37 @@ def bring_up(place: Place, *, small: bool) -> None:
 
 
 def _bring_up(place: Place, images: Mapping[str, Image], *, small: bool) -> None:
-    with part("the control plane"):
+    with part("containerd"):
         make_cgroups(place)
-        make_identities(place)
-        place.start(control_plane(place))
+        place.start(containers(place, images["pause"].reference))
+    # Most of it waits for the disk, and the rest for the processors.
+    with ThreadPoolExecutor() as pool:
+        taken = pool.submit(_take_images, place, images)
+        with part("the control plane"):
+            make_identities(place)
+            place.start(control_plane(place))
+        with part("definitions of kinds"):
+            kube = place.kube()
+            for one in definitions():
+                if one["kind"] != "CustomResourceDefinition" or one["spec"]["group"] in _GROUPS:
+                    kube.create(one)
+        with part("images on the node, as far as they were not there yet"):
+            taken.result()
     with part("a node that runs pods"):
-        place.start(node_programs(place, images["pause"].reference))
-    with part("images on the node"):
-        for image in images.values():
-            take_image(place, image)
-    with part("definitions of kinds"):
-        for one in definitions():
-            if one["kind"] != "CustomResourceDefinition" or one["spec"]["group"] in _GROUPS:
-                place.kube().create(one)
+        place.start(node_programs(place))
     with part("names"):
         apply(place, names_objects())
         place.start(names(place))
     with part("Argo Rollouts"):
         apply(place, rollouts_objects())
         place.start(rollouts(place))
+    with part("Postrider"):
+        install(place, images)
 
 
-def apply(place: Place, manifests: Iterable[Manifest]) -> None:
-    """Stores manifests in the order in which they come."""
-    kube = place.kube()
-    for one in manifests:
-        kube.apply(one)
+def _take_images(place: Place, images: Mapping[str, Image]) -> None:
+    for image in images.values():
+        take_image(place, image)
 
 
 @contextmanager

@@ -36,7 +36,8 @@ class Upstream:
 
     def __init__(self, github: GitHub, folder: Path) -> None:
         """Made anew: the bare repository where GitHub has it, and the clone in the folder."""
-        self.bare, self.clone, self.asked = github.repository, folder / "clone", folder / "asked"
+        self.github, self.bare = github, github.repository
+        self.clone, self.asked = folder / "clone", folder / "asked"
         for old in (self.bare, self.clone):
             shutil.rmtree(old, ignore_errors=True)
         programs = folder / "bin"

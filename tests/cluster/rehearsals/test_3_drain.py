@@ -67,7 +67,7 @@ def test_a_rolling_restart_fails_no_request(grounds: Grounds, installation: Inst
         began = time.monotonic()
         for name in names:
             installation.restart(name)
-        wait_for(lambda: _are_replaced(installation, names, before), REPLACED_SECONDS, "the new pods")
+        wait_for(lambda: _are_replaced(installation, names, before), REPLACED_SECONDS, "the new pods", every=0.5)
         took = time.monotonic() - began
         time.sleep(BEFORE_SECONDS)
         book = load.stop()
@@ -122,7 +122,7 @@ def test_a_pod_that_is_killed_loses_nothing(grounds: Grounds, installation: Inst
         killed = pods.kill(victim)
         scene.note_in_flight()
         assert killed, f"nothing ran in {pods.name_of(victim)}"
-        wait_for(lambda: _is_back(installation, victim, restarts), 120, f"{component} again")
+        wait_for(lambda: _is_back(installation, victim, restarts), 120, f"{component} again", every=0.5)
         took = time.monotonic() - began
         time.sleep(BEFORE_SECONDS)
         book = load.stop()

@@ -57,7 +57,12 @@ def test_a_long_transaction_is_waited_for_without_holding_up_callers(
         with psycopg.connect(plain_url(migrator.url)) as holder:
             holder.execute("LOCK TABLE applications IN ACCESS SHARE MODE")
             name = _start(installation, released, 1)
-            wait_for(lambda: "it lets others go first" in _said(installation, name), ENDED_SECONDS, "a lock timeout")
+            wait_for(
+                lambda: "it lets others go first" in _said(installation, name),
+                ENDED_SECONDS,
+                "a lock timeout",
+                every=0.5,
+            )
             assert migrator.query("SELECT name FROM rehearsed_steps") == STEPS[:1]
         assert _end(installation, name) == "Complete"
         took = time.monotonic() - began
@@ -76,7 +81,7 @@ def test_an_interrupted_migration_is_resumed(
     with scene.load(rate=RATE) as load:
         began = time.monotonic()
         name = _start(installation, released, 1)
-        wait_for(lambda: _has_reached_second(migrator), ENDED_SECONDS, "the second step")
+        wait_for(lambda: _has_reached_second(migrator), ENDED_SECONDS, "the second step", every=0.5)
         (victim,) = _pods(installation, name)
         killed = pods.kill(victim)
         assert _end(installation, name) == "Complete"
@@ -110,7 +115,7 @@ def _end(installation: Installation, name: str) -> str:
         held = {one["type"] for one in status.get("conditions", []) if one["status"] == "True"}
         return held & {"Complete", "Failed"}
 
-    wait_for(lambda: bool(conditions()), ENDED_SECONDS, f"the end of {name}")
+    wait_for(lambda: bool(conditions()), ENDED_SECONDS, f"the end of {name}", every=0.5)
     return conditions().pop()
 
 
