@@ -43,7 +43,7 @@ def test_a_program_is_of_the_version_whose_definitions_the_server_knows(module: 
 def test_kubernetes_is_what_the_name_says_that_it_is_called_by() -> None:
     said = subprocess.run([program("kubelet"), "--version"], capture_output=True, text=True, check=True).stdout
     assert said == f"Kubernetes v{KUBERNETES}\n"
-    first = [program("kubernetes"), "kubectl", "version", "--client", "-o", "json"]
+    first = [str(program("kubernetes")), "kubectl", "version", "--client", "-o", "json"]
     client = json.loads(subprocess.run(first, capture_output=True, text=True, check=True).stdout)
     assert client["clientVersion"]["gitVersion"] == f"v{KUBERNETES}"
 
