@@ -33,22 +33,25 @@ func main() {
 }
 
 func guard(ctx context.Context, kubeconfig, node string, queue int) error {
-	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
+	access, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
 	if err != nil {
 		return err
 	}
-	client, err := kubernetes.NewForConfig(config)
+	client, err := kubernetes.NewForConfig(access)
 	if err != nil {
 		return err
 	}
 	factory := informers.NewSharedInformerFactory(client, 0)
+	// It may ask the runtime whose an address is. One that cannot say is no error, while to forbid the question makes it
+	// fall over the first address that is no pod's.
+	config := networkpolicy.Config{QueueID: queue, NodeName: node, NFTableName: "network-policies"}
 	controller, err := networkpolicy.NewController(
 		client,
 		factory.Networking().V1().NetworkPolicies(),
 		factory.Core().V1().Namespaces(),
 		factory.Core().V1().Pods(),
 		nil, nil, nil, nil,
-		networkpolicy.Config{QueueID: queue, NodeName: node, NFTableName: "network-policies", NRIdisabled: true},
+		config,
 	)
 	if err != nil {
 		return err
