@@ -3,7 +3,6 @@
 import socket
 import threading
 import time
-from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Self
@@ -20,11 +19,10 @@ def own_address() -> str:
 
 
 class Pod:
-    """Answers `/STATUS?seconds=N` with its name, `/metrics` with its page; `answered` counts by path."""
+    """Answers `/STATUS?seconds=N` with its name, `/metrics` with its page, which is OpenMetrics."""
 
     def __init__(self, name: str, page: str = "") -> None:
         self.name, self.page = name, page
-        self.answered: Counter[str] = Counter()
         self._server = _Server((own_address(), 0), _Handler)
         self._server.pod = self
 
@@ -73,19 +71,18 @@ class _Handler(BaseHTTPRequestHandler):
         asked = urlsplit(self.path)
         time.sleep(float(parse_qs(asked.query).get("seconds", ["0"])[0]))
         pod = self.server.pod
-        pod.answered[asked.path] += 1
         if asked.path == "/metrics":
-            self._answer(200, pod.page)
+            self._answer(200, pod.page, "application/openmetrics-text; version=1.0.0")
         else:
-            self._answer(int(asked.path.strip("/")), pod.name)
+            self._answer(int(asked.path.strip("/")), pod.name, "text/plain")
 
     def log_message(self, *_args: object) -> None:
         """Nothing."""
 
-    def _answer(self, status: int, text: str) -> None:
+    def _answer(self, status: int, text: str, kind: str) -> None:
         body = text.encode()
         self.send_response(status)
-        self.send_header("Content-Type", "text/plain; version=0.0.4")
+        self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)

@@ -73,6 +73,10 @@ PROGRAMS: Mapping[str, Program] = {
     "coredns": Program(".", "coredns"),
     "rollouts-controller": Program("github.com/argoproj/argo-rollouts/cmd/rollouts-controller", "cluster"),
     "gateway-plugin": Program("./gateway-plugin", "cluster"),
+    "metrics-server": Program("sigs.k8s.io/metrics-server/cmd/metrics-server", "metrics-server"),
+    "network-policies": Program(".", "network-policies"),
+    "keda-operator": Program("github.com/kedacore/keda/v2/cmd/operator", "keda"),
+    "keda-adapter": Program("github.com/kedacore/keda/v2/cmd/adapter", "keda"),
 }
 # What each name is a name of.
 NAMES = {name: own for own, made in PROGRAMS.items() for name in (own, *made.names)}

@@ -14,6 +14,7 @@ import subprocess
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,8 @@ KEPT = 16
 # Whoever is sent to a backend that is not known, or that has nobody ready, gets these from NGINX itself.
 INVALID = "invalid-backend-ref"
 ANSWERS = (500, 503)
+# Since then it can leave connections that rest open for a while when it is given another configuration.
+KNOWS_HOW_LONG_AT_LEAST = (1, 27, 4)
 TEMPORARY = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
 
 
@@ -110,6 +113,14 @@ def program() -> str:
     """Debian's, which lies where not everybody looks; a test is skipped where there is none."""
     found = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
     return found or pytest.skip("nginx is needed: apt-get install nginx")
+
+
+@cache
+def version() -> tuple[int, ...]:
+    """Of NGINX."""
+    said = subprocess.run([program(), "-v"], capture_output=True, text=True, check=True).stderr
+    (found,) = re.findall(r"nginx/([\d.]+)", said)
+    return tuple(int(part) for part in found.split("."))
 
 
 @contextmanager
@@ -288,11 +299,13 @@ class Route:
 
     def _client_settings(self) -> Iterator[str]:
         for policy in (one["spec"] for one in self._policies("ClientSettingsPolicy")):
-            body, rest = policy.get("body", {}), policy.get("keepAlive", {}).get("timeout", {})
+            body, rest = policy.get("body", {}), policy.get("keepAlive", {})
             said = {
                 "client_max_body_size": body.get("maxSize"),
                 "client_body_timeout": body.get("timeout"),
-                "keepalive_timeout": rest.get("server"),
+                "keepalive_timeout": rest.get("timeout", {}).get("server"),
+                # An older one closes all that rests when it is given another configuration.
+                "keepalive_min_timeout": rest.get("minTimeout") if version() >= KNOWS_HOW_LONG_AT_LEAST else None,
             }
             yield from (f"{name} {value};" for name, value in said.items() if value)
 
