@@ -46,7 +46,7 @@ def install(place: Place, images: Mapping[str, Image]) -> Installation:
         installation.release(first)
         wait_for(place, (one for one in first.manifests if one["kind"] in {"Deployment", "Rollout"}))
         installation.smoke(first)
-    except NotSyncedError as error:
+    except (NotSyncedError, AssertionError) as error:
         raise ClusterError(f"{error}\n{troubles(place.kube())}") from error
     wait_for(place, (one for one in ours if one["kind"] == "Job"))
     return installation

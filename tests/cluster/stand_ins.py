@@ -10,7 +10,6 @@ import secrets as dice
 import string
 from base64 import b64encode
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from tests.cluster.identity import NODE_NAME, Authority
@@ -25,7 +24,9 @@ POSTGRES_USER = 26
 _LETTERS = string.ascii_letters + string.digits
 _LENGTH = 32
 _PASSWORDS = ("api", "worker", "migrator", "autoscaler", "redis", "replication")
-_CLAIMS = ("postgres-archive", "data-postgres-0", "data-postgres-1", "data-postgres-restored-0")
+CLUSTER = "postgres"
+RESTORED = "postgres-restored"
+_CLAIMS = (f"{CLUSTER}-archive", f"data-{CLUSTER}-0", f"data-{CLUSTER}-1")
 
 
 def made(place: Place, staging: Sequence[Manifest]) -> list[Manifest]:
@@ -111,10 +112,12 @@ def pooler(drawn: Mapping[str, str], asked: Manifest) -> Manifest:
 
 def volumes(place: Place) -> list[Manifest]:
     """Folders of the machine for the claims of databases: they outlive their pods, and go with the cluster's folder."""
-    return [_volume(place.folder / "volumes" / claim, claim) for claim in _CLAIMS]
+    return [volume(place, claim) for claim in _CLAIMS]
 
 
-def _volume(folder: Path, claim: str) -> Manifest:
+def volume(place: Place, claim: str) -> Manifest:
+    """The same for one of them."""
+    folder = place.folder / "volumes" / claim
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     os.chown(folder, POSTGRES_USER, POSTGRES_USER)
     term = {"matchExpressions": [{"key": "kubernetes.io/hostname", "operator": "In", "values": [NODE_NAME]}]}

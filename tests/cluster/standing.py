@@ -1,14 +1,32 @@
-"""Pods of a cluster without nodes: servers of the tests at an address of this machine, of which the cluster is told."""
+"""What a cluster without nodes lacks: pods, which are servers of the tests that it is told of, and tokens."""
 
 import socket
 import threading
 import time
+from collections.abc import Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 from urllib.parse import parse_qs, urlsplit
 
+import yaml
+
+from tests.cluster.kube import write_kubeconfig
+from tests.deploy.apiserver.server import ApiServer
 from tests.deploy.manifests import Manifest
+
+
+def account(kubernetes: ApiServer, objects: Sequence[Manifest], file: Path) -> Path:
+    """Stores the objects that a program stands on, and says by which file it asks as its service account."""
+    for one in objects:
+        kubernetes.apply(one)
+    (own,) = (one for one in objects if one["kind"] == "ServiceAccount")
+    asked = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}}
+    answer = kubernetes.ask("POST", f"{kubernetes.path(own)}/token", asked)
+    (cluster,) = yaml.safe_load(kubernetes.kubeconfig.read_text())["clusters"]
+    authority = Path(cluster["cluster"]["certificate-authority"])
+    return write_kubeconfig(file, cluster["cluster"]["server"], answer.body["status"]["token"], authority)
 
 
 def own_address() -> str:

@@ -16,7 +16,8 @@ import pytest
 
 from app.cli.dev.ports import any_free
 from tests.cluster.prometheus.configuration import MONITORING
-from tests.cluster.standing import Pod, own_address
+from tests.cluster.prometheus.node import prometheus_objects
+from tests.cluster.standing import Pod, account, own_address
 from tests.deploy.apiserver.server import ApiServer
 from tests.deploy.chart.helm import render, values_of
 from tests.deploy.manifests import Manifest
@@ -40,6 +41,7 @@ class Stage:
     kube: ApiServer
     url: str
     folder: Path
+    processes: Sequence[Pod]
 
     @property
     def log(self) -> str:
@@ -100,19 +102,29 @@ def soon(condition: Callable[[], bool], seconds: float = FOLLOWED_SECONDS) -> fl
 
 @pytest.fixture(scope="module")
 def stage(kubernetes: ApiServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    """With the monitors and the rules of the chart, which has pods read each second here."""
-    found = Stage(kubernetes, f"http://127.0.0.1:{any_free()}", tmp_path_factory.mktemp("prometheus"))
-    for one in render(values_of("full"), sets=['monitoring.podMonitor.interval="1s"']):
-        if one["apiVersion"] == MONITORING:
-            kubernetes.apply(one)
-    with _running(found):
+    """With the monitors and the rules of the chart, which has pods read each second here, and pods that were read."""
+    for each in render(values_of("full"), sets=['monitoring.podMonitor.interval="1s"']):
+        if each["apiVersion"] == MONITORING:
+            kubernetes.apply(each)
+    with ExitStack() as stack:
+        one, two, gone, ended = (
+            stack.enter_context(Pod(f"process-{number}", PAGE.format(value=number, trace=TRACE))) for number in range(4)
+        )
+        url = f"http://127.0.0.1:{any_free()}"
+        found = Stage(kubernetes, url, tmp_path_factory.mktemp("prometheus"), [one, two])
+        found.run("api-one", [one, two])
+        found.run("api-gone", [gone])
+        found.run("api-ended", [ended], "Succeeded")
+        stack.enter_context(_running(found))
+        soon(lambda: len(found.series("seen_total")) == 3, 20)
         yield found
 
 
 @contextmanager
 def _running(stage: Stage) -> Iterator[None]:
     listen = stage.url.removeprefix("http://")
-    words = [f"--kubeconfig={stage.kube.kubeconfig}", f"--folder={stage.folder}", f"--listen={listen}", "--evaluate=1s"]
+    kubeconfig = account(stage.kube, prometheus_objects(), stage.folder / "kubeconfig")
+    words = [f"--kubeconfig={kubeconfig}", f"--folder={stage.folder}", f"--listen={listen}", "--evaluate=1s"]
     command = [sys.executable, "-m", "tests.cluster.prometheus", *words]
     with (
         (stage.folder / "log").open("wb") as file,
@@ -128,22 +140,9 @@ def _running(stage: Stage) -> Iterator[None]:
     assert ended is None, stage.log
 
 
-@pytest.fixture(scope="module")
-def processes(stage: Stage) -> Iterator[Sequence[Pod]]:
-    """Those of one pod, which has been read."""
-    with ExitStack() as stack:
-        pages = [PAGE.format(value=value, trace=TRACE) for value in (1, 2)]
-        started = [stack.enter_context(Pod(f"process-{number}", page)) for number, page in enumerate(pages)]
-        stage.run("api-one", started)
-        soon(lambda: len(stage.series('seen_total{pod="api-one"}')) == 2, 15)
-        yield started
-
-
-def test_each_process_is_read_with_the_labels_by_which_releases_are_judged(
-    stage: Stage, processes: Sequence[Pod]
-) -> None:
+def test_each_process_is_read_with_the_labels_by_which_releases_are_judged(stage: Stage) -> None:
     shown = sorted(stage.series('seen_total{pod="api-one"}'), key=lambda one: one["endpoint"])
-    for number, (labels, process) in enumerate(zip(shown, processes, strict=True)):
+    for number, (labels, process) in enumerate(zip(shown, stage.processes, strict=True)):
         assert labels == {
             "__name__": "seen_total",
             "instance": f"{own_address()}:{process.port}",
@@ -157,48 +156,37 @@ def test_each_process_is_read_with_the_labels_by_which_releases_are_judged(
         }
 
 
-def test_an_exemplar_leads_from_a_metric_to_its_trace(stage: Stage, processes: Sequence[Pod]) -> None:
+def test_an_exemplar_leads_from_a_metric_to_its_trace(stage: Stage) -> None:
     words = {"query": "seen_total", "start": "1699999999", "end": "1700000001"}
     found = stage.asked("query_exemplars", **words)
     assert {one["labels"]["trace_id"] for each in found for one in each["exemplars"]} == {TRACE}
 
 
-def test_a_pod_that_goes_away_is_read_no_more_and_one_that_has_ended_is_not_read(
-    stage: Stage, processes: Sequence[Pod]
-) -> None:
-    with (
-        Pod("gone", PAGE.format(value=1, trace=TRACE)) as gone,
-        Pod("ended", PAGE.format(value=1, trace=TRACE)) as ended,
-    ):
-        addresses = {one: f"{own_address()}:{one.port}" for one in (gone, ended)}
-        stage.run("api-ended", [ended], "Succeeded")
-        stage.run("api-gone", [gone])
-        soon(lambda: addresses[gone] in stage.addresses())
-        assert addresses[ended] not in stage.addresses()
-        stage.kube.delete("v1", "Pod", "api-gone", grace=0)
-        targets = stage.folder / "targets.json"
-        soon(lambda: addresses[gone] not in targets.read_text(), 2)
-        soon(lambda: addresses[gone] not in stage.addresses())
-        assert len(stage.series('seen_total{pod="api-one"}')) == 2
+def test_a_pod_that_goes_away_is_read_no_more_and_one_that_has_ended_is_not_read(stage: Stage) -> None:
+    (gone,) = stage.series('seen_total{pod="api-gone"}')
+    assert stage.series('seen_total{pod="api-ended"}') == []
+    stage.kube.delete("v1", "Pod", "api-gone", grace=0)
+    targets = stage.folder / "targets.json"
+    soon(lambda: gone["instance"] not in targets.read_text(), 2)
+    soon(lambda: gone["instance"] not in stage.addresses())
+    assert len(stage.series('seen_total{pod="api-one"}')) == 2
 
 
-def test_an_alert_fires_and_rules_that_are_wrong_are_told_beside_it(stage: Stage, processes: Sequence[Pod]) -> None:
+def test_an_alert_fires_and_rules_that_are_wrong_are_told_beside_it(stage: Stage) -> None:
     stage.rule("broken", "sum(")
-    stage.rule("seen-twice", 'seen_total{endpoint="metrics-1"} > 1')
+    stage.rule("seen-once", 'seen_total{endpoint="metrics-1"} > 0')
     soon(lambda: "the rules broken are not taken" in stage.log)
-    soon(lambda: any(one["labels"]["alertname"] == "seen-twice" for one in stage.asked("alerts")["alerts"]))
-    (alert,) = [one for one in stage.asked("alerts")["alerts"] if one["labels"]["alertname"] == "seen-twice"]
+    soon(lambda: any(one["labels"]["alertname"] == "seen-once" for one in stage.asked("alerts")["alerts"]))
+    (alert,) = [one for one in stage.asked("alerts")["alerts"] if one["labels"]["alertname"] == "seen-once"]
     assert (alert["state"], alert["labels"]["version"], alert["labels"]["severity"]) == ("firing", HASH, "page")
     groups = stage.asked("rules")["groups"]
-    assert {"seen-twice", "ApiDown", "NobodyDelivers"} <= {rule["name"] for one in groups for rule in one["rules"]}
+    assert {"seen-once", "ApiDown", "NobodyDelivers"} <= {rule["name"] for one in groups for rule in one["rules"]}
     assert "broken" not in {one["name"] for one in groups}
-    stage.kube.delete(MONITORING, "PrometheusRule", "seen-twice")
-    soon(lambda: "seen-twice" not in {one["name"] for one in stage.asked("rules")["groups"]})
+    stage.kube.delete(MONITORING, "PrometheusRule", "seen-once")
+    soon(lambda: "seen-once" not in {one["name"] for one in stage.asked("rules")["groups"]})
 
 
-def test_a_monitor_that_is_not_understood_is_told_and_the_others_are_read(
-    stage: Stage, processes: Sequence[Pod]
-) -> None:
+def test_a_monitor_that_is_not_understood_is_told_and_the_others_are_read(stage: Stage) -> None:
     endpoint = {"port": "metrics-0", "proxyUrl": "http://proxy:3128"}
     spec = {"selector": {"matchLabels": {"a": "b"}}, "podMetricsEndpoints": [endpoint]}
     meta = {"name": "other", "namespace": "postrider"}

@@ -85,7 +85,8 @@ CHART = ("helm", "kustomize", "actionlint", "gotemplate", "etcd", "kubernetes", 
 LINTERS = ("helm3", "kube-score")
 # Those without which no release is rehearsed.
 RELEASES = ("kubernetes", "etcd", "pause", "coredns", "rollouts-controller", "gateway-plugin")
-SETS: Mapping[str, Sequence[str]] = {"chart": CHART, "linters": LINTERS, "releases": RELEASES}
+CLUSTER = (*RELEASES, "metrics-server", "keda-operator", "keda-adapter", "argocd")
+SETS: Mapping[str, Sequence[str]] = {"chart": CHART, "linters": LINTERS, "releases": RELEASES, "cluster": CLUSTER}
 
 
 def program(name: str) -> Path:
