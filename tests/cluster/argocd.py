@@ -6,6 +6,7 @@ It is set up as argocd/bootstrap/values.yaml says. Its server, with its pages an
 import base64
 import json
 import secrets as dice
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -128,7 +129,7 @@ def _github(place: Place) -> NodeProgram:
     folder = github(place).folder
     folder.mkdir(exist_ok=True)
     pki = place.file("pki", "github.crt").parent
-    argv = ["python3", "-m", "tests.cluster.github", folder, GITHUB, pki / "github.crt", pki / "github.key"]
+    argv = [sys.executable, "-m", "tests.cluster.github", folder, GITHUB, pki / "github.crt", pki / "github.key"]
     return NodeProgram("github", argv, {"PYTHONPATH": str(ROOT)})
 
 
