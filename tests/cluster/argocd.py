@@ -146,7 +146,7 @@ def _redis(place: Place) -> NodeProgram:
 def _repo_server(place: Place) -> NodeProgram:
     """It fetches what is asked for, and renders it by the programs that are pinned."""
     home = place.file("argocd", "repo")
-    for name in ("home", "work", "programs", "tls", "fixed"):
+    for name in ("home", "programs", "tls", "fixed"):
         (home / name).mkdir(parents=True, exist_ok=True)
     for name in ("helm", "kustomize"):
         (home / "programs" / name).symlink_to(program(name))
@@ -157,7 +157,6 @@ def _repo_server(place: Place) -> NodeProgram:
         **_common(place),
         "PATH": f"{home}/programs:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin",
         "HOME": f"{home}/home",
-        "TMPDIR": f"{home}/work",
         "ARGOCD_TLS_DATA_PATH": f"{home}/tls",
         "ARGOCD_GPG_ENABLED": "false",
         "HELM_CACHE_HOME": f"{home}/home",
@@ -211,8 +210,11 @@ def _notifications_controller(place: Place) -> NodeProgram:
 
 
 def _common(place: Place) -> Mapping[str, str]:
-    """What the chart tells every part, out of argocd-cm."""
+    """What the chart tells every part, out of argocd-cm, and a place of their own for files."""
+    work = place.file("argocd", "work")
+    work.mkdir(exist_ok=True)
     return {
+        "TMPDIR": str(work),
         "ARGOCD_RECONCILIATION_TIMEOUT": str(_said()["configs"]["cm"]["timeout.reconciliation"]),
         "SSL_CERT_FILE": str(place.file("pki", f"{AUTHORITY}.crt")),
     }

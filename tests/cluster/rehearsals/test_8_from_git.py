@@ -169,10 +169,11 @@ class Drift:
     change: dict[str, Any] | None
 
 
+PORT = {"name": "http", "port": 80, "protocol": "TCP", "appProtocol": "http"}
 DRIFTS = [
     Drift("networking.k8s.io/v1", "NetworkPolicy", API, None),
     Drift("policy/v1", "PodDisruptionBudget", API, {"spec": {"minAvailable": 0}}),
-    Drift("v1", "Service", "postrider-api-stable", {"spec": {"ports": [{"name": "http", "port": 81}]}}),
+    Drift("v1", "Service", "postrider-api-canary", {"spec": {"ports": [{**PORT, "targetPort": 9}]}}),
     Drift("autoscaling/v2", "HorizontalPodAutoscaler", API, {"spec": {"maxReplicas": 40}}),
     Drift("v1", "ResourceQuota", "postrider", {"spec": {"hard": {"pods": "1000"}}}),
 ]
@@ -215,8 +216,8 @@ def _assert_in_waves(installation: Installation, before: set[str]) -> None:
     smoke = kube.get("v1", "Pod", SMOKE, NAMESPACE)
     assert smoke["status"]["phase"] == "Succeeded"
     assert len(new) >= len(installation.rollouts())
-    healthy = [_since_healthy(one) for one in kube.list(ROLLOUTS, "Rollout", NAMESPACE)]
-    first, last = min(_made(one) for one in new), max(healthy)
+    first = min(_made(one) for one in new)
+    last = max(_completed(one) for one in kube.list(ROLLOUTS, "Rollout", NAMESPACE))
     order = [moment(job["status"]["completionTime"]), first, last, moment(smoke["status"]["startTime"])]
     assert order == sorted(order), order
 
@@ -225,7 +226,7 @@ def _made(one: Manifest) -> datetime:
     return moment(one["metadata"]["creationTimestamp"])
 
 
-def _since_healthy(rollout: Manifest) -> datetime:
-    (found,) = [one for one in rollout["status"]["conditions"] if one["type"] == "Healthy"]
+def _completed(rollout: Manifest) -> datetime:
+    (found,) = [one for one in rollout["status"]["conditions"] if one["type"] == "Completed"]
     assert found["status"] == "True", found
     return moment(found["lastTransitionTime"])
