@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from tests.cluster.applications import Applications, moment, wait_for
-from tests.cluster.argocd import github
+from tests.cluster.argocd import argocd, argocd_objects, end_argocd, github
 from tests.cluster.images import Images
+from tests.cluster.install import apply
 from tests.cluster.kube import NotFoundError
 from tests.cluster.place import Place
 from tests.cluster.rehearsals.released import Released
@@ -49,7 +50,7 @@ class Fleet:
 
 @pytest.fixture(scope="module")
 def fleet(place: Place, first_installation: Installation, released: Released) -> Iterator[Fleet]:
-    """A repository that says what runs already, and Argo CD, told once by hand where that is."""
+    """A repository that says what runs already, and Argo CD, told once by hand where that is; it goes in the end."""
     assert first_installation.is_healthy()
     made = Fleet(Upstream(github(place), place.file("upstream")), Applications(place.kube()))
     made.upstream.adapt(Images(cache() / "images").all())
@@ -57,6 +58,10 @@ def fleet(place: Place, first_installation: Installation, released: Released) ->
         made.upstream.runs(environment, released.image())
     began = time.monotonic()
     try:
+        apply(place, argocd_objects(place))
+        place.start(argocd(place))
+        made.note("Argo CD's programs are ready", time.monotonic() - began)
+        began = time.monotonic()
         made.applications.begin()
         for name in ("root", CONFIG, APP):
             made.applications.wait_settled(name, BEGIN_SECONDS)
@@ -64,6 +69,7 @@ def fleet(place: Place, first_installation: Installation, released: Released) ->
         yield made
     finally:
         made.applications.end()
+        end_argocd(place)
         for what, seconds, said in made.lines:
             print(f"{what:<58}{seconds:>7.1f} s  {said}")  # noqa: T201 the table that the rehearsal is for
 
