@@ -113,7 +113,7 @@ from app.kit.rate_limits.store import Store
 from app.kit.signals import signalled
 from app.kit.surface import Surface
 from app.kit.surface.answers import Served
-from app.kit.surface.bodies import BodyGuard, PlainPaths
+from app.kit.surface.bodies import BodyGuard, InTime, PlainPaths
 from app.kit.telemetry import logs, reports, requests, traces
 from app.kit.telemetry.access import AccessLines
 from app.kit.telemetry.hearts import Hearts, own_hearts
@@ -257,7 +257,8 @@ def _surround(app: Postrider, surface: Surface) -> None:
     requests.measure_frame(app)
     turns = Turns(1, QUEUE_SECONDS, SIGN_IN_REST_SECONDS)
     door = Door(app.frame, turns, page=SIGN_IN, base=urlsplit(app.state.settings.public_url).path.rstrip("/"))
-    app.surface = surface.around(IngestLane(door, app.state, prefix=PREFIX, limit=MAX_BODY_BYTES))
+    lane = IngestLane(door, app.state, prefix=PREFIX, limit=MAX_BODY_BYTES)
+    app.surface = surface.around(InTime(lane, seconds=app.state.settings.http.body_seconds))
 
 
 def _surface(settings: Settings, state: State) -> Surface:

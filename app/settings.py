@@ -101,13 +101,17 @@ MaybeSecret = Annotated[SecretStr | None, BeforeValidator(_none_if_empty)]
 
 
 class Http(BaseModel):
-    """How the API is reached: through whom, under which names, from which pages. By default nothing is believed."""
+    """How the API is reached: through whom, under which names, from which pages. By default nothing is believed.
+
+    A body has `body_seconds` to come whole.
+    """
 
     trusted_proxies: Words = ()
     proxy_headers: ProxyHeaders = ProxyHeaders.x_forwarded
     allowed_hosts: Words = ()
     cors_origins: Words = ()
     require_https: bool | None = None
+    body_seconds: PositiveFloat = 10.0
 
     @field_validator("trusted_proxies")
     @classmethod

@@ -15,6 +15,7 @@ from app.domain.permissions import Permission
 from app.kit.changes import noted
 from app.kit.db import enter_tenants
 from app.kit.errors import forbidden
+from app.kit.methods import READS
 from app.kit.openapi import SECURITY, answers
 from app.kit.wakes import asked
 
@@ -63,6 +64,9 @@ AnyCaller = Annotated[Caller, Depends(identify)]
 
 async def transaction(request: Request, caller: AnyCaller) -> AsyncIterator[AsyncSession]:
     """One transaction for one request, committed before the answer leaves."""
+    if request.method not in READS:
+        # A connection is not held while a body comes, for as long as that may take.
+        await request.body()
     async with request.app.state.sessions.begin() as session:
         await session.run_sync(enter_tenants, caller.tenants)
         yield session

@@ -5,13 +5,18 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.console.pages import HEADERS, render
 from app.kit.errors import Problem
+from app.kit.surface.bodies import come_whole
 from app.kit.turns import Turns
+
+MOST = 64 * 1024
+"""Bytes of a form; the longest password takes a few of them."""
 
 
 class Door:
     """Lets POSTs to the path `page` through by turns; who waited in vain gets a page that was written beforehand.
 
     Even to read a form and to find its route costs a hundred times what waiting does, so it stands before the frame.
+    Whoever sends slowly is not let in before all is there, or would stand in everybody's way.
     """
 
     def __init__(self, app: ASGIApp, turns: Turns, *, page: str, base: str) -> None:
@@ -26,6 +31,7 @@ class Door:
             await self._app(scope, receive, send)
             return
         try:
+            receive = await come_whole(scope, receive, MOST)
             async with self._turns.one():
                 await self._app(scope, receive, send)
         except Problem as problem:

@@ -40,6 +40,7 @@ TITLES = {
     403: "Forbidden",
     404: "Not found",
     405: "Method not allowed",
+    408: "Request timeout",
     409: "Conflict",
     412: "Precondition failed",
     413: "Payload too large",
@@ -52,7 +53,13 @@ TITLES = {
     502: "Bad gateway",
     503: "Service unavailable",
 }
-CODES = {404: "not_found", 405: "method_not_allowed", 413: "payload_too_large", 415: "unsupported_media_type"}
+CODES = {
+    404: "not_found",
+    405: "method_not_allowed",
+    408: "request_timeout",
+    413: "payload_too_large",
+    415: "unsupported_media_type",
+}
 METHOD_NOT_ALLOWED = 405
 REQUEST_ID = "x-request-id"
 REQUEST_ID_KEY = "postrider.request_id"
@@ -108,10 +115,12 @@ def described(
     }
 
 
-async def refused(request: Request, error: Exception) -> JSONResponse:
+async def refused(request: Request, error: Exception) -> Response:
     """The answer to whatever was raised, for what stands before the app's own handlers."""
     if isinstance(error, Problem):
         return problem_answer(request, error)
+    if isinstance(error, HTTPException):
+        return await _http(request, error)
     return await (_database if isinstance(error, OUTAGES) else _unexpected)(request, error)
 
 

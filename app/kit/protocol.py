@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, ClassVar
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn_worker import UvicornWorker
 
 import app.kit.presence  # noqa: F401 gunicorn loads this before it forks, and with it the memory that all share
 from app.kit.errors_http import described
 from app.kit.surface.answers import headers_of
+from app.kit.surface.bodies import WHOLE
 
 MAX_HEAD = 64 * 1024
 """Bytes of a request's line and headers; what came in one read with the last of them may be more."""
@@ -89,6 +90,24 @@ class JsonHttp(HttpToolsProtocol):
         self._head = 0 if whole else self._head + len(data)
         if self._head > MAX_HEAD:
             self._hang_up(TOO_LONG)
+
+    def on_message_complete(self) -> None:
+        """Takes the end of a body: one that was there before it is asked for is waited for by nobody."""
+        super().on_message_complete()
+        self.scope[WHOLE] = True  # type: ignore[literal-required] # one of ours
+
+    def on_response_complete(self) -> None:
+        """Goes on with what is next, and waits for the rest of a body that nobody reads as long as for a request.
+
+        Uvicorn would forget that it waits when the next piece of it comes, and so wait for ever.
+        """
+        super().on_response_complete()
+        if self.cycle.response_complete and self.cycle.more_body:
+            self.loop.call_later(self.timeout_keep_alive, self._leave, self.cycle)
+
+    def _leave(self, answered: RequestResponseCycle) -> None:
+        if self.cycle is answered:
+            self.timeout_keep_alive_handler()
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 the server's log has it
         """Says so and hangs up."""

@@ -12,3 +12,5 @@ API_PORT = 6443
 PUBLIC_HOST = "postrider.staging.example.com"
 # Addresses as the internet has them: neither the guard of the workers nor a network policy has an exception for them.
 RECEIVERS = ("25.1.0.1", "25.1.0.2", "25.1.0.3", "25.1.0.4")
+# Where github.com and api.github.com are.
+GITHUB = "25.2.0.1"

@@ -23,9 +23,14 @@ def control_plane(place: Place) -> list[NodeProgram]:
     return [_etcd(place), _api_server(place), *_controllers(place)]
 
 
-def node_programs(place: Place, pause: str) -> list[NodeProgram]:
-    """Those that run pods, each pod around a container of the image `pause`."""
-    return [_containerd(place, pause), _kubelet(place), _kube_proxy(place)]
+def containers(place: Place, pause: str) -> list[NodeProgram]:
+    """What runs containers, those of each pod around one of the image `pause`."""
+    return [_containerd(place, pause)]
+
+
+def node_programs(place: Place) -> list[NodeProgram]:
+    """Those that have pods run."""
+    return [_kubelet(place), _kube_proxy(place)]
 
 
 def make_cgroups(place: Place) -> None:
@@ -39,6 +44,10 @@ def make_cgroups(place: Place) -> None:
         for name in ("cpuset.cpus", "cpuset.mems"):
             if (group / name).exists() and (controller / name).exists():
                 (group / name).write_text((controller / name).read_text())
+        # All pods together count as as many programs as they are, and not as one.
+        for name, weight in (("cpu.shares", 8192), ("cpu.weight", 800)):
+            if (group / name).exists():
+                (group / name).write_text(str(weight))
 
 
 def node_is_ready(place: Place) -> bool:

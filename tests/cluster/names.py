@@ -1,6 +1,7 @@
 """Names of the cluster, by CoreDNS."""
 
-from tests.cluster.addresses import DOMAIN, NAMES, NODE, PUBLIC_HOST
+from tests.cluster.addresses import DOMAIN, GITHUB, NAMES, NODE, PUBLIC_HOST
+from tests.cluster.github import HOSTS
 from tests.cluster.place import NodeProgram, Place
 from tests.cluster.services import kubeconfig_of_account, service_of_the_node
 from tests.deploy.manifests import Manifest
@@ -33,12 +34,11 @@ def names_objects() -> list[Manifest]:
 
 
 def names(place: Place) -> list[NodeProgram]:
-    """The program; what is outside of the cluster it does not know, but for the host that callers use."""
+    """The program; what is outside of the cluster it does not know, but for the host that callers use, and GitHub."""
     file = place.file("coredns", "Corefile")
     file.write_text(
         f"""\
 .:53 {{
-    bind {NODE}
     errors
     ready 127.0.0.1:8181
     kubernetes {DOMAIN} in-addr.arpa {{
@@ -46,6 +46,8 @@ def names(place: Place) -> list[NodeProgram]:
     }}
     hosts {{
         {NODE} {PUBLIC_HOST}
+        {GITHUB} {" ".join(HOSTS)}
+        fallthrough
     }}
     cache 5
 }}

@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tests.cluster.addresses import DOMAIN, GATEWAY_OF_THE_NODE, NODE, RECEIVERS
+from tests.cluster.addresses import DOMAIN, GATEWAY_OF_THE_NODE, GITHUB, NODE, RECEIVERS
 
 _TICK_SECONDS = 0.1
 _PAUSE_SECONDS = 1.0
@@ -95,13 +95,13 @@ def _mount(folder: Path) -> None:
 
 
 def _lay_network() -> None:
-    """A device that leads nowhere, with the node's address and those of the receivers on it."""
+    """A device that leads nowhere, with the node's address on it and those of the receivers and of GitHub."""
     _run("ip", "link", "set", "lo", "up")
     _run("ip", "link", "add", "lan0", "type", "veth", "peer", "name", "lan1")
     for device in ("lan0", "lan1"):
         _run("ip", "link", "set", device, "up")
     _run("ip", "address", "add", f"{NODE}/24", "dev", "lan0")
-    for address in RECEIVERS:
+    for address in (*RECEIVERS, GITHUB):
         _run("ip", "address", "add", f"{address}/32", "dev", "lan0")
     _run("ip", "route", "add", "default", "via", GATEWAY_OF_THE_NODE, "dev", "lan0")
     Path("/proc/sys/net/ipv4/ip_forward").write_text("1")

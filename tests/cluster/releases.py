@@ -1,23 +1,24 @@
 """Releases of a rehearsal: images of one layer over the real one, applied and watched as Argo CD would."""
 
 import shutil
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from http import HTTPStatus
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from tests.cluster.kube import Kube, NotFoundError
+from tests.cluster.kube import MERGE, Kube, NotFoundError
 from tests.deploy.manifests import Manifest, named
 from tests.faults.processes import wait_for
 from tests.servers import ROOT
 
 PATCHES = Path(__file__).parent / "patches"
-MIGRATION = "failing_migration"
 ROLLOUTS = "argoproj.io/v1alpha1"
 NAMESPACE = "postrider"
 API = "postrider-api"
-PRODUCT = ROOT / "migrations" / "versions"
 _WAVE, _HOOK = "argocd.argoproj.io/sync-wave", "argocd.argoproj.io/hook"
 _JOB_SECONDS = 300.0
 
@@ -27,18 +28,25 @@ class NotSyncedError(Exception):
 
 
 def layer(patch: str, folder: Path) -> Path:
-    """The folder, below another one, from which the image with a patch is built; ValueError for an unknown patch."""
-    source, made = PATCHES / f"{patch}.py", folder / patch
-    if not source.exists():
-        raise ValueError(f"there is no patch {patch}")
+    """The folder, below another one, from which the image with a patch is built; ValueError for an unknown patch.
+
+    A patch is a module that changes one of the product, or a folder of steps that follow those of the product.
+    """
+    source, made = PATCHES / patch, folder / patch
     shutil.rmtree(made, ignore_errors=True)
     product = made / "srv" / "postrider"
-    if patch == MIGRATION:
-        _write(product / "migrations" / "versions" / f"{_next_revision()}_fails.py", _as_next_step(source.read_text()))
-    else:
-        _write(product / "change.py", source.read_text())
+    if source.is_dir():
+        number = int(newest_revision())
+        steps = sorted(one for one in source.glob("*.py") if one.name != "__init__.py")
+        for before, step in enumerate(steps, number):
+            text = step.read_text().replace("NUMBER", f"{before + 1:04}").replace("BEFORE", f"{before:04}")
+            _write(product / "migrations" / "versions" / f"{before + 1:04}_{step.name}", text)
+    elif source.with_suffix(".py").exists():
+        _write(product / "change.py", source.with_suffix(".py").read_text())
         # Python imports this before anything else: the modules themselves are compiled, and stay as they are.
         _write(product / "sitecustomize.py", (PATCHES / "loader.py").read_text())
+    else:
+        raise ValueError(f"there is no patch {patch}")
     _write(made / "Containerfile", (PATCHES / "Containerfile").read_text())
     return made
 
@@ -50,17 +58,9 @@ def _write(file: Path, text: str) -> None:
         one.chmod(0o755 if one.is_dir() else 0o644)
 
 
-def newest_revision() -> str:
-    """The last step of the schema that the product has."""
-    return max(one.name.split("_")[0] for one in PRODUCT.glob("[0-9]*.py"))
-
-
-def _next_revision() -> str:
-    return f"{int(newest_revision()) + 1:04}"
-
-
-def _as_next_step(text: str) -> str:
-    return text.replace("NUMBER", _next_revision()).replace("BEFORE", newest_revision())
+def newest_revision(tree: Path = ROOT) -> str:
+    """The last step of the schema that the product has, here or in another checkout."""
+    return max(one.name.split("_")[0] for one in (tree / "migrations" / "versions").glob("[0-9]*.py"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,9 +125,25 @@ class Installation:
         """How each stands, by its name."""
         return {one["metadata"]["name"]: phase(one) for one in self.rollouts()}
 
+    def is_healthy(self) -> bool:
+        """Whether every part runs what was applied last, and nothing else."""
+        return all(one.name == "Healthy" for one in self.phases().values())
+
+    def pods(self, component: str = "") -> list[Manifest]:
+        """Those of the release that are not about to end, or those of one component."""
+        wanted = f",app.kubernetes.io/component={component}" if component else ""
+        found = self.kube.list("v1", "Pod", NAMESPACE, selector=f"app.kubernetes.io/name=postrider{wanted}")
+        return [one for one in found if not one["metadata"].get("deletionTimestamp")]
+
+    def last_words(self, selector: str) -> str:
+        """The ends of what the pods with these labels wrote."""
+        names = [one["metadata"]["name"] for one in self.kube.list("v1", "Pod", NAMESPACE, selector=selector)]
+        paths = (f"/api/v1/namespaces/{NAMESPACE}/pods/{name}/log?tailLines=30" for name in names)
+        return "\n".join(str(self.kube.ask("GET", path).body) for path in paths)
+
     def wait_healthy(self, seconds: float) -> float:
-        """The seconds until every part runs what was applied last, and nothing else; AssertionError after so many."""
-        return self._wait(lambda found: all(one.name == "Healthy" for one in found.values()), seconds, "all Healthy")
+        """The seconds until it is; AssertionError after so many, or when a Rollout has taken the release back."""
+        return self._wait(_all_healthy, seconds, "all Healthy")
 
     def wait_aborted(self, name: str, seconds: float) -> float:
         """The seconds until a Rollout has taken its release back; AssertionError after so many, or when it promotes."""
@@ -144,15 +160,16 @@ class Installation:
 
     def abort(self, name: str) -> None:
         """As `kubectl argo rollouts abort` does."""
-        rollout = {
-            "apiVersion": ROLLOUTS,
-            "kind": "Rollout",
-            "metadata": {"name": name, "namespace": NAMESPACE},
-        }
-        answer = self.kube.ask(
-            "PATCH", f"{self.kube.path(rollout)}/status", {"status": {"abort": True}}, "application/merge-patch+json"
-        )
-        assert answer.status == 200, answer.body
+        self._change(name, {"status": {"abort": True}}, "/status")
+
+    def restart(self, name: str) -> None:
+        """As `kubectl argo rollouts restart` does."""
+        self._change(name, {"spec": {"restartAt": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")}})
+
+    def _change(self, name: str, change: Mapping[str, Any], part: str = "") -> None:
+        rollout = {"apiVersion": ROLLOUTS, "kind": "Rollout", "metadata": {"name": name, "namespace": NAMESPACE}}
+        answer = self.kube.ask("PATCH", f"{self.kube.path(rollout)}{part}", change, MERGE)
+        assert answer.status == HTTPStatus.OK, answer.body
 
     def smoke(self, wanted: Release) -> None:
         """Runs the chart's smoke test as the sync does in the end; NotSyncedError when it fails."""
@@ -185,7 +202,7 @@ class Installation:
         version, kind, name = hook["apiVersion"], hook["kind"], hook["metadata"]["name"]
         self._delete(version, kind, name)
         self.kube.apply(hook)
-        wait_for(lambda: self._has_ended(version, kind, name), _JOB_SECONDS, f"the end of {named(hook)}")
+        wait_for(lambda: self._has_ended(version, kind, name), _JOB_SECONDS, f"the end of {named(hook)}", every=0.5)
         status = self.kube.get(version, kind, name, NAMESPACE)["status"]
         if not (status.get("succeeded") or status.get("phase") == "Succeeded"):
             raise NotSyncedError(f"{named(hook)} failed: {status}")
@@ -205,7 +222,43 @@ class Installation:
 
         if not is_gone():
             self.kube.delete(version, kind, name, NAMESPACE)
-            wait_for(is_gone, 60, f"the end of the last {kind} {name}")
+            wait_for(is_gone, 60, f"the end of the last {kind} {name}", every=0.5)
+
+
+class Watch:
+    """Notes in a thread of its own, while the block runs, which weights the canary of a Rollout was given, and when."""
+
+    def __init__(self, kube: Kube, name: str) -> None:
+        self._kube, self._name = kube, name
+        self._ends = threading.Event()
+        self._thread = threading.Thread(target=self._look, name="watch", daemon=True)
+        self.weights: list[tuple[float, int]] = []
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ends.set()
+        self._thread.join(30)
+
+    @property
+    def steps(self) -> list[int]:
+        """The weights in their order."""
+        return [weight for _, weight in self.weights]
+
+    def _look(self) -> None:
+        while not self._ends.wait(0.5):
+            status = self._kube.get(ROLLOUTS, "Rollout", self._name, NAMESPACE).get("status", {})
+            weight = status.get("canary", {}).get("weights", {}).get("canary", {}).get("weight", 0)
+            if not self.weights or self.weights[-1][1] != weight:
+                self.weights.append((time.monotonic(), weight))
+
+
+def _all_healthy(found: Mapping[str, Phase]) -> bool:
+    aborted = [name for name, one in found.items() if one.aborted]
+    assert not aborted, f"taken back: {_told(found)}"
+    return all(one.name == "Healthy" for one in found.values())
 
 
 def _waves(wanted: Iterable[Manifest]) -> list[list[Manifest]]:

@@ -43,6 +43,11 @@ def service_of_the_node(
 
 def kubeconfig_of_account(place: Place, name: str, inside: str) -> Path:
     """The file by which a program of the node asks the API in the name of a service account that is there."""
+    return kubeconfig_of(place, f"{inside}-{name}", token_of_account(place, name, inside))
+
+
+def token_of_account(place: Place, name: str, inside: str) -> str:
+    """What shows that somebody is a service account that is there."""
     asked = {
         "apiVersion": "authentication.k8s.io/v1",
         "kind": "TokenRequest",
@@ -51,5 +56,5 @@ def kubeconfig_of_account(place: Place, name: str, inside: str) -> Path:
     answer = place.kube().ask("POST", f"/api/v1/namespaces/{inside}/serviceaccounts/{name}/token", asked)
     if answer.status != HTTPStatus.CREATED:
         raise ClusterError(f"no token for {inside}/{name}: {answer.body}")
-    token = answer.body["status"]["token"]
-    return kubeconfig_of(place, f"{inside}-{name}", token)
+    token: str = answer.body["status"]["token"]
+    return token

@@ -20,7 +20,8 @@ from tests.system import POSTRIDER, System, prepared_system
 
 OUTSIDE = {"x-forwarded-for": "192.0.2.7"}
 STAGING = ROOT / "argocd" / "envs" / "staging" / "values.yaml"
-PATCHED = sorted(one.stem for one in PATCHES.glob("*.py") if one.stem not in {"__init__", "loader"})
+MODULES = {one.stem for one in PATCHES.glob("*.py")} - {"__init__", "loader"}
+PATCHED = sorted(MODULES | {one.parent.name for one in PATCHES.glob("*/__init__.py")})
 
 
 @contextmanager
@@ -88,12 +89,18 @@ def test_a_missing_key_is_named_before_anything_is_touched(environment: dict[str
     assert "POSTRIDER_RESIDENCY: field required" in done.stderr
 
 
-def test_a_failing_migration_is_the_next_step(tmp_path: Path) -> None:
-    (made,) = (layer("failing_migration", tmp_path) / "srv" / "postrider" / "migrations" / "versions").iterdir()
-    said = made.read_text()
-    assert made.name == f"{int(newest_revision()) + 1:04}_fails.py"
-    assert f'down_revision = "{newest_revision()}"' in said
-    compile(said, made.name, "exec")
+@pytest.mark.parametrize("patch", ["failing_migration", "two_steps"])
+def test_steps_of_a_patch_follow_those_of_the_product(patch: str, tmp_path: Path) -> None:
+    made = sorted((layer(patch, tmp_path) / "srv" / "postrider" / "migrations" / "versions").iterdir())
+    before = int(newest_revision())
+    for number, file in enumerate(made, before + 1):
+        assert file.name.startswith(f"{number:04}_")
+        assert f'revision = "{number:04}"\ndown_revision = "{number - 1:04}"' in file.read_text()
+
+
+def test_there_is_no_patch_that_nobody_wrote(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="there is no patch harmless"):
+        layer("harmless", tmp_path)
 
 
 @pytest.mark.parametrize("patch", PATCHED)

@@ -164,11 +164,20 @@ class Grounds:
 class Scene:
     """One rehearsal: tenants of its own, whose endpoints at the receiver take only what bears their signature.
 
-    `bound` is how many messages may come twice.
+    `bound` is how many messages may come twice; the endpoints have a retry `schedule` of their own where one is given.
     """
 
-    def __init__(self, grounds: Grounds, name: str, *, tenants: int = 2, behaviour: Behaviour | None = FLAKY) -> None:
+    def __init__(
+        self,
+        grounds: Grounds,
+        name: str,
+        *,
+        tenants: int = 2,
+        behaviour: Behaviour | None = FLAKY,
+        schedule: Sequence[int] = (),
+    ) -> None:
         self.grounds, self.name, self.bound = grounds, name, 0
+        self._values: dict[str, object] = {"retrySchedule": list(schedule)} if schedule else {}
         self._prefix = f"/{name.split(maxsplit=1)[0]}-{secrets.token_hex(4)}"
         self._organisations: list[UUID] = []
         self._endpoints: list[UUID] = []
@@ -205,7 +214,7 @@ class Scene:
 
     def settle(self, seconds: float) -> float:
         """The seconds until nothing is owed any more."""
-        return wait_for(lambda: self.owed() == 0, seconds, f"the end of {self.name}'s deliveries")
+        return wait_for(lambda: self.owed() == 0, seconds, f"the end of {self.name}'s deliveries", every=0.5)
 
     def receipts(self) -> list[Receipt]:
         """What has come to the scene's endpoints, oldest first."""
@@ -231,7 +240,7 @@ class Scene:
         call = partial(self.grounds.entry.call, tenant.key)
         target = Target(name, tenant.key, call("POST", "/app", {"name": f"{self.name} {name}"})["id"])
         endpoints = f"/app/{target.app}/endpoint"
-        made = call("POST", endpoints, {"url": self.grounds.receiver.url(self.path(target))})["id"]
+        made = call("POST", endpoints, {"url": self.grounds.receiver.url(self.path(target)), **self._values})["id"]
         self.grounds.receiver.trust(self.path(target), call("GET", f"{endpoints}/{made}/secret")["key"])
         self._endpoints.append(_uuid("ep", made))
         return target

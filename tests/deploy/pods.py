@@ -39,7 +39,13 @@ def _templates(manifests: Iterable[Manifest]) -> Iterator[tuple[Manifest, Manife
             template: Any = manifest
             for key in TEMPLATES[manifest["kind"]]:
                 template = template[key]
-            yield manifest, deepcopy(template)
+            template = deepcopy(template)
+            # Each pod of a StatefulSet gets volumes by claims of its own.
+            for claim in manifest["spec"].get("volumeClaimTemplates", []):
+                name = claim["metadata"]["name"]
+                volume = {"name": name, "persistentVolumeClaim": {"claimName": name}}
+                template["spec"].setdefault("volumes", []).append(volume)
+            yield manifest, template
 
 
 def _of_jobs_in_analyses(manifests: Iterable[Manifest]) -> Iterator[Manifest]:

@@ -58,7 +58,7 @@ PROGRAMS: Mapping[str, Program] = {
     "argocd": Program(
         "./argocd",
         "argocd",
-        "-X github.com/argoproj/argo-cd/v3/common.version=3.2.12",
+        "-X github.com/argoproj/argo-cd/v3/common.version=3.2.11",
         (
             "argocd-application-controller",
             "argocd-applicationset-controller",
@@ -73,6 +73,10 @@ PROGRAMS: Mapping[str, Program] = {
     "coredns": Program(".", "coredns"),
     "rollouts-controller": Program("github.com/argoproj/argo-rollouts/cmd/rollouts-controller", "cluster"),
     "gateway-plugin": Program("./gateway-plugin", "cluster"),
+    "metrics-server": Program("sigs.k8s.io/metrics-server/cmd/metrics-server", "metrics-server"),
+    "network-policies": Program(".", "network-policies"),
+    "keda-operator": Program("github.com/kedacore/keda/v2/cmd/operator", "keda"),
+    "keda-adapter": Program("github.com/kedacore/keda/v2/cmd/adapter", "keda"),
 }
 # What each name is a name of.
 NAMES = {name: own for own, made in PROGRAMS.items() for name in (own, *made.names)}
@@ -81,7 +85,8 @@ CHART = ("helm", "kustomize", "actionlint", "gotemplate", "etcd", "kubernetes", 
 LINTERS = ("helm3", "kube-score")
 # Those without which no release is rehearsed.
 RELEASES = ("kubernetes", "etcd", "pause", "coredns", "rollouts-controller", "gateway-plugin")
-SETS: Mapping[str, Sequence[str]] = {"chart": CHART, "linters": LINTERS, "releases": RELEASES}
+CLUSTER = (*RELEASES, "metrics-server", "keda-operator", "keda-adapter", "argocd")
+SETS: Mapping[str, Sequence[str]] = {"chart": CHART, "linters": LINTERS, "releases": RELEASES, "cluster": CLUSTER}
 
 
 def program(name: str) -> Path:

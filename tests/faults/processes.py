@@ -11,12 +11,12 @@ from pathlib import Path
 _ESTABLISHED, _LISTENING = "01", "0A"
 
 
-def wait_for(condition: Callable[[], bool], seconds: float, what: str) -> float:
-    """The seconds that it took until the condition held; AssertionError when it did not in time."""
+def wait_for(condition: Callable[[], bool], seconds: float, what: str, *, every: float = 0.02) -> float:
+    """The seconds that it took until the condition held, asked so often; AssertionError when it did not in time."""
     began = time.monotonic()
     while not condition():
         assert time.monotonic() - began < seconds, f"{what}: not within {seconds:g} s"
-        time.sleep(0.02)
+        time.sleep(every)
     return time.monotonic() - began
 
 

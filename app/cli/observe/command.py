@@ -3,8 +3,10 @@
 import json
 import sys
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TypeVar
 
 import click
 
@@ -20,6 +22,13 @@ from app.cli.observe.rules import Links, rule_files
 RULES = Path("charts/postrider/rules")
 DASHBOARDS = Path("charts/postrider/dashboards")
 PICTURES = Path(".github/pictures")
+_Command = TypeVar("_Command", bound=Callable[..., None])
+
+
+def _into(folder: Path) -> Callable[[_Command], _Command]:
+    """Where a command writes."""
+    there = click.Path(path_type=Path, exists=True, file_okay=False)
+    return click.option("--folder", default=folder, show_default=True, type=there, help="Where to write them.")
 
 
 @click.group()
@@ -28,13 +37,7 @@ def observe() -> None:
 
 
 @observe.command()
-@click.option(
-    "--folder",
-    default=RULES,
-    show_default=True,
-    type=click.Path(path_type=Path, exists=True, file_okay=False),
-    help="Where to write them.",
-)
+@_into(RULES)
 @click.option(
     "--runbooks", default=Links().runbooks, show_default=True, help="The URL of the folder with the runbooks."
 )
@@ -47,13 +50,7 @@ def rules(folder: Path, runbooks: str, grafana: str) -> None:
 
 
 @observe.command()
-@click.option(
-    "--folder",
-    default=DASHBOARDS,
-    show_default=True,
-    type=click.Path(path_type=Path, exists=True, file_okay=False),
-    help="Where to write them.",
-)
+@_into(DASHBOARDS)
 def dashboards(folder: Path) -> None:
     """Write Grafana's dashboards."""
     for name, text in dashboard_files().items():
@@ -63,13 +60,7 @@ def dashboards(folder: Path) -> None:
 
 @observe.command()
 @click.option("--prometheus", default="http://localhost:9090", show_default=True, help="Whom to ask.")
-@click.option(
-    "--folder",
-    default=PICTURES,
-    show_default=True,
-    type=click.Path(path_type=Path, exists=True, file_okay=False),
-    help="Where to write them.",
-)
+@_into(PICTURES)
 @click.option("--minutes", default=30.0, show_default=True, help="How long a time they show.")
 @click.option("--end", type=click.DateTime(["%Y-%m-%dT%H:%M:%S"]), help="When that ends (UTC); now when left out.")
 @click.option("--choose", "chosen", nargs=2, multiple=True, metavar="VARIABLE VALUE", help="As on the dashboard.")

@@ -7,8 +7,8 @@
 5. Hosts: only names that are ours
 6. Https: no plain HTTP where HTTPS is required
 
-Within stand the app's own: BodyGuard, plain paths, HEAD as GET. What the server itself refuses carries the same
-headers (`app.kit.protocol`).
+Within stand the app's own: InTime, and in front of routes BodyGuard, plain paths, HEAD as GET. What the server itself
+refuses carries the same headers (`app.kit.protocol`).
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence

@@ -18,7 +18,7 @@ HTTP_REQUESTS = Counter(
 )
 HTTP_SECONDS = Histogram(
     "postrider_http_request_seconds",
-    "From a request's head to the end of its answer.",
+    "From a request's head to the end of its answer, less what its body was waited for.",
     ("method", "route"),
     buckets=_FAST,
 )

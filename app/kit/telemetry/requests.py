@@ -9,6 +9,7 @@ from prometheus_fastapi_instrumentator import Instrumentator
 from prometheus_fastapi_instrumentator.metrics import Info
 from starlette.types import Scope
 
+from app.kit.surface.bodies import WAITED
 from app.kit.telemetry.metrics import HTTP_IN_FLIGHT, HTTP_REQUESTS, HTTP_SECONDS, REFUSALS, Exemplar, exemplar
 from app.kit.telemetry.traces import carried
 
@@ -38,13 +39,14 @@ def served(scope: Scope, status: int | None, began: float) -> None:
     if status in _REFUSED:
         _REFUSED[status].inc()
     if _MEASURED not in scope and status is not None:
-        took = time.perf_counter() - began
+        took = time.perf_counter() - began - scope.get(WAITED, 0.0)
         _observe(scope["method"], scope.get(ROUTE, _BEFORE), str(status), took, scope.get(EXEMPLAR))
 
 
 def _measure(info: Info) -> None:
     info.request.scope[_MEASURED] = True
-    _observe(info.method, info.modified_handler, info.modified_status, info.modified_duration, exemplar(carried()))
+    took = info.modified_duration - info.request.scope.get(WAITED, 0.0)
+    _observe(info.method, info.modified_handler, info.modified_status, took, exemplar(carried()))
 
 
 def _observe(method: str, route: str, status: str, seconds: float, seen_in: Exemplar) -> None:

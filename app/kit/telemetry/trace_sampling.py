@@ -2,6 +2,7 @@
 
 import threading
 import time
+from abc import abstractmethod
 from collections.abc import Sequence
 from contextvars import ContextVar
 
@@ -31,14 +32,8 @@ class TraceIds(RandomIdGenerator):
         return super().generate_trace_id() if given is None else int(given, 16)
 
 
-class Roots(Sampler):
-    """Decides for traces that begin here: a share of them by their ids, and those that go on with one of these.
-
-    What nobody asked for begins none: a statement or a command outside of requests and tasks.
-    """
-
-    def __init__(self, share: float) -> None:
-        self._share = TraceIdRatioBased(share)
+class _Choice(Sampler):
+    """Leaves a decision to the sampler that it chooses."""
 
     def should_sample(
         self,
@@ -50,21 +45,34 @@ class Roots(Sampler):
         links: Sequence[Link] | None = None,
         trace_state: TraceState | None = None,
     ) -> SamplingResult:
-        """The decision, by the first span of a trace."""
-        if kind in {SpanKind.CLIENT, SpanKind.INTERNAL}:
-            decide: Sampler = ALWAYS_OFF
-        elif any(link.context.trace_flags.sampled for link in links or ()):
-            decide = ALWAYS_ON
-        else:
-            decide = self._share
-        return decide.should_sample(parent_context, trace_id, name, kind, attributes, links, trace_state)
+        """The decision, by the first span of a trace here."""
+        chosen = self._choose(kind, links or ())
+        return chosen.should_sample(parent_context, trace_id, name, kind, attributes, links, trace_state)
+
+    @abstractmethod
+    def _choose(self, kind: SpanKind | None, links: Sequence[Link]) -> Sampler: ...
+
+
+class Roots(_Choice):
+    """Decides for traces that begin here: a share of them by their ids, and those that go on with one of these.
+
+    What nobody asked for begins none: a statement or a command outside of requests and tasks.
+    """
+
+    def __init__(self, share: float) -> None:
+        self._share = TraceIdRatioBased(share)
 
     def get_description(self) -> str:
         """What this is, for people."""
         return f"Roots{{{self._share.get_description()}}}"
 
+    def _choose(self, kind: SpanKind | None, links: Sequence[Link]) -> Sampler:
+        if kind in {SpanKind.CLIENT, SpanKind.INTERNAL}:
+            return ALWAYS_OFF
+        return ALWAYS_ON if any(link.context.trace_flags.sampled for link in links) else self._share
 
-class Callers(Sampler):
+
+class Callers(_Choice):
     """Decides for requests whose callers record them: so many a second are recorded here as well, others by the share.
 
     A trace that goes on between our own processes is no caller's any more, and is recorded to its end.
@@ -76,23 +84,12 @@ class Callers(Sampler):
         self._left, self._at = float(rate), time.monotonic()
         self._lock = threading.Lock()
 
-    def should_sample(
-        self,
-        parent_context: Context | None,
-        trace_id: int,
-        name: str,
-        kind: SpanKind | None = None,
-        attributes: Attributes = None,
-        links: Sequence[Link] | None = None,
-        trace_state: TraceState | None = None,
-    ) -> SamplingResult:
-        """The decision, by the first span here."""
-        decide = self._share if kind == SpanKind.SERVER and not self._take() else ALWAYS_ON
-        return decide.should_sample(parent_context, trace_id, name, kind, attributes, links, trace_state)
-
     def get_description(self) -> str:
         """What this is, for people."""
         return f"Callers{{{self._rate}/s,{self._share.get_description()}}}"
+
+    def _choose(self, kind: SpanKind | None, links: Sequence[Link]) -> Sampler:  # noqa: ARG002 the other wants them
+        return self._share if kind == SpanKind.SERVER and not self._take() else ALWAYS_ON
 
     def _take(self) -> bool:
         with self._lock:

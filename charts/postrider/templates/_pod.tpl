@@ -165,7 +165,7 @@ startupProbe:
     port: {{ .port }}
   periodSeconds: 2
   timeoutSeconds: 4
-  failureThreshold: {{ .spec.startSeconds | default 120 | int | div 2 }}
+  failureThreshold: {{ div (.spec.startSeconds | default 120 | int) 2 }}
 readinessProbe:
   httpGet:
     path: /readyz

@@ -98,6 +98,22 @@ def test_probes_ask_the_part_itself_and_workers_their_main_process(full: list[Ma
         assert {one["name"]: one["containerPort"] for one in container["ports"]}["metrics-0"] == 9464, name
 
 
+def test_a_part_may_take_as_long_to_start_as_is_said() -> None:
+    sets = ["api.startSeconds=90", "workers.first.startSeconds=200"]
+    pods = pod_templates(render(values_of("full"), sets=sets))
+    patient = {
+        name: probe["periodSeconds"] * probe["failureThreshold"]
+        for name in ("postrider-api", "postrider-worker-first", "postrider-worker-retry", "postrider-beat")
+        for probe in [pods[name]["spec"]["containers"][0]["startupProbe"]]
+    }
+    assert patient == {
+        "postrider-api": 90,
+        "postrider-worker-first": 200,
+        "postrider-worker-retry": 120,
+        "postrider-beat": 60,
+    }
+
+
 def test_the_api_is_taken_out_of_balancers_before_it_ends_and_has_time_for_what_it_serves(full: list[Manifest]) -> None:
     spec = pod_templates(full)["postrider-api"]["spec"]
     container = spec["containers"][0]

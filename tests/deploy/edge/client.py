@@ -6,7 +6,7 @@ import socket
 import ssl
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -106,6 +106,21 @@ def seconds_until_cut(connection: socket.socket, piece: bytes, pause: float, mos
             pass
         break
     return time.monotonic() - began
+
+
+def seconds_until_gone(connection: socket.socket, piece: bytes, pause: float, most: float) -> tuple[float, bytes]:
+    """How long a client can go on sending, whatever it is answered, up to so many seconds; and the answer."""
+    began, heard = time.monotonic(), b""
+    connection.settimeout(pause)
+    with suppress(ConnectionError, ssl.SSLError):
+        while time.monotonic() - began < most:
+            connection.sendall(piece)
+            with suppress(TimeoutError):
+                data = connection.recv(65536)
+                heard += data
+                if not data:
+                    time.sleep(pause)
+    return time.monotonic() - began, heard
 
 
 def _read(response: http.client.HTTPResponse) -> Reply:

@@ -6,6 +6,7 @@ server for those who name none of the hosts, as there: it knows nothing of any r
 
 import math
 import os
+import pwd
 import re
 import shutil
 import socket
@@ -13,6 +14,7 @@ import subprocess
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -38,10 +40,11 @@ FORWARDED = """
     proxy_set_header Connection $connection_keepalive;"""
 # A worker of an older configuration may end what it serves, but not for ever: a stream would keep it.
 OUTER = """daemon off;
+{user}
 worker_processes {workers};
-worker_shutdown_timeout 60s;
+worker_shutdown_timeout 10m;
 pid {folder}/pid;
-error_log {folder}/error.log info;
+error_log {folder}/error.log notice;
 events {{ worker_connections 1024; }}
 http {{
 access_log off;
@@ -58,6 +61,8 @@ KEPT = 16
 # Whoever is sent to a backend that is not known, or that has nobody ready, gets these from NGINX itself.
 INVALID = "invalid-backend-ref"
 ANSWERS = (500, 503)
+# Since then it can leave connections that rest open for a while when it is given another configuration.
+KNOWS_HOW_LONG_AT_LEAST = (1, 27, 4)
 TEMPORARY = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
 
 
@@ -110,11 +115,21 @@ def program() -> str:
     return found or pytest.skip("nginx is needed: apt-get install nginx")
 
 
+@cache
+def version() -> tuple[int, ...]:
+    """Of NGINX."""
+    said = subprocess.run([program(), "-v"], capture_output=True, text=True, check=True).stderr
+    (found,) = re.findall(r"nginx/([\d.]+)", said)
+    return tuple(int(part) for part in found.split("."))
+
+
 @contextmanager
 def running_nginx(
     manifests: Sequence[Manifest], services: Mapping[str, int], folder: Path, certificate: Path, key: Path
 ) -> Iterator[Edge]:
     """NGINX by the manifests, in front of services that listen on these ports of loopback."""
+    if not any(one["kind"] == "HTTPRoute" for one in manifests):
+        raise ValueError("no HTTPRoute is rendered: is gateway.enabled on?")
     edge = Edge(folder, certificate, key, any_free(), any_free())
     file = folder / "nginx.conf"
     found = {one: [f"127.0.0.1:{services[one.service]}"] for one in backends(manifests) if one.service in services}
@@ -145,13 +160,15 @@ def backends(manifests: Iterable[Manifest]) -> list[Backend]:
 def configuration(manifests: Sequence[Manifest], upstreams: Upstreams, edge: Edge) -> str:
     """The file."""
     routes = [Route(one, manifests) for one in manifests if one["kind"] == "HTTPRoute"]
-    if not routes:
-        raise ValueError("no HTTPRoute is rendered: is gateway.enabled on?")
     inner = [*_upstreams(upstreams, edge), *_unnamed_servers(edge), *_zones(routes)]
     for route in routes:
         inner += [*route.snippets("http"), *route.splits(upstreams), route.server(edge, upstreams)]
     temporary = "\n".join(f"{one}_temp_path {edge.folder}/{one};" for one in TEMPORARY)
-    return OUTER.format(folder=edge.folder, workers=edge.workers, temporary=temporary, inner="\n".join(inner))
+    # Whoever may read its files may serve from them.
+    user = f"user {pwd.getpwuid(0).pw_name};" if os.geteuid() == 0 else ""
+    return OUTER.format(
+        folder=edge.folder, user=user, workers=edge.workers, temporary=temporary, inner="\n".join(inner)
+    )
 
 
 def _upstreams(upstreams: Upstreams, edge: Edge) -> Iterator[str]:
@@ -282,11 +299,13 @@ class Route:
 
     def _client_settings(self) -> Iterator[str]:
         for policy in (one["spec"] for one in self._policies("ClientSettingsPolicy")):
-            body, rest = policy.get("body", {}), policy.get("keepAlive", {}).get("timeout", {})
+            body, rest = policy.get("body", {}), policy.get("keepAlive", {})
             said = {
                 "client_max_body_size": body.get("maxSize"),
                 "client_body_timeout": body.get("timeout"),
-                "keepalive_timeout": rest.get("server"),
+                "keepalive_timeout": rest.get("timeout", {}).get("server"),
+                # An older one closes all that rests when it is given another configuration.
+                "keepalive_min_timeout": rest.get("minTimeout") if version() >= KNOWS_HOW_LONG_AT_LEAST else None,
             }
             yield from (f"{name} {value};" for name, value in said.items() if value)
 
@@ -313,7 +332,10 @@ class Route:
                     yield one
 
     def _other(self, kind: str, name: str) -> Manifest:
-        return next(one for one in self._others if (one["kind"], one["metadata"]["name"]) == (kind, name))
+        for one in self._others:
+            if (one["kind"], one["metadata"]["name"]) == (kind, name):
+                return one
+        raise ValueError(f"{self.name}: there is no {kind} {name}")
 
 
 def _extensions(rule: Tree) -> Iterator[str]:

@@ -5,9 +5,10 @@ from contextlib import suppress
 
 import pytest
 
-from tests.deploy.edge.client import HOST, Door, read, seconds_until_cut
+from tests.deploy.edge.client import HOST, Door, read, seconds_until_cut, seconds_until_gone
 from tests.deploy.edge.conftest import Opening
 from tests.deploy.edge.upstream import PIECES, Upstream
+from tests.system import System
 
 CUT_SECONDS = 15.0
 LINE = f"POST /api/v1/app HTTP/1.1\r\nHost: {HOST}\r\n".encode()
@@ -52,6 +53,27 @@ def test_an_error_of_the_proxy_has_the_form_and_the_headers_of_the_api(door: Doo
 def test_a_slow_client_is_cut(door: Door, first: bytes, piece: bytes, tls: bool) -> None:  # noqa: FBT001  # a column of the table
     with door.dripping(first, tls=tls) as connection:
         assert seconds_until_cut(connection, piece, pause=1.0, most=CUT_SECONDS + 15) <= CUT_SECONDS
+
+
+@pytest.mark.acceptance("H13")
+@pytest.mark.timeout(90)
+@pytest.mark.parametrize("known", [True, False], ids=["read", "never read"])
+@pytest.mark.parametrize(
+    ("framing", "piece"),
+    [(b"Content-Length: 1000", b" "), (b"Transfer-Encoding: chunked", b"1\r\n \r\n")],
+    ids=["a body", "chunks"],
+)
+def test_what_drips_is_cut_however_soon_its_pieces_come(
+    door: Door, api: System, framing: bytes, piece: bytes, *, known: bool
+) -> None:
+    """No pause is too long. Whom the API does not know is answered before the body is there, and goes on sending."""
+    key = api.new_tenant().key if known else "nobody"
+    head = LINE + f"Authorization: Bearer {key}\r\nContent-Type: application/json\r\n".encode()
+    with door.dripping(head + framing + b"\r\n\r\n") as connection:
+        seconds, heard = seconds_until_gone(connection, piece, pause=0.5, most=CUT_SECONDS + 15)
+    assert heard.startswith(b"HTTP/1.1 408 " if known else b"HTTP/1.1 401 ")
+    assert heard.endswith(b"}")
+    assert seconds <= CUT_SECONDS
 
 
 def test_an_address_that_asks_too_often_is_refused_in_the_form_of_the_api(opened: Opening, upstream: Upstream) -> None:

@@ -2,7 +2,9 @@
 
 import io
 import queue
+import socket
 import socketserver
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler
 from types import TracebackType
@@ -44,6 +46,11 @@ class _Server(socketserver.ThreadingTCPServer):
     daemon_threads = True
     upstream: Upstream
 
+    def handle_error(self, request: socket.socket | tuple[bytes, socket.socket], client_address: object) -> None:
+        """Says nothing of a proxy that hung up."""
+        if not isinstance(sys.exception(), ConnectionResetError):
+            super().handle_error(request, client_address)
+
 
 class _Recorded(io.BufferedReader):
     """Keeps each line that is read."""
@@ -79,7 +86,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         self.server.upstream.heads.put(bytes(self.rfile.seen))
-        self.rfile.read(int(self.headers["content-length"]))
+        if "content-length" in self.headers:
+            self.rfile.read(int(self.headers["content-length"]))
+        else:
+            while size := int(self.rfile.readline(), 16):
+                self.rfile.read(size + len(b"\r\n"))
+            self.rfile.readline()
         self._fail(int(self.path.strip("/")))
 
     def log_message(self, *_args: object) -> None:

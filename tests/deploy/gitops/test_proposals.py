@@ -7,26 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.deploy.gitops.workflow import CLIENT, StepError, run_job
 from tests.deploy.tools import program
 from tests.servers import ROOT
 
 DIGEST = f"sha256:{'ab' * 32}"
-# GitHub's client: it keeps a list of what is open and of labels, as GitHub does, and writes down what it was asked for.
-CLIENT = """\
-#!/bin/sh
-printf '%s\\n' "$*" >> "$ASKED"
-case "$1 $2" in
-    "pr list") grep -qx "pr create.*" "$ASKED" && echo https://github.com/postrider/postrider/pull/7 ;;
-    "pr create")
-        label=$(expr "$*" : '.*--label \\(.*\\)')
-        if [ -n "$label" ] && ! grep -q "^label create $label" "$ASKED"; then
-            echo "could not add label: '$label' not found" >&2
-            exit 1
-        fi
-        echo https://github.com/postrider/postrider/pull/7 ;;
-esac
-exit 0
-"""
 
 
 class Clone:
@@ -43,6 +28,7 @@ class Clone:
         self.environment = os.environ | {
             "PATH": f"{programs}:{program('helm').parent}:{os.environ['PATH']}",
             "ASKED": str(self.asked),
+            "RUNNER_TEMP": str(folder),
             "GIT_CONFIG_GLOBAL": os.devnull,
         }
         for room in (".ci", "charts/postrider", "argocd/envs"):
@@ -144,3 +130,34 @@ def test_a_second_proposal_renews_the_first(clone: Clone) -> None:
 def test_where_nothing_changed_nothing_is_proposed(clone: Clone) -> None:
     assert propose(clone) == "nothing has changed\n"
     assert not clone.asked.exists()
+
+
+def roll_back(clone: Clone, image: str) -> None:
+    """Runs the workflow of a rollout that was aborted, as the message of Argo Rollouts has it begin."""
+    told = {"environment": "prod", "rollout": "postrider-api", "image": image}
+    event = {
+        "inputs": {},
+        "github": {"event": {"client_payload": told}},
+        "steps": {"bot": {"outputs": {"token": "a token"}}},
+    }
+    run_job("rollback", "propose", clone.folder, event, clone.environment)
+
+
+def test_what_was_aborted_is_proposed_to_be_taken_back(clone: Clone) -> None:
+    clone.promote()
+    before = clone.commit("A release")
+    bad = f"sha256:{'cd' * 32}"
+    clone.release("write", "prod", "--digest", bad, "--revision", before, "--built-at", "2030-02-01T12:00:00+00:00")
+    clone.commit("A bad one")
+    roll_back(clone, f"ghcr.io/postrider/postrider@{bad}")
+    assert f'digest: "{DIGEST}"' in clone.run("git", "show", "origin/rollback/prod:argocd/envs/prod/image.yaml")
+    asked = clone.asked.read_text().splitlines()[-1]
+    assert asked.startswith("pr create --base main --head rollback/prod --title Run ")
+    assert asked.endswith("Git says so again with this. --label rollback")
+
+
+def test_what_was_aborted_and_taken_back_already_is_not_proposed(clone: Clone) -> None:
+    clone.promote()
+    clone.commit("A release")
+    with pytest.raises(StepError, match="nothing to revert"):
+        roll_back(clone, f"ghcr.io/postrider/postrider@sha256:{'cd' * 32}")

@@ -1,0 +1,29 @@
+"""The releases that rehearsals make of this checkout."""
+
+from tests.cluster.control_plane import take_image
+from tests.cluster.images import Image, Images
+from tests.cluster.install import chart
+from tests.cluster.place import Place
+from tests.cluster.releases import Release, layer
+from tests.deploy.tools import cache
+
+
+class Released:
+    """The releases of rehearsals, whose images are made and given to the node when they are first asked for."""
+
+    def __init__(self, place: Place) -> None:
+        self._place, self._images, self._made = place, Images(cache() / "images"), dict[str, Image]()
+
+    def __call__(self, patch: str = "") -> Release:
+        """The product as it is, or with one patch over it."""
+        return Release(patch or "the product", chart(self.image(patch)))
+
+    def image(self, patch: str = "") -> Image:
+        """The image of it."""
+        if patch not in self._made:
+            image = self._images.postrider()
+            if patch:
+                image = self._images.patched(image, layer(patch, cache() / "patches"))
+                take_image(self._place, image)
+            self._made[patch] = image
+        return self._made[patch]

@@ -1,0 +1,160 @@
+"""Bad releases are taken back by themselves, and what they did to those who called meanwhile is counted."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import pytest
+from _pytest.mark import ParameterSet
+
+from tests.cluster.rehearsals.released import Released
+from tests.cluster.rehearsals.seen import Eyes
+from tests.cluster.releases import API, NAMESPACE, ROLLOUTS, Installation, NotSyncedError, newest_revision
+from tests.cluster.traffic import Grounds, Scene
+from tests.faults.client import Book
+
+RATE = 20.0
+BEFORE_SECONDS = 20.0
+LATE_SECONDS = 1.5
+STILL_SECONDS = 45.0
+FIRST = "postrider-worker-first"
+SETTLE_SECONDS = 240
+# Endpoints that were failed by a release get what they are owed within the rehearsal.
+SCHEDULE = [0, *[5] * 19]
+
+
+@dataclass(frozen=True)
+class Bad:
+    """A release that the Rollout `name` has to take back, within so many seconds of its being applied.
+
+    At most the share `harms` of the requests meanwhile may fail, and at least one has to where it is not 0.
+    """
+
+    patch: str
+    name: str
+    seconds: float
+    harms: float = 0.0
+    tenants: int = 4
+
+
+# Weights of 10 and 50 % for a minute each, a first look after half a minute, and the third bad answer is the last.
+JUDGED_SECONDS = 240.0
+# Staging waits three minutes for what does not get on.
+STUCK_SECONDS = 330.0
+BAD = [
+    Bad("errors", API, JUDGED_SECONDS, harms=0.1),
+    Bad("slow", API, JUDGED_SECONDS),
+    Bad("never_ready", API, STUCK_SECONDS),
+    Bad("crashing_worker", FIRST, STUCK_SECONDS),
+    # Many endpoints: each stops to be sent to when it has refused five messages in a row.
+    Bad("wrong_signature", FIRST, JUDGED_SECONDS, tenants=12),
+]
+
+
+def _parameter(bad: Bad) -> ParameterSet:
+    """The short form has the one with errors alone."""
+    return pytest.param(bad, id=bad.patch, marks=() if bad.patch == "errors" else pytest.mark.unbounded)
+
+
+@dataclass
+class Rehearsed:
+    """What came of a release: its load's book, and when it was `applied`, `ended` and made good again, by the clock."""
+
+    scene: Scene
+    book: Book = field(default_factory=Book)
+    applied: float = 0.0
+    ended: float = 0.0
+    whole: float = 0.0
+
+
+@contextmanager
+def under_load(grounds: Grounds, installation: Installation, name: str, tenants: int = 4) -> Iterator[Rehearsed]:
+    """Callers before, while and after the block releases something bad; it ends with what ran before, whole again."""
+    rehearsed = Rehearsed(Scene(grounds, name, tenants=tenants, schedule=SCHEDULE))
+    with rehearsed.scene.load(rate=RATE) as load:
+        time.sleep(BEFORE_SECONDS)
+        rehearsed.applied = time.monotonic()
+        yield rehearsed
+        rehearsed.ended = time.monotonic()
+        installation.go_back()
+        installation.wait_healthy(300)
+        rehearsed.whole = time.monotonic()
+        time.sleep(BEFORE_SECONDS / 2)
+        rehearsed.book = load.stop()
+    rehearsed.scene.settle(SETTLE_SECONDS)
+
+
+@pytest.mark.parametrize("bad", [_parameter(one) for one in BAD])
+def test_a_bad_release_is_taken_back(
+    grounds: Grounds, installation: Installation, released: Released, bad: Bad
+) -> None:
+    release = released(bad.patch)
+    with (
+        Eyes(installation.kube) as eyes,
+        under_load(grounds, installation, f"2 {bad.patch}", bad.tenants) as rehearsed,
+    ):
+        installation.release(release)
+        installation.wait_aborted(bad.name, bad.seconds)
+        why = installation.phases()[bad.name].why
+    book, scene = rehearsed.book, rehearsed.scene
+    late = sum(one.seconds > LATE_SECONDS for one in book.exchanges)
+    refused = sum(one.status == 401 for one in scene.receipts())
+    took = rehearsed.ended - rehearsed.applied
+    note = f"{late} late, {refused} refused by receivers; {why[:90]}"
+    scene.conclude(book, took, note)
+    harmed = len(book.harmed(rehearsed.applied, rehearsed.whole))
+    assert harmed <= bad.harms * len(book.exchanges)
+    assert not bad.harms or (harmed and eyes.fired()), "nobody was woken"
+    assert not book.harmed(rehearsed.whole), "callers are harmed by what ran before as well"
+    assert (late > 0) is (bad.patch == "slow")
+    assert (refused > 0) is (bad.patch == "wrong_signature")
+
+
+@pytest.mark.unbounded
+@pytest.mark.parametrize(
+    ("patch", "said"),
+    [("failing_migration", "a step of the tests fails"), ("missing_key", "POSTRIDER_RESIDENCY: field required")],
+)
+def test_a_release_that_cannot_migrate_touches_nothing(
+    grounds: Grounds, installation: Installation, released: Released, patch: str, said: str
+) -> None:
+    release = released(patch)
+    before = _names(installation)
+    with under_load(grounds, installation, f"2 {patch}") as rehearsed:
+        with pytest.raises(NotSyncedError):
+            installation.release(release)
+        assert said in installation.last_words("job-name=postrider-migrations")
+        assert _names(installation) == before
+        assert grounds.database.query("SELECT version_num FROM alembic_version") == [(newest_revision(),)]
+        assert grounds.database.query("SELECT to_regclass('half_done')") == [(None,)]
+    rehearsed.scene.conclude(rehearsed.book, rehearsed.ended - rehearsed.applied, "no pod was replaced")
+    assert not rehearsed.book.harmed()
+
+
+@pytest.mark.unbounded
+def test_a_release_without_traffic_waits_for_somebody(installation: Installation, released: Released) -> None:
+    installation.release(released("errors"))
+    installation.wait_phase(API, "Paused", 120)
+    began = time.monotonic()
+    while "InconclusiveAnalysisRun" not in _pauses(installation):
+        assert time.monotonic() - began < JUDGED_SECONDS, "silence was taken for consent"
+        assert installation.phases()[API].name != "Healthy", "silence was taken for consent"
+        time.sleep(1)
+    took = time.monotonic() - began
+    time.sleep(STILL_SECONDS)
+    assert installation.phases()[API].name == "Paused"
+    installation.abort(API)
+    installation.wait_aborted(API, 60)
+    installation.go_back()
+    installation.wait_healthy(300)
+    print(f"\nwithout traffic the release waits for somebody after {took:.0f} s")  # noqa: T201 the figure is asked for
+
+
+def _names(installation: Installation) -> set[str]:
+    return {pod["metadata"]["name"] for pod in installation.pods() if "job-name" not in pod["metadata"]["labels"]}
+
+
+def _pauses(installation: Installation) -> set[str]:
+    status = installation.kube.get(ROLLOUTS, "Rollout", API, NAMESPACE)["status"]
+    return {str(one["reason"]) for one in status.get("pauseConditions", [])}
