@@ -67,9 +67,9 @@ class Collector:
 
 
 @contextmanager
-def running_collector(*answers: Answer) -> Iterator[Collector]:
-    """A collector that answers so, 200 where nothing is said."""
-    with Receiver() as receiver:
+def running_collector(*answers: Answer, host: str = "127.0.0.1", port: int = 0) -> Iterator[Collector]:
+    """A collector that answers so, 200 where nothing is said; it listens anywhere where no port is given."""
+    with Receiver(host, port) as receiver:
         receiver.tell(PATH, *(answers or (Answer(200),)))
         yield Collector(receiver)
 

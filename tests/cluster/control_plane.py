@@ -44,6 +44,10 @@ def make_cgroups(place: Place) -> None:
         for name in ("cpuset.cpus", "cpuset.mems"):
             if (group / name).exists() and (controller / name).exists():
                 (group / name).write_text((controller / name).read_text())
+        # All pods together count as as many programs as they are, and not as one.
+        for name, weight in (("cpu.shares", 8192), ("cpu.weight", 800)):
+            if (group / name).exists():
+                (group / name).write_text(str(weight))
 
 
 def node_is_ready(place: Place) -> bool:

@@ -2,6 +2,8 @@
 
 import base64
 import http.client
+import signal
+import socket
 import ssl
 import subprocess
 import sys
@@ -33,15 +35,42 @@ HSTS = "Strict-Transport-Security"
 OUR_KINDS = {"HTTPRoute", "ClientSettingsPolicy", "SnippetsFilter", "RateLimitPolicy"}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass
 class Stage:
     """A cluster with a stable and a canary backend, and the gateway's door to them."""
 
     kube: ApiServer
     door: Door
-    log: Path
+    folder: Path
     stable: Sequence[Pod]
     canary: Pod
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def log(self) -> str:
+        """What the gateway wrote."""
+        return (self.folder / "log").read_text()
+
+    def start(self) -> None:
+        """The gateway, in the name of its account."""
+        kubeconfig = account(self.kube, gateway_objects(), self.folder / "kubeconfig")
+        words = [f"--kubeconfig={kubeconfig}", f"--folder={self.folder / 'nginx'}", "--address=127.0.0.1"]
+        with (self.folder / "log").open("ab") as log:
+            command = [sys.executable, "-m", "tests.cluster.gateway", *words]
+            self.process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log)
+
+    def end(self, number: signal.Signals) -> int | None:
+        """By a signal; answers with what it had ended by itself before."""
+        assert self.process is not None
+        before = self.process.poll()
+        self.process.send_signal(number)
+        self.process.wait(20)
+        return before
+
+    def is_open(self) -> bool:
+        """Whether somebody listens."""
+        with socket.socket() as caller:
+            return caller.connect_ex(("127.0.0.1", self.door.edge.https)) == 0
 
     def weigh(self, stable: int, canary: int) -> None:
         """Does to the route what Argo Rollouts' plugin does to it."""
@@ -73,7 +102,7 @@ class Stage:
     @property
     def reloads(self) -> int:
         """How often NGINX was given a configuration that it took."""
-        return self.log.read_text().count("nginx works by")
+        return self.log.count("nginx works by")
 
     def conditions(self, kind: str, name: str) -> dict[str, tuple[str, str]]:
         """What is told of the Gateway or of a route: state and message of each condition."""
@@ -103,11 +132,11 @@ def stage(kubernetes: ApiServer, tmp_path_factory: pytest.TempPathFactory) -> It
         canary = stack.enter_context(Pod("canary"))
         for one in _objects(edge):
             kubernetes.apply(one)
-        found = Stage(kubernetes, Door(edge, trust), folder / "log", stable, canary)
+        found = Stage(kubernetes, Door(edge, trust), folder, stable, canary)
         for pod in stable:
             found.ready(pod, STABLE, ready=True)
         found.ready(canary, CANARY, ready=True)
-        stack.enter_context(_running(kubernetes, found.log, folder))
+        stack.enter_context(_running(found))
         soon(lambda: "status" in kubernetes.get(GATEWAY, "HTTPRoute", "postrider"), 20)
         assert found.conditions("HTTPRoute", "postrider")["Accepted"][0] == "False"
         assert found.conditions("HTTPRoute", "postrider-plain")["Accepted"] == ("True", "")
@@ -153,18 +182,14 @@ def _certificate(authority: trustme.CA) -> Manifest:
 
 
 @contextmanager
-def _running(kubernetes: ApiServer, log: Path, folder: Path) -> Iterator[None]:
-    kubeconfig = account(kubernetes, gateway_objects(), folder / "kubeconfig")
-    words = [f"--kubeconfig={kubeconfig}", f"--folder={folder / 'nginx'}", "--address=127.0.0.1"]
-    command = [sys.executable, "-m", "tests.cluster.gateway", *words]
-    with log.open("wb") as file, subprocess.Popen(command, cwd=ROOT, stdout=file, stderr=file) as process:
-        try:
-            yield
-        finally:
-            ended = process.poll()
-            process.terminate()
-            process.wait(20)
-    assert ended is None, log.read_text()
+def _running(stage: Stage) -> Iterator[None]:
+    stage.start()
+    try:
+        yield
+    finally:
+        ended = stage.end(signal.SIGTERM)
+    assert ended is None, stage.log
+    assert not stage.is_open()
 
 
 @pytest.fixture
@@ -222,7 +247,7 @@ def test_a_configuration_that_nginx_does_not_take_leaves_the_last_one_at_work(wh
     soon(lambda: whole.conditions("Gateway", "postrider")["Programmed"][0] == "False")
     _, message = whole.conditions("Gateway", "postrider")["Programmed"]
     assert 'unknown directive "no_such_word"' in message
-    assert 'unknown directive "no_such_word"' in whole.log.read_text()
+    assert 'unknown directive "no_such_word"' in whole.log
     assert whole.names(20).total() == 20
     whole.kube.patch(NGINX, "SnippetsFilter", "postrider", {"spec": good})
     soon(lambda: whole.conditions("Gateway", "postrider")["Programmed"] == ("True", ""))
@@ -254,6 +279,15 @@ def test_a_backend_that_there_is_not_is_told_and_the_rest_is_served(whole: Stage
     meta = {"name": CANARY, "namespace": "postrider"}
     whole.kube.apply({"apiVersion": "v1", "kind": "Service", "metadata": meta, "spec": wanted})
     soon(lambda: whole.conditions("HTTPRoute", "postrider")["ResolvedRefs"] == ("True", ""))
+
+
+def test_a_gateway_that_is_killed_comes_back_with_what_the_cluster_says_by_then(whole: Stage) -> None:
+    assert whole.end(signal.SIGKILL) is None
+    soon(lambda: not whole.is_open())
+    whole.weigh(0, 100)
+    whole.start()
+    soon(whole.is_open, 20)
+    assert whole.names(20) == Counter({"canary": 20})
 
 
 @dataclass(slots=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.addresses import NODE, RECEIVERS
+from tests.cluster.addresses import GITHUB, NODE, RECEIVERS
 from tests.cluster.place import ClusterError, NodeProgram, Place, wait_until
 
 SLEEPS = NodeProgram("sleeps", ["sleep", "1000"])
@@ -51,7 +51,7 @@ def test_a_program_that_does_not_get_ready_is_told_with_what_it_wrote(place: Pla
 
 def test_nothing_leads_out_of_the_node_and_its_addresses_are_its_own(place: Place) -> None:
     addresses = place.inside(["ip", "-brief", "-4", "address"])
-    assert {one.split("/")[0] for one in addresses.split() if "/" in one} == {"127.0.0.1", NODE, *RECEIVERS}
+    assert {one.split("/")[0] for one in addresses.split() if "/" in one} == {"127.0.0.1", NODE, GITHUB, *RECEIVERS}
     devices = {line.split("@")[0].split()[0] for line in place.inside(["ip", "-brief", "link"]).splitlines()}
     assert devices == {"lo", "lan0", "lan1"}
 

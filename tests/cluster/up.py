@@ -2,29 +2,37 @@
 
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 
 from tests.cluster.control_plane import containers, control_plane, make_cgroups, node_programs, take_image
+from tests.cluster.gateway.node import gateway, gateway_objects
 from tests.cluster.identity import make_identities
 from tests.cluster.images import Image, Images
 from tests.cluster.install import apply, install
+from tests.cluster.keda import keda, keda_objects
+from tests.cluster.metrics_server import metrics_server, metrics_server_objects
 from tests.cluster.names import names, names_objects
-from tests.cluster.place import Place
+from tests.cluster.place import NodeProgram, Place
+from tests.cluster.prometheus.node import prometheus, prometheus_objects
 from tests.cluster.rollouts import rollouts, rollouts_objects
 from tests.deploy.crds import definitions
-from tests.deploy.tools import cache, program
+from tests.deploy.manifests import Manifest
+from tests.deploy.tools import CLUSTER, RELEASES, cache, program
 
-PROGRAMS = ("kubernetes", "etcd", "pause", "coredns", "rollouts-controller", "gateway-plugin", "helm", "kustomize")
 # Whose kinds an installation is made of.
 _GROUPS = ("argoproj.io", "gateway.networking.k8s.io", "gateway.nginx.org", "keda.sh", "monitoring.coreos.com")
+
+# Its name, what it stands on, and the programs of the node that it is.
+Component = tuple[str, Callable[[], Iterable[Manifest]], Callable[[Place], Iterable[NodeProgram]]]
 
 
 def bring_up(place: Place, *, small: bool) -> None:
     """From nothing to an installation that is served."""
     with part("programs"):
-        for name in PROGRAMS:
+        for name in ("helm", "kustomize", *(RELEASES if small else CLUSTER)):
             program(name)
     with part("images"):
         images = Images(cache() / "images").all()
@@ -57,14 +65,23 @@ def _bring_up(place: Place, images: Mapping[str, Image], *, small: bool) -> None
             taken.result()
     with part("a node that runs pods"):
         place.start(node_programs(place))
-    with part("names"):
-        apply(place, names_objects())
-        place.start(names(place))
-    with part("Argo Rollouts"):
-        apply(place, rollouts_objects())
-        place.start(rollouts(place))
+    for what, objects, programs in _components(place, small=small):
+        with part(what):
+            apply(place, objects())
+            place.start(programs(place))
     with part("Postrider"):
         install(place, images)
+
+
+def _components(place: Place, *, small: bool) -> Iterator[Component]:
+    """What a cluster has beside Kubernetes; Argo CD comes with the rehearsal that is about it."""
+    yield "names", names_objects, names
+    yield "the way in", gateway_objects, gateway
+    yield "Prometheus", prometheus_objects, prometheus
+    yield "Argo Rollouts", rollouts_objects, rollouts
+    if not small:
+        yield "metrics-server", metrics_server_objects, metrics_server
+        yield "KEDA", partial(keda_objects, place), keda
 
 
 def _take_images(place: Place, images: Mapping[str, Image]) -> None:

@@ -105,6 +105,15 @@ class Upstream:
         """What the file says that an environment runs."""
         return self._git(self.bare, "show", f"{branch}:argocd/envs/{environment}/image.yaml")
 
+    def run(self, *command: str, folder: Path | None = None) -> str:
+        """What a command says in the clone, or in another folder; AssertionError when it fails."""
+        environment = {**os.environ, **self._environment}
+        done = subprocess.run(
+            command, cwd=folder or self.clone, env=environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, f"{' '.join(command)}: {done.stderr}"
+        return done.stdout
+
     def _workflow(self, name: str, event: Mapping[str, Any], *left_out: str) -> list[str]:
         self.asked.unlink(missing_ok=True)
         bot = {"steps": {"bot": {"outputs": {"token": "a token"}}}}
@@ -114,7 +123,7 @@ class Upstream:
     def _release(self, command: str, environment: str, digest: str, revision: str) -> None:
         time = self._git(self.clone, "log", "-1", "--format=%cI").strip()
         words = [command, environment, "--digest", digest, "--revision", revision, "--built-at", time]
-        self._run(self.clone, ".ci/release", *words)
+        self.run(".ci/release", *words)
 
     def _commit(self, message: str) -> str:
         names = ("-c", "user.name=postrider-bot", "-c", "user.email=postrider-bot@users.noreply.github.com")
@@ -124,13 +133,7 @@ class Upstream:
         return self._git(self.clone, "rev-parse", "HEAD").strip()
 
     def _git(self, folder: Path, *words: str) -> str:
-        return self._run(folder, "git", *words)
-
-    def _run(self, folder: Path, *command: str) -> str:
-        environment = {**os.environ, **self._environment}
-        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, f"{' '.join(command)}: {done.stderr}"
-        return done.stdout
+        return self.run("git", *words, folder=folder)
 
 
 def _merged(one: Any, other: Any) -> Any:  # noqa: ANN401 any part of values

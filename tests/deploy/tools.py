@@ -58,7 +58,7 @@ PROGRAMS: Mapping[str, Program] = {
     "argocd": Program(
         "./argocd",
         "argocd",
-        "-X github.com/argoproj/argo-cd/v3/common.version=3.2.12",
+        "-X github.com/argoproj/argo-cd/v3/common.version=3.2.11",
         (
             "argocd-application-controller",
             "argocd-applicationset-controller",

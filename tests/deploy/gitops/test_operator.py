@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.deploy.chart.helm import render, values_of
 from tests.deploy.gitops.applicationsets import Tree
 from tests.deploy.gitops.rendered import manifests, of
 from tests.deploy.gitops.test_environments import one
+from tests.deploy.manifests import Manifest
 from tests.servers import ROOT
 
 # kubectl with a cluster behind it in which a Job ends at its second look, as it is told to.
@@ -17,7 +19,7 @@ CLIENT = """\
 #!/bin/sh
 printf '%s\\n' "$*" >> "$CLUSTER/asked"
 case "$3 $4 $5" in
-    "get job postrider-migrations") cat "$CLUSTER/migrations" ;;
+    "get jobs --selector") cat "$CLUSTER/jobs" ;;
     "get job "*) if [ -e "$CLUSTER/looked" ]; then cat "$CLUSTER/end"; else echo '{"status": {"active": 1}}'; fi
         touch "$CLUSTER/looked" ;;
     "create --filename -") cat > "$CLUSTER/made" ;;
@@ -42,7 +44,12 @@ class Cluster:
         labelled = {**template, "metadata": {"labels": {**template["metadata"]["labels"], **owned}}}
         spec = {**self.migrations["spec"], "template": labelled, "selector": {"matchLabels": owned}}
         there = {**self.migrations, "spec": spec, "status": {"succeeded": 1}}
-        (folder / "migrations").write_text(json.dumps(there))
+        metadata = {**there["metadata"], "name": "postrider-operator-1"}
+        self.migrated(there, {**there, "metadata": metadata, "spec": {"template": {}}})
+
+    def migrated(self, *jobs: Manifest) -> None:
+        """Jobs with the label of those that migrate, the oldest first."""
+        (self.folder / "jobs").write_text(json.dumps({"items": jobs}))
 
     def run(self, *words: str, end: str = '{"status": {"succeeded": 1}}') -> subprocess.CompletedProcess[str]:
         (self.folder / "end").write_text(end)
@@ -92,6 +99,24 @@ def test_without_a_command_it_says_what_to_do(cluster: Cluster) -> None:
 
 
 def test_where_nothing_was_migrated_it_says_so(cluster: Cluster) -> None:
-    (cluster.folder / "migrations").unlink()
+    cluster.migrated()
+    done = cluster.run("orgs", "list")
+    assert (done.returncode, "no Job has migrated in postrider" in done.stderr) == (1, True)
+
+
+def test_what_kubectl_complains_of_is_said(cluster: Cluster) -> None:
+    (cluster.folder / "jobs").unlink()
     done = cluster.run("orgs", "list")
     assert (done.returncode, "kubectl get failed" in done.stderr) == (1, True)
+
+
+def test_without_a_hook_the_last_of_several_is_taken_by_its_label(cluster: Cluster) -> None:
+    """Each is named by what it does, as `helm install` leaves them."""
+    jobs = [each for each in render(values_of("minimal")) if each["kind"] == "Job"]
+    (job,) = (each for each in jobs if each["metadata"]["labels"]["app.kubernetes.io/component"] == "migrations")
+    assert job["metadata"]["name"] != "postrider-migrations"
+    cluster.migrated({**job, "metadata": {**job["metadata"], "name": "older"}, "spec": {"template": {}}}, job)
+    assert cluster.run("orgs", "list").returncode == 0
+    asked = (cluster.folder / "asked").read_text().splitlines()[0]
+    assert "--selector app.kubernetes.io/component=migrations --sort-by .metadata.creationTimestamp" in asked
+    assert cluster.made()["spec"]["template"]["spec"]["serviceAccountName"] == "postrider-migrations"
