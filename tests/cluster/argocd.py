@@ -204,14 +204,17 @@ def _application_controller(place: Place) -> NodeProgram:
 
 
 def _set_controller(place: Place) -> NodeProgram:
+    kubeconfig = kubeconfig_of_account(place, _SETS, _NAMESPACE)
     argv = [
-        *(program(_SETS), f"--kubeconfig={kubeconfig_of_account(place, _SETS, _NAMESPACE)}"),
+        *(program(_SETS), f"--kubeconfig={kubeconfig}"),
         *(f"--namespace={_NAMESPACE}", f"--argocd-repo-server=127.0.0.1:{_REPO_PORT}", "--repo-server-plaintext"),
         *(f"--metrics-addr=127.0.0.1:{_HEALTH_PORT + 2}", f"--probe-addr=127.0.0.1:{_HEALTH_PORT + 3}"),
         *(f"--webhook-addr=127.0.0.1:{_HEALTH_PORT + 4}", f"--policy={_params()['applicationsetcontroller.policy']}"),
     ]
-    healthy = f"http://127.0.0.1:{_HEALTH_PORT + 3}/healthz"
-    return NodeProgram(_SETS, argv, _common(place), ready=lambda: place.answers(healthy))
+    healthy = f"http://127.0.0.1:{_HEALTH_PORT + 2}/metrics"
+    # A part of it reads no flags.
+    env = {**_common(place), "KUBECONFIG": str(kubeconfig)}
+    return NodeProgram(_SETS, argv, env, ready=lambda: place.answers(healthy))
 
 
 def _notifications_controller(place: Place) -> NodeProgram:
