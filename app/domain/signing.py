@@ -28,6 +28,10 @@ class SymmetricKey:
     """An HMAC-SHA256 key of 24 to 64 bytes."""
 
     secret: bytes = field(repr=False)
+    _begun: hmac.HMAC = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_begun", hmac.new(self.secret, digestmod="sha256"))
 
     @property
     def text(self) -> str:
@@ -41,7 +45,10 @@ class SymmetricKey:
 
     def sign(self, content: bytes) -> str:
         """Return one entry of the signature header."""
-        return "v1," + _base64(hmac.digest(self.secret, content, "sha256"))
+        # Going on from the key gives no other thread the interpreter, which hmac.digest does whatever the length.
+        begun = self._begun.copy()
+        begun.update(content)
+        return "v1," + _base64(begun.digest())
 
     def verifies(self, content: bytes, version: str, signature: bytes) -> bool:
         """Tell in constant time whether this key made the signature."""

@@ -6,8 +6,10 @@ It is set up as argocd/bootstrap/values.yaml says. Its server, with its pages an
 import base64
 import json
 import secrets as dice
+import shutil
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -16,7 +18,7 @@ from app.cli.dev.homes import redis_program
 from tests.cluster.addresses import API_PORT, GITHUB, NODE
 from tests.cluster.github import HOSTS, TOKEN
 from tests.cluster.github import GitHub as Folder
-from tests.cluster.identity import Authority
+from tests.cluster.identity import GITHUB_AUTHORITY
 from tests.cluster.kube import Kube
 from tests.cluster.place import NodeProgram, Place
 from tests.cluster.services import kubeconfig_of_account, namespace, token_of_account
@@ -26,7 +28,6 @@ from tests.deploy.manifests import Manifest, manifests
 from tests.deploy.tools import program
 from tests.servers import ROOT
 
-AUTHORITY = "github-ca"
 CLUSTER = "staging"
 _MODULE = "github.com/argoproj/argo-cd/v3"
 _NAMESPACE = "argocd"
@@ -47,6 +48,8 @@ _OWN = (
     "cluster-rbac/application-controller/argocd-application-controller-clusterrole.yaml",
     "cluster-rbac/application-controller/argocd-application-controller-clusterrolebinding.yaml",
 )
+_GITHUB, _REDIS, _REPO = "github", "argocd-redis", "argocd-repo-server"
+_PROGRAMS = (_GITHUB, _REDIS, _REPO, _CONTROLLER, _SETS, _NOTIFICATIONS)
 _DEFAULTS = "base/config/argocd-cm.yaml"
 _REDIS_PORT, _REPO_PORT, _HEALTH_PORT = 9680, 9681, 9682
 _OF_THE_WHOLE_CLUSTER = {"ClusterRole", "ClusterRoleBinding"}
@@ -61,12 +64,10 @@ def argocd_objects(place: Place) -> list[Manifest]:
     """What the programs stand on."""
     folder = fetched(pin(_MODULE)) / "manifests"
     own = [one for name in _OWN for one in manifests((folder / name).read_bytes())]
-    authority = Authority(place, AUTHORITY)
-    authority.issue("github", HOSTS)
     (defaults,) = manifests((folder / _DEFAULTS).read_bytes())
     said = _said()
     notes = said["notifications"]
-    trusted = authority.certificate.read_text()
+    trusted = _trusted(place).read_text()
     return [
         namespace(_NAMESPACE),
         *(_placed(one) for one in own),
@@ -92,6 +93,21 @@ def argocd(place: Place) -> list[NodeProgram]:
         _set_controller(place),
         _notifications_controller(place),
     ]
+
+
+def end_argocd(place: Place) -> None:
+    """Ends the programs and takes away what they stood on; what they made of other things stays as it is."""
+    for name in reversed(_PROGRAMS):
+        place.stop(name)
+    kube = place.kube()
+    for one in _notifications_of_rollouts():
+        kube.delete(one["apiVersion"], one["kind"], one["metadata"]["name"], one["metadata"]["namespace"])
+    place.kubectl("delete", "namespace", _NAMESPACE)
+    shutil.rmtree(place.folder / "argocd")
+
+
+def _trusted(place: Place) -> Path:
+    return place.file("pki", f"{GITHUB_AUTHORITY}.crt")
 
 
 def _said() -> dict[str, Any]:
@@ -130,7 +146,7 @@ def _github(place: Place) -> NodeProgram:
     folder.mkdir(exist_ok=True)
     pki = place.file("pki", "github.crt").parent
     argv = [sys.executable, "-m", "tests.cluster.github", folder, GITHUB, pki / "github.crt", pki / "github.key"]
-    return NodeProgram("github", argv, {"PYTHONPATH": str(ROOT)})
+    return NodeProgram(_GITHUB, argv, {"PYTHONPATH": str(ROOT)})
 
 
 def _redis(place: Place) -> NodeProgram:
@@ -140,24 +156,23 @@ def _redis(place: Place) -> NodeProgram:
         *(redis_program(None), "--bind", "127.0.0.1", "--port", _REDIS_PORT, "--dir", folder),
         *("--save", "", "--appendonly", "no"),
     ]
-    return NodeProgram("argocd-redis", argv)
+    return NodeProgram(_REDIS, argv)
 
 
 def _repo_server(place: Place) -> NodeProgram:
     """It fetches what is asked for, and renders it by the programs that are pinned."""
     home = place.file("argocd", "repo")
-    for name in ("home", "work", "programs", "tls", "fixed"):
+    for name in ("home", "programs", "tls", "fixed"):
         (home / name).mkdir(parents=True, exist_ok=True)
     for name in ("helm", "kustomize"):
         (home / "programs" / name).symlink_to(program(name))
     # As a volume of argocd-tls-certs-cm.
     for host in HOSTS:
-        (home / "tls" / host).write_text(place.file("pki", f"{AUTHORITY}.crt").read_text())
+        (home / "tls" / host).write_text(_trusted(place).read_text())
     env = {
         **_common(place),
         "PATH": f"{home}/programs:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin",
         "HOME": f"{home}/home",
-        "TMPDIR": f"{home}/work",
         "ARGOCD_TLS_DATA_PATH": f"{home}/tls",
         "ARGOCD_GPG_ENABLED": "false",
         "HELM_CACHE_HOME": f"{home}/home",
@@ -165,14 +180,14 @@ def _repo_server(place: Place) -> NodeProgram:
         "HELM_DATA_HOME": f"{home}/home",
     }
     argv = [
-        *(program("argocd-repo-server"), f"--redis=127.0.0.1:{_REDIS_PORT}", "--disable-tls"),
+        *(program(_REPO), f"--redis=127.0.0.1:{_REDIS_PORT}", "--disable-tls"),
         *("--address=127.0.0.1", f"--port={_REPO_PORT}"),
         *("--metrics-address=127.0.0.1", f"--metrics-port={_HEALTH_PORT}"),
     ]
     # It listens at a fixed name in /tmp, which is the machine's.
     wrapped = ["unshare", "--mount", "sh", "-c", 'mount --bind "$0" /tmp && exec "$@"', home / "fixed", *argv]
     healthy = f"http://127.0.0.1:{_HEALTH_PORT}/healthz?full=true"
-    return NodeProgram("argocd-repo-server", wrapped, env, ready=lambda: place.answers(healthy))
+    return NodeProgram(_REPO, wrapped, env, ready=lambda: place.answers(healthy))
 
 
 def _application_controller(place: Place) -> NodeProgram:
@@ -211,10 +226,13 @@ def _notifications_controller(place: Place) -> NodeProgram:
 
 
 def _common(place: Place) -> Mapping[str, str]:
-    """What the chart tells every part, out of argocd-cm."""
+    """What the chart tells every part, out of argocd-cm, and a place of their own for files."""
+    work = place.file("argocd", "work")
+    work.mkdir(exist_ok=True)
     return {
+        "TMPDIR": str(work),
         "ARGOCD_RECONCILIATION_TIMEOUT": str(_said()["configs"]["cm"]["timeout.reconciliation"]),
-        "SSL_CERT_FILE": str(place.file("pki", f"{AUTHORITY}.crt")),
+        "SSL_CERT_FILE": str(_trusted(place)),
     }
 
 

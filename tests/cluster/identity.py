@@ -12,11 +12,13 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from tests.cluster.addresses import API_PORT, API_SERVER, DOMAIN, NODE
+from tests.cluster.github import HOSTS
 from tests.cluster.kube import write_kubeconfig
 from tests.cluster.place import Place
 
 _LIFE = timedelta(days=7)
 NODE_NAME = "node"
+GITHUB_AUTHORITY = "github-ca"
 # Who shows a token, and the groups that they are in.
 _USERS = {
     "admin": ("admin", "system:masters"),
@@ -78,6 +80,8 @@ def make_identities(place: Place) -> None:
     service = ("kubernetes", "kubernetes.default", "kubernetes.default.svc", f"kubernetes.default.svc.{DOMAIN}")
     authority.issue("apiserver", ["localhost", *service, NODE, API_SERVER, "127.0.0.1"])
     Authority(place, "front-proxy-ca").issue("front-proxy-client")
+    # Whoever trusts it reads it once, so it is the same for as long as there is the cluster.
+    Authority(place, GITHUB_AUTHORITY).issue("github", HOSTS)
     accounts = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     place.file("pki", "accounts.key").write_bytes(_private(accounts))
     lines = []

@@ -125,6 +125,11 @@ class Place:
         file.rename(file.with_suffix(".json"))
         wait_until((self.folder / "pids" / name).exists, 10.0, lambda: f"{name} does not start")
 
+    def stop(self, name: str) -> None:
+        """Ends a program of the node for good, if there is one of that name."""
+        (self.folder / "programs" / f"{name}.json").unlink(missing_ok=True)
+        wait_until(lambda: not (self.folder / "pids" / name).exists(), 10.0, lambda: f"{name} does not end")
+
     def inside(self, words: Sequence[str | Path], stdin: str | None = None) -> str:
         """What a command says that is run in the namespaces; ClusterError when it fails."""
         done = subprocess.run(

@@ -19,7 +19,6 @@ PATCHES = Path(__file__).parent / "patches"
 ROLLOUTS = "argoproj.io/v1alpha1"
 NAMESPACE = "postrider"
 API = "postrider-api"
-PRODUCT = ROOT / "migrations" / "versions"
 _WAVE, _HOOK = "argocd.argoproj.io/sync-wave", "argocd.argoproj.io/hook"
 _JOB_SECONDS = 300.0
 
@@ -59,9 +58,9 @@ def _write(file: Path, text: str) -> None:
         one.chmod(0o755 if one.is_dir() else 0o644)
 
 
-def newest_revision() -> str:
-    """The last step of the schema that the product has."""
-    return max(one.name.split("_")[0] for one in PRODUCT.glob("[0-9]*.py"))
+def newest_revision(tree: Path = ROOT) -> str:
+    """The last step of the schema that the product has, here or in another checkout."""
+    return max(one.name.split("_")[0] for one in (tree / "migrations" / "versions").glob("[0-9]*.py"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 import yaml
 
+from tests.cluster.identity import GITHUB_AUTHORITY
 from tests.cluster.place import NodeProgram, Place
 from tests.cluster.services import kubeconfig_of_account, namespace
 from tests.deploy.crds import fetched, pin
@@ -41,7 +42,7 @@ def rollouts(place: Place) -> list[NodeProgram]:
     ]
     # The plugin is a process below it, and finds its way to the API by the environment.
     # GitHub, to whom it tells what was aborted, is known by an authority of the rehearsal.
-    trusted = str(place.file("pki", "github-ca.crt"))
+    trusted = str(place.file("pki", f"{GITHUB_AUTHORITY}.crt"))
     env = {"KUBECONFIG": str(kubeconfig), "POD_NAMESPACE": _NAMESPACE, "SSL_CERT_FILE": trusted}
     return [NodeProgram(_NAME, argv, env, ready=lambda: place.answers("http://127.0.0.1:8092/healthz"))]
 

@@ -16,7 +16,7 @@ from app.kit.telemetry.logs import get_logger
 from app.kit.telemetry.metrics import CYCLE_FAILURES
 from app.models import Lane
 from worker.delivery.claim import Claimed, Claimer, Demand
-from worker.delivery.job import DueKey, EndpointKey, Job, Sent
+from worker.delivery.job import EndpointKey, Job, Sent
 from worker.delivery.measures import measure_cycle, watch
 from worker.delivery.record import record, release
 from worker.delivery.tracing import trace_recording
@@ -80,7 +80,7 @@ class Engine:
         self._stopping = stopping
         self._stopped = False
         self._given_up = False
-        self._flying: dict[DueKey, Job] = {}
+        self._flying: set[Job] = set()
         self._unrecorded: list[Sent] = []
         self._pokes: set[EndpointKey] = set()
         self._waiting_since = 0.0
@@ -93,7 +93,7 @@ class Engine:
     def start(self, transport: Transport) -> None:
         """Starts to deliver through the transport, which must notify by `notice`."""
         self._transport = transport
-        watch(lambda: list(self._flying.values()), self._limits.in_flight)
+        watch(lambda: list(self._flying), self._limits.in_flight)
         self._thread.start()
 
     def wake(self) -> None:
@@ -211,8 +211,8 @@ class Engine:
 
     def _transact_once(self, results: Sequence[Sent], *, claiming: bool) -> Claimed:
         """Records and claims in one transaction, so that a cycle costs one commit."""
-        ended = {one.job.key for one in results}
-        pokes = self._pokes | {key.endpoint for key in ended}
+        ended = {one.job for one in results}
+        pokes = self._pokes | {job.key.endpoint for job in ended}
         self._asked, asked = False, self._asked
         began = time.monotonic()
         try:
@@ -237,14 +237,11 @@ class Engine:
     def _settle(self, results: Sequence[Sent], pokes: set[EndpointKey]) -> None:
         ended = {id(one) for one in results}
         self._unrecorded = [one for one in self._unrecorded if id(one) not in ended]
-        for one in results:
-            # The same delivery may be under way again, should this have come after its lease.
-            if self._flying.get(one.job.key) is one.job:
-                del self._flying[one.job.key]
+        self._flying.difference_update(one.job for one in results)
         self._pokes = set(pokes)
 
-    def _demand(self, ended: set[DueKey], pokes: set[EndpointKey]) -> Demand:
-        flying = [job for key, job in self._flying.items() if key not in ended]
+    def _demand(self, ended: set[Job], pokes: set[EndpointKey]) -> Demand:
+        flying = self._flying - ended
         lanes = Counter(job.lane for job in flying)
         room = {lane: max(0, most - lanes[lane]) for lane, most in self._of_lanes.items()}
         tenants = Counter(job.key.environment_id for job in flying)
@@ -253,7 +250,7 @@ class Engine:
     def _fly(self, claimed: Claimed) -> None:
         if claimed.jobs:
             self._found = time.monotonic()
-            self._flying.update((job.key, job) for job in claimed.jobs)
+            self._flying.update(claimed.jobs)
             self._transport.send(claimed.jobs)
 
     def _drain(self) -> None:

@@ -49,10 +49,11 @@ class Destination:
         return [key for key, end in self.keys if end is None or end > now]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Job:
     """A delivery under lease. `attempt` is its fence; `claimed_at` the database's time, when it was `late` (seconds).
 
+    Each equals itself alone: under way at once may be two of the same delivery, if the first has outlived its lease.
     By the process's clock the claim `began`, and had it `taken`.
     It `was_held` back before, for the sake of its endpoint.
     `traceparent` and `request_id` say what brought the message: see `Payload`.

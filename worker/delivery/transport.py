@@ -177,7 +177,7 @@ class Transport:
     def _is_to_receiver(self, destination: Destination) -> bool:
         """Whether the probe's own organisation sends to the probe's receiver."""
         receiver = self._policies.probe
-        return destination.organisation_id == PROBE and receiver is not None and receiver.covers_url(destination.url)
+        return receiver is not None and destination.organisation_id == PROBE and receiver.covers_url(destination.url)
 
     def _outgoing(self, job: Job, started_at: datetime, traceparent: bytes | None) -> Outgoing:
         message_id = ids.encode("msg", job.key.message_id)

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from tests.cluster.applications import Applications, moment, wait_for
-from tests.cluster.argocd import github
+from tests.cluster.argocd import argocd, argocd_objects, end_argocd, github
 from tests.cluster.images import Images
+from tests.cluster.install import apply
 from tests.cluster.kube import NotFoundError
 from tests.cluster.place import Place
 from tests.cluster.rehearsals.released import Released
@@ -49,7 +50,7 @@ class Fleet:
 
 @pytest.fixture(scope="module")
 def fleet(place: Place, first_installation: Installation, released: Released) -> Iterator[Fleet]:
-    """A repository that says what runs already, and Argo CD, told once by hand where that is."""
+    """A repository that says what runs already, and Argo CD, told once by hand where that is; it goes in the end."""
     assert first_installation.is_healthy()
     made = Fleet(Upstream(github(place), place.file("upstream")), Applications(place.kube()))
     made.upstream.adapt(Images(cache() / "images").all())
@@ -57,6 +58,10 @@ def fleet(place: Place, first_installation: Installation, released: Released) ->
         made.upstream.runs(environment, released.image())
     began = time.monotonic()
     try:
+        apply(place, argocd_objects(place))
+        place.start(argocd(place))
+        made.note("Argo CD's programs are ready", time.monotonic() - began)
+        began = time.monotonic()
         made.applications.begin()
         for name in ("root", CONFIG, APP):
             made.applications.wait_settled(name, BEGIN_SECONDS)
@@ -64,6 +69,7 @@ def fleet(place: Place, first_installation: Installation, released: Released) ->
         yield made
     finally:
         made.applications.end()
+        end_argocd(place)
         for what, seconds, said in made.lines:
             print(f"{what:<58}{seconds:>7.1f} s  {said}")  # noqa: T201 the table that the rehearsal is for
 
@@ -169,10 +175,11 @@ class Drift:
     change: dict[str, Any] | None
 
 
+PORT = {"name": "http", "port": 80, "protocol": "TCP", "appProtocol": "http"}
 DRIFTS = [
     Drift("networking.k8s.io/v1", "NetworkPolicy", API, None),
     Drift("policy/v1", "PodDisruptionBudget", API, {"spec": {"minAvailable": 0}}),
-    Drift("v1", "Service", "postrider-api-stable", {"spec": {"ports": [{"name": "http", "port": 81}]}}),
+    Drift("v1", "Service", "postrider-api-canary", {"spec": {"ports": [{**PORT, "targetPort": 9}]}}),
     Drift("autoscaling/v2", "HorizontalPodAutoscaler", API, {"spec": {"maxReplicas": 40}}),
     Drift("v1", "ResourceQuota", "postrider", {"spec": {"hard": {"pods": "1000"}}}),
 ]
@@ -215,8 +222,8 @@ def _assert_in_waves(installation: Installation, before: set[str]) -> None:
     smoke = kube.get("v1", "Pod", SMOKE, NAMESPACE)
     assert smoke["status"]["phase"] == "Succeeded"
     assert len(new) >= len(installation.rollouts())
-    healthy = [_since_healthy(one) for one in kube.list(ROLLOUTS, "Rollout", NAMESPACE)]
-    first, last = min(_made(one) for one in new), max(healthy)
+    first = min(_made(one) for one in new)
+    last = max(_completed(one) for one in kube.list(ROLLOUTS, "Rollout", NAMESPACE))
     order = [moment(job["status"]["completionTime"]), first, last, moment(smoke["status"]["startTime"])]
     assert order == sorted(order), order
 
@@ -225,7 +232,7 @@ def _made(one: Manifest) -> datetime:
     return moment(one["metadata"]["creationTimestamp"])
 
 
-def _since_healthy(rollout: Manifest) -> datetime:
-    (found,) = [one for one in rollout["status"]["conditions"] if one["type"] == "Healthy"]
+def _completed(rollout: Manifest) -> datetime:
+    (found,) = [one for one in rollout["status"]["conditions"] if one["type"] == "Completed"]
     assert found["status"] == "True", found
     return moment(found["lastTransitionTime"])

@@ -1,0 +1,78 @@
+"""The release before: what is made of the commit that `previous.txt` names, to stand beside what is here."""
+
+import io
+import shutil
+import subprocess
+import tarfile
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+from tests.cluster.images import Image, Images
+from tests.cluster.place import ClusterError
+from tests.cluster.releases import Release, newest_revision
+from tests.deploy.manifests import Manifest
+from tests.servers import ROOT
+
+NAMED = Path(__file__).parent / "previous.txt"
+# How an image is built, where the commit does not say so itself yet.
+_RECIPE = ("Dockerfile", ".dockerignore")
+# What the containers of that commit's image begin with, where it has no launcher yet.
+_PLAIN = ["python", "-m", "app.cli.main"]
+
+
+def commit() -> str:
+    """The commit's name."""
+    (found,) = (line for line in NAMED.read_text().splitlines() if line and not line.startswith("#"))
+    return found
+
+
+def checkout(folder: Path) -> Path:
+    """The folder with the files of that commit; ClusterError where this clone does not have it."""
+    done = subprocess.run(["git", "archive", commit()], cwd=ROOT, capture_output=True, check=False)
+    if done.returncode:
+        raise ClusterError(f"{done.stderr.decode().strip()}: git fetch --unshallow brings the commits of before")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    with tarfile.open(fileobj=io.BytesIO(done.stdout)) as tar:
+        tar.extractall(folder, filter="data")
+    for name in _RECIPE:
+        if not (folder / name).exists():
+            shutil.copy(ROOT / name, folder / name)
+    return folder
+
+
+def image(images: Images, here: Image, folder: Path) -> Image:
+    """Its image; ClusterError where that, or its schema, is the same as `here`: nothing would be rehearsed."""
+    tree = checkout(folder)
+    found = images.postrider(tree)
+    if found.digest == here.digest:
+        raise ClusterError(f"{NAMED.name} names a commit whose image is that of this checkout: name an earlier one")
+    if newest_revision(tree) == newest_revision():
+        raise ClusterError(f"{NAMED.name} names a commit whose schema is that of this checkout: name an earlier one")
+    return found
+
+
+def with_parts_of(before: Image, folder: Path, release: Release, parts: Collection[str]) -> Release:
+    """A release in which these Rollouts run the image of before, and everything else stays as it is."""
+    has_launcher = (folder / "app" / "cli" / "launch.py").exists()
+    changed = [
+        _of_before(one, before, has_launcher=has_launcher)
+        if one["kind"] == "Rollout" and one["metadata"]["name"] in parts
+        else one
+        for one in release.manifests
+    ]
+    return Release(f"{release.name} with {', '.join(sorted(parts))} of before", changed)
+
+
+def _of_before(rollout: Manifest, before: Image, *, has_launcher: bool) -> Manifest:
+    template = rollout["spec"]["template"]
+    pod: dict[str, Any] = {**template["spec"]}
+    pod["containers"] = [{**one, "image": before.reference} for one in pod["containers"]]
+    if has_launcher:
+        pod["initContainers"] = [{**one, "image": before.reference} for one in pod["initContainers"]]
+    else:
+        pod["containers"] = [{**one, "command": _PLAIN} for one in pod["containers"]]
+        # The command that waits for the schema came with the launcher; the schema is there.
+        del pod["initContainers"]
+    return {**rollout, "spec": {**rollout["spec"], "template": {**template, "spec": pod}}}

@@ -1,0 +1,98 @@
+"""The release before and this one side by side: each does what the other has begun, and going back loses nothing."""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cluster import previous
+from tests.cluster.control_plane import take_image
+from tests.cluster.images import Image, Images
+from tests.cluster.place import Place
+from tests.cluster.rehearsals.released import Released
+from tests.cluster.releases import API, Installation, Release, newest_revision
+from tests.cluster.traffic import Grounds, Scene
+from tests.deploy.tools import cache
+from tests.servers import ROOT
+
+pytestmark = pytest.mark.unbounded
+
+RATE = 20.0
+WORKERS = tuple(f"postrider-worker-{pool}" for pool in ("first", "retry", "bulk", "maintenance"))
+RELEASED_SECONDS = 600.0
+STAY_SECONDS = 15.0
+# Those of its tests that say what is stored and what becomes of it; how long a query takes is no matter here.
+SUITES = ("accept", "claim", "committer", "engine", "record", "retention", "pools", "audit")
+
+
+@pytest.fixture(scope="module")
+def tree() -> Path:
+    """Where the files of the release before lie."""
+    return cache() / "previous"
+
+
+@pytest.fixture(scope="module")
+def before(place: Place, released: Released, tree: Path) -> Image:
+    """The image of the release before, on the node."""
+    found = previous.image(Images(cache() / "images"), released.image(), tree)
+    take_image(place, found)
+    return found
+
+
+@pytest.fixture
+def here(installation: Installation, released: Released) -> Iterator[Release]:
+    """This release, which is what runs again in the end."""
+    found = released()
+    yield found
+    installation.release(found)
+    installation.wait_healthy(RELEASED_SECONDS)
+
+
+def test_each_version_goes_on_with_what_the_other_began(
+    grounds: Grounds, installation: Installation, here: Release, before: Image, tree: Path
+) -> None:
+    mixed = {
+        "this API, workers of before": WORKERS,
+        "all of before, with what this one stored": (API, *WORKERS),
+        "the API of before, these workers": (API,),
+        "all of this again": (),
+    }
+    for what, parts in mixed.items():
+        scene = Scene(grounds, f"4 {what}", tenants=3)
+        with scene.load(rate=RATE) as load:
+            began = time.monotonic()
+            installation.release(previous.with_parts_of(before, tree, here, parts))
+            installation.wait_healthy(RELEASED_SECONDS)
+            took = time.monotonic() - began
+            # What both have stored until now, and what comes from now on.
+            time.sleep(STAY_SECONDS)
+            book = load.stop()
+        scene.settle(120)
+        scene.conclude(book, took, f"schema {newest_revision()}, before {newest_revision(tree)}")
+        assert not book.harmed(), book.statuses
+        assert _images(installation, parts) == ({before.reference} if parts else set())
+
+
+def test_the_tests_of_before_pass_on_the_new_schema(tree: Path, before: Image) -> None:
+    assert before.reference
+    shutil.rmtree(tree / "migrations")
+    shutil.copytree(ROOT / "migrations", tree / "migrations")
+    modules = [f"tests/worker/test_{one}.py" for one in SUITES]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *modules]
+    environment = os.environ | {"PYTHONPATH": str(tree)}
+    done = subprocess.run(command, cwd=tree, env=environment, capture_output=True, text=True, check=False)
+    print(f"\n{done.stdout.splitlines()[-1]}")  # noqa: T201 the figure is asked for
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
+
+
+def _images(installation: Installation, parts: tuple[str, ...]) -> set[str]:
+    """What the pods of these parts run."""
+    pods = (
+        one for one in installation.pods() if one["metadata"]["name"].startswith(tuple(f"{part}-" for part in parts))
+    )
+    return {container["image"] for pod in pods for container in pod["spec"]["containers"]}
