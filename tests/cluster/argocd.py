@@ -99,6 +99,9 @@ def end_argocd(place: Place) -> None:
     """Ends the programs and takes away what they stood on; what they made of other things stays as it is."""
     for name in reversed(_PROGRAMS):
         place.stop(name)
+    kube = place.kube()
+    for one in _notifications_of_rollouts():
+        kube.delete(one["apiVersion"], one["kind"], one["metadata"]["name"], one["metadata"]["namespace"])
     place.kubectl("delete", "namespace", _NAMESPACE)
     shutil.rmtree(place.folder / "argocd")
 

@@ -24,6 +24,7 @@ POSTRIDER = "ghcr.io/postrider/postrider"
 # What .dockerignore lets into the build of Postrider, and what says how it is built.
 SOURCES = ("Dockerfile", ".dockerignore", "requirements.lock", "LICENSE", "app", "worker", "migrations")
 OWN = "localhost/postrider-cluster"
+KEPT_SECONDS = 86_400
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +109,7 @@ class Images:
     def _image(self, name: str, inputs: str, build: Callable[[str], str]) -> Image:
         began = time.monotonic()
         tagged = f"{name}:{inputs[:12]}"
-        archive = self._folder / f"{name.rpartition('/')[2]}-{inputs[:12]}.tar"
+        archive = self._folder / f"{_stem(name)}-{inputs[:12]}.tar"
         cache().mkdir(parents=True, exist_ok=True)
         with locked(cache() / "images.lock"):
             built = not self._engine.has(tagged)
@@ -116,6 +117,8 @@ class Images:
                 build(tagged)
             if built or not archive.exists():
                 self._export(tagged, archive)
+            archive.touch()
+            self._forget_old(name)
         _say(f"{'built' if built else 'found'} {tagged}", archive, began)
         return Image(name, tagged, archive, digest(archive))
 
@@ -125,6 +128,19 @@ class Images:
         half.unlink(missing_ok=True)
         self._engine.output("save", "--quiet", "--uncompressed", "--format=oci-archive", f"--output={half}", tagged)
         half.rename(archive)
+
+    def _forget_old(self, name: str) -> None:
+        """Takes away, here and in podman's store, what of this name nobody has asked for in a day."""
+        for archive in self._folder.glob(f"{_stem(name)}-*.tar"):
+            if time.time() - archive.stat().st_mtime > KEPT_SECONDS:
+                tagged = f"{name}:{archive.stem.removeprefix(_stem(name) + '-')}"
+                if self._engine.has(tagged):
+                    self._engine.output("image", "rm", tagged)
+                archive.unlink()
+
+
+def _stem(name: str) -> str:
+    return name.rpartition("/")[2]
 
 
 def digest(archive: Path) -> str:

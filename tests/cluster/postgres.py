@@ -19,11 +19,13 @@ from tests.cluster.stand_ins import CLUSTER, NAMESPACE, RESTORED, volume
 from tests.deploy.manifests import Manifest, manifests
 from tests.servers import ROOT
 
+SOCKETS = "/run/postgresql"
 INSTANCE = "/etc/instance/program/instance.py"
 ROLE = "cnpg.io/instanceRole"
 EXAMPLE = ROOT / "k8s" / "components" / "postgres-backup" / "restore-example.yaml"
 NAME_OF_A_BACKUP = "%Y-%m-%dT%H:%M:%S.%fZ"
 DATABASE = "postrider"
+FOLLOWERS = "SELECT application_name, state, sync_state FROM pg_stat_replication WHERE flush_lsn IS NOT NULL"
 _SECONDS = 120.0
 _RESTORE_SECONDS = 300.0
 
@@ -54,19 +56,25 @@ class Postgres:
 
     def ask(self, query: str, pod: str = "", database: str = DATABASE) -> str:
         """What an instance, the one that leads unless another is named, answers to its superuser."""
-        words = ["psql", "--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--set=ON_ERROR_STOP=1"]
+        words = [
+            "psql",
+            "--no-psqlrc",
+            "--quiet",
+            f"--host={SOCKETS}",
+            "--tuples-only",
+            "--no-align",
+            "--set=ON_ERROR_STOP=1",
+        ]
         return self._run(pod or self.primary(), *words, f"--command={query}", database)
 
     def is_followed(self, by: str) -> bool:
         """Whether each commit waits until this pod has it, which has all before it."""
-        found = self.ask(
-            "SELECT application_name, state, sync_state FROM pg_stat_replication WHERE flush_lsn IS NOT NULL"
-        )
+        found = self.ask(FOLLOWERS)
         return found in {f"{by}|streaming|sync", f"{by}|streaming|quorum"}
 
     def wait_whole(self, seconds: float = _SECONDS) -> float:
         """The seconds until one leads and the other follows."""
-        return wait_until(self._is_whole, seconds, lambda: f"not one that leads and one that follows: {self._roles()}")
+        return wait_until(self._is_whole, seconds, lambda: f"not one that leads and one that follows: {self._told()}")
 
     def switch_over(self) -> Change:
         """Has the other one lead: this one ends when all of it is there, and begins again behind the other."""
@@ -155,7 +163,7 @@ class Postgres:
         led = time.monotonic()
         # So that whoever comes back sees at once from where on it has to be rewound.
         self.ask("CHECKPOINT", new, "postgres")
-        wait_until(lambda: self._is_whole(new), _SECONDS, lambda: f"{old} does not follow {new}: {self._roles()}")
+        wait_until(lambda: self._is_whole(new), _SECONDS, lambda: f"{old} does not follow {new}: {self._told()}")
         return Change(old, new, led - began, time.monotonic() - began)
 
     def _is_whole(self, leader: str = "") -> bool:
@@ -166,6 +174,13 @@ class Postgres:
             return self.is_followed(self.standby())
         except ClusterError:
             return False
+
+    def _told(self) -> str:
+        """Who says what of itself, and who is followed by whom."""
+        try:
+            return f"{self._roles()}, {self.ask(FOLLOWERS)}"
+        except ClusterError as error:
+            return f"{self._roles()}, {error}"
 
     def _roles(self) -> Mapping[str, str]:
         pods = self.place.kube().list("v1", "Pod", NAMESPACE, selector=f"cnpg.io/cluster={CLUSTER}")

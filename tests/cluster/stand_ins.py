@@ -5,11 +5,11 @@ Pooler. What is drawn is drawn once for a cluster, and lies in its folder.
 """
 
 import json
-import os
 import secrets as dice
 import string
 from base64 import b64encode
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from tests.cluster.identity import NODE_NAME, Authority
@@ -18,6 +18,7 @@ from tests.deploy.gitops.applicationsets import filled_in
 from tests.deploy.manifests import Manifest
 
 NAMESPACE = "postrider"
+_DISK_BYTES = 2 * 1024**3
 CALLERS_AUTHORITY = "callers-ca"
 POSTGRES_USER = 26
 # By what components/secrets-generated draws them: without symbols they fit into URLs as they are.
@@ -115,11 +116,23 @@ def volumes(place: Place) -> list[Manifest]:
     return [volume(place, claim) for claim in _CLAIMS]
 
 
+def disk_of(place: Place, instance: str) -> Path:
+    """Where the disk of an instance is, inside of the node."""
+    return place.folder / "volumes" / f"data-{instance}"
+
+
 def volume(place: Place, claim: str) -> Manifest:
-    """The same for one of them."""
+    """The same for one of them; what holds data is a disk of its own, which can be full."""
     folder = place.folder / "volumes" / claim
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    os.chown(folder, POSTGRES_USER, POSTGRES_USER)
+    if claim.startswith("data-"):
+        disk = folder.with_suffix(".disk")
+        with disk.open("wb") as file:
+            file.truncate(_DISK_BYTES)
+        place.inside(["mkfs.ext4", "-q", "-m", "0", "-O", "^has_journal", disk])
+        place.inside(["mount", "-o", "loop", disk, folder])
+    place.inside(["chown", f"{POSTGRES_USER}:{POSTGRES_USER}", folder])
+    place.inside(["chmod", "700", folder])
     term = {"matchExpressions": [{"key": "kubernetes.io/hostname", "operator": "In", "values": [NODE_NAME]}]}
     return {
         "apiVersion": "v1",

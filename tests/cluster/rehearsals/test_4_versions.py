@@ -1,5 +1,6 @@
 """The release before and this one side by side: each does what the other has begun, and going back loses nothing."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -83,14 +84,8 @@ def test_the_tests_of_before_pass_on_the_new_schema(tree: Path, before: Image) -
     shutil.copytree(ROOT / "migrations", tree / "migrations")
     modules = [f"tests/worker/test_{one}.py" for one in SUITES]
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *modules]
-    done = subprocess.run(
-        command,
-        cwd=tree,
-        env={"PYTHONPATH": str(tree), "PATH": "/usr/bin:/bin"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    environment = os.environ | {"PYTHONPATH": str(tree)}
+    done = subprocess.run(command, cwd=tree, env=environment, capture_output=True, text=True, check=False)
     print(f"\n{done.stdout.splitlines()[-1]}")  # noqa: T201 the figure is asked for
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
 

@@ -1,0 +1,202 @@
+"""What an installation stands on goes away for a while: nothing that was taken is lost, and it is well again after."""
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.cluster import pods
+from tests.cluster.place import CGROUPS, Place
+from tests.cluster.postgres import Postgres
+from tests.cluster.releases import NAMESPACE, Installation
+from tests.cluster.stand_ins import disk_of
+from tests.cluster.traffic import Grounds, Scene
+from tests.deploy.manifests import Manifest
+from tests.faults.processes import wait_for
+
+pytestmark = pytest.mark.unbounded
+
+RATE = 20.0
+BEFORE_SECONDS = 5.0
+AFTER_SECONDS = 15.0
+SETTLE_SECONDS = 240.0
+BACK_SECONDS = 180.0
+FROZEN_SECONDS = 30.0
+MINUTE = 60.0
+LEFT_BYTES = 1024 * 1024
+STEP_BYTES = 1024 * 1024
+LARGE_BYTES = 200_000
+FIRST = "worker-first"
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What a fault is done to."""
+
+    place: Place
+    installation: Installation
+    postgres: Postgres
+
+    def pod(self, name: str) -> Manifest:
+        """A pod of the namespace."""
+        return self.place.kube().get("v1", "Pod", name, NAMESPACE)
+
+    def wait_ready(self, name: str, but: str = "") -> None:
+        """Waits for a pod of this name that is ready, and is not the one with this uid."""
+        wait_for(lambda: self._is_there(name, but), BACK_SECONDS, f"{name} again", every=0.5)
+
+    def _is_there(self, name: str, but: str) -> bool:
+        found = [one for one in self.place.kube().list("v1", "Pod", NAMESPACE) if pods.name_of(one) == name]
+        return any(pods.is_ready(one) and one["metadata"]["uid"] != but for one in found)
+
+
+def _redis_deleted(ground: Ground) -> str:
+    before = ground.pod("redis-0")["metadata"]["uid"]
+    ground.place.kube().delete("v1", "Pod", "redis-0", NAMESPACE, grace=0)
+    ground.wait_ready("redis-0", but=before)
+    return "the pod was replaced, and was empty"
+
+
+def _postgres_restarted(ground: Ground) -> str:
+    name = ground.postgres.primary()
+    before = _restarts(ground.pod(name))
+    pods.kill(ground.pod(name))
+    wait_for(lambda: _restarts(ground.pod(name)) > before, BACK_SECONDS, "a restart", every=0.5)
+    ground.wait_ready(name)
+    ground.postgres.wait_whole()
+    return f"{name}, which leads, began again"
+
+
+def _postgres_frozen(ground: Ground) -> str:
+    name = ground.postgres.primary()
+    with _stopped(pods.processes(ground.pod(name))):
+        time.sleep(FROZEN_SECONDS)
+    ground.wait_ready(name)
+    ground.postgres.wait_whole()
+    return f"{name}, which leads, stood still for {FROZEN_SECONDS:.0f} s"
+
+
+def _disk_full(ground: Ground) -> str:
+    name = ground.postgres.primary()
+    disk = disk_of(ground.place, name)
+    free = int(ground.place.inside(["stat", "--file-system", "--format=%a", disk]))
+    size = int(ground.place.inside(["stat", "--file-system", "--format=%S", disk]))
+    ballast = disk / "ballast"
+    ground.place.inside(["fallocate", "--length", str(free * size - LEFT_BYTES), ballast])
+    time.sleep(FROZEN_SECONDS)
+    ground.place.inside(["rm", ballast])
+    ground.wait_ready(name)
+    ground.postgres.wait_whole()
+    return f"the disk of {name}, which leads, was full for {FROZEN_SECONDS:.0f} s"
+
+
+def _names_unknown(ground: Ground) -> str:
+    ground.place.hold("coredns")
+    time.sleep(MINUTE)
+    ground.place.let_go("coredns")
+    return f"nobody answered for names for {MINUTE:.0f} s"
+
+
+def _api_server_gone(ground: Ground) -> str:
+    ground.place.hold("kube-apiserver")
+    time.sleep(FROZEN_SECONDS)
+    ground.place.let_go("kube-apiserver")
+    wait_for(lambda: ground.place.serves("/readyz"), BACK_SECONDS, "the API server again", every=0.5)
+    return f"Kubernetes' API was away for {FROZEN_SECONDS:.0f} s"
+
+
+def _worker_out_of_memory(ground: Ground) -> str:
+    (victim, *_) = ground.installation.pods(FIRST)
+    name = pods.name_of(victim)
+    before = _restarts(ground.pod(name))
+    running = set(pods.processes(ground.pod(name)))
+    limit = _squeeze(victim)
+    wait_for(lambda: not running <= set(pods.processes(ground.pod(name))), BACK_SECONDS, "a kill for want of memory")
+    # The limit of a container that begins again is the one that it asked for.
+    pods.kill(ground.pod(name))
+    wait_for(lambda: _restarts(ground.pod(name)) > before, BACK_SECONDS, "a restart", every=0.5)
+    ground.wait_ready(name)
+    return f"a worker was killed at {limit / 1e6:.0f} MB"
+
+
+@dataclass(frozen=True)
+class Case:
+    """A fault, whether callers may notice it, and how many bytes are in a payload."""
+
+    name: str
+    fault: Callable[[Ground], str]
+    is_noticed: bool = False
+    pad: int = 200
+
+
+CASES = [
+    Case("Redis deleted", _redis_deleted),
+    Case("PostgreSQL restarted", _postgres_restarted, is_noticed=True),
+    Case("F11 PostgreSQL frozen", _postgres_frozen, is_noticed=True),
+    Case("F14 disk full", _disk_full, is_noticed=True),
+    Case("names unknown", _names_unknown),
+    Case("API server gone", _api_server_gone),
+    Case("F25 worker out of memory", _worker_out_of_memory, pad=LARGE_BYTES),
+]
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_nothing_is_lost(grounds: Grounds, place: Place, installation: Installation, case: Case) -> None:
+    ground = Ground(place, installation, Postgres(place))
+    ground.postgres.wait_whole()
+    scene = Scene(grounds, f"7 {case.name}")
+    with scene.load(rate=RATE, pad=case.pad) as load:
+        time.sleep(BEFORE_SECONDS)
+        began = time.monotonic()
+        scene.note_in_flight()
+        note = case.fault(ground)
+        # Whatever was sent while its result could not be written down is sent again.
+        scene.bound += int(RATE)
+        ended = time.monotonic()
+        time.sleep(AFTER_SECONDS)
+        book = load.stop()
+    took = scene.settle(SETTLE_SECONDS)
+    harmed = book.harmed()
+    scene.conclude(book, ended - began, f"{note}; all sent {took:.0f} s later")
+    assert case.is_noticed or not harmed, book.statuses
+    assert all(one.status in {0, 502, 503, 504} for one in harmed), book.statuses
+    assert not book.harmed(since=ended + AFTER_SECONDS / 2), "it is not well after"
+
+
+@contextmanager
+def _stopped(pids: list[int]) -> Iterator[None]:
+    assert pids, "nothing runs there"
+    try:
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        yield
+    finally:
+        for pid in pids:
+            if Path(f"/proc/{pid}").exists():
+                os.kill(pid, signal.SIGCONT)
+
+
+def _restarts(pod: Manifest) -> int:
+    return sum(one["restartCount"] for one in pod["status"]["containerStatuses"])
+
+
+def _squeeze(pod: Manifest) -> int:
+    """Takes from a pod's container whatever memory it can give back; returns what it may have now, in bytes."""
+    (identity,) = [one["containerID"].rpartition("/")[2] for one in pod["status"]["containerStatuses"]]
+    root = CGROUPS if (CGROUPS / "cgroup.controllers").exists() else CGROUPS / "memory"
+    (group,) = [one for one in root.rglob(identity) if one.is_dir()]
+    now, most = (
+        ("memory.current", "memory.max") if root == CGROUPS else ("memory.usage_in_bytes", "memory.limit_in_bytes")
+    )
+    limit = int((group / now).read_text())
+    # Less than what is in use is refused, once nothing of that can be given back any more.
+    with suppress(OSError):
+        while limit > STEP_BYTES:
+            (group / most).write_text(str(limit - STEP_BYTES))
+            limit -= STEP_BYTES
+    return limit
