@@ -1,10 +1,12 @@
 """The releases that rehearsals make of this checkout."""
 
+from pathlib import Path
+
 from tests.cluster.control_plane import take_image
 from tests.cluster.images import Image, Images
 from tests.cluster.install import chart
 from tests.cluster.place import Place
-from tests.cluster.releases import Release, layer
+from tests.cluster.releases import API, NAMESPACE, ROLLOUTS, Release, layer
 from tests.deploy.tools import cache
 
 
@@ -17,6 +19,12 @@ class Released:
     def __call__(self, patch: str = "") -> Release:
         """The product as it is, or with one patch over it."""
         return Release(patch or "the product", chart(self.image(patch)))
+
+    def found(self) -> Release:
+        """What runs on the cluster: the image that its API has, with the chart of this checkout."""
+        rollout = self._place.kube().get(ROLLOUTS, "Rollout", API, NAMESPACE)
+        name, _, digest = rollout["spec"]["template"]["spec"]["containers"][0]["image"].partition("@")
+        return Release("what was found", chart(Image(name, "", Path(), digest)))
 
     def image(self, patch: str = "") -> Image:
         """The image of it."""

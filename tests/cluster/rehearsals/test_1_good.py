@@ -5,7 +5,7 @@ import time
 from tests.cluster.rehearsals.released import Released
 from tests.cluster.rehearsals.seen import Eyes
 from tests.cluster.releases import API, Installation, Watch
-from tests.cluster.traffic import Grounds, Scene
+from tests.cluster.traffic import Grounds, Scene, assert_unharmed
 
 RATE = 20.0
 STEPS = [0, 10, 50]
@@ -28,7 +28,7 @@ def test_a_good_release_is_promoted_by_steps(grounds: Grounds, installation: Ins
         scene.settle(120)
         trace = eyes.crossing()
     scene.conclude(book, took, note=f"weights {watch.steps}")
-    assert not book.harmed(), book.statuses
+    assert_unharmed(book)
     assert watch.steps[: len(STEPS)] == STEPS
     images = {container["image"] for pod in installation.pods() for container in pod["spec"]["containers"]}
     assert images == {released.image("good").reference}

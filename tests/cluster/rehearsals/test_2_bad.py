@@ -11,7 +11,7 @@ from _pytest.mark import ParameterSet
 from tests.cluster.rehearsals.released import Released
 from tests.cluster.rehearsals.seen import Eyes
 from tests.cluster.releases import API, NAMESPACE, ROLLOUTS, Installation, NotSyncedError, newest_revision
-from tests.cluster.traffic import Grounds, Scene
+from tests.cluster.traffic import Grounds, Scene, assert_unharmed
 from tests.faults.client import Book
 
 RATE = 20.0
@@ -106,7 +106,7 @@ def test_a_bad_release_is_taken_back(
     harmed = len(book.harmed(rehearsed.applied, rehearsed.whole))
     assert harmed <= bad.harms * len(book.exchanges)
     assert not bad.harms or (harmed and eyes.fired()), "nobody was woken"
-    assert not book.harmed(rehearsed.whole), "callers are harmed by what ran before as well"
+    assert_unharmed(book, rehearsed.whole)
     assert (late > 0) is (bad.patch == "slow")
     assert (refused > 0) is (bad.patch == "wrong_signature")
 
@@ -129,7 +129,7 @@ def test_a_release_that_cannot_migrate_touches_nothing(
         assert grounds.database.query("SELECT version_num FROM alembic_version") == [(newest_revision(),)]
         assert grounds.database.query("SELECT to_regclass('half_done')") == [(None,)]
     rehearsed.scene.conclude(rehearsed.book, rehearsed.ended - rehearsed.applied, "no pod was replaced")
-    assert not rehearsed.book.harmed()
+    assert_unharmed(rehearsed.book)
 
 
 @pytest.mark.unbounded
