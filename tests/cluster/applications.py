@@ -131,8 +131,5 @@ def _revisions(said: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _digest(application: Manifest) -> str:
     """That of the image, where it has a chart that names one."""
-    for source in application["spec"].get("sources", []):
-        values = source.get("helm", {}).get("valuesObject", {})
-        if "image" in values:
-            return str(values["image"]["digest"])
-    return ""
+    helm = application["spec"].get("source", {}).get("helm", {})
+    return str(yaml.safe_load(helm.get("values", "{}")).get("image", {}).get("digest", ""))
