@@ -79,7 +79,7 @@ def test_one_manifest_by_hand_brings_the_projects_and_the_applications(fleet: Fl
     kube = fleet.applications.kube
     projects = {one["metadata"]["name"] for one in kube.list("argoproj.io/v1alpha1", "AppProject", "argocd")}
     assert projects >= {"root", "default", "platform", "environments", "argocd", "config", "postrider"}
-    assert fleet.applications.standing(APP).digest == released.image().digest
+    assert fleet.applications.standing(APP).digests[0] == released.image().digest
 
 
 def test_a_promotion_moves_the_digest_from_dev_to_staging(
@@ -97,7 +97,9 @@ def test_a_promotion_moves_the_digest_from_dev_to_staging(
         fleet.upstream.merge("promote/staging")
         fleet.applications.refresh()
         changed = wait_for(
-            lambda: fleet.applications.standing(APP).digest == image.digest, 60, lambda: "the Application is as it was"
+            lambda: fleet.applications.standing(APP).digests[0] == image.digest,
+            60,
+            lambda: "the Application is as it was",
         )
         took = fleet.applications.wait_settled(APP, RELEASE_SECONDS, image.digest) + changed
         installation.wait_healthy(60)
@@ -120,7 +122,7 @@ def test_a_promotion_moves_the_digest_from_dev_to_staging(
 def test_a_bad_commit_is_taken_back_and_its_revert_is_proposed(
     fleet: Fleet, grounds: Grounds, installation: Installation, released: Released
 ) -> None:
-    good = fleet.applications.standing(APP).digest
+    good = fleet.applications.standing(APP).digests[0]
     bad = released.image("errors")
     scene, told_before = Scene(grounds, "8 a bad commit", tenants=4), len(fleet.upstream.github.dispatches())
     with scene.load(rate=RATE * 2) as load:
