@@ -32,7 +32,7 @@ def test_a_good_release_is_promoted_by_steps(grounds: Grounds, installation: Ins
     assert watch.steps[: len(STEPS)] == STEPS
     images = {container["image"] for pod in installation.pods() for container in pod["spec"]["containers"]}
     assert images == {released.image("good").reference}
-    assert eyes.fired() == [], "an alert fires for a release that harmed nobody"
+    assert eyes.woke() == [], "an alert fires for a release that harmed nobody"
     assert trace, "no trace crosses from a pod of the API to one of a worker"
     compared = eyes.compared(versions)
     seen = [title for title, shown in compared.items() if shown == {"stable", "canary"}]
