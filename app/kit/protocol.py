@@ -3,7 +3,7 @@
 import asyncio
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any, ClassVar
 
@@ -21,6 +21,8 @@ MAX_HEAD = 64 * 1024
 
 MUCH = 64 * 1024
 """Bytes that are not kept until the end of a turn."""
+LINGER_SECONDS = 2.0
+"""For so long what is sent after the last answer is taken, and dropped."""
 
 
 def _refusal(status: HTTPStatus, code: str, detail: str) -> dict[str, bytes]:
@@ -42,11 +44,19 @@ TOO_LONG = _refusal(
 
 
 class OneWrite:
-    """A transport that sends together what is written in one turn of the loop: the head of an answer with its body."""
+    """A transport that sends together what is written in one turn of the loop: the head of an answer with its body.
 
-    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+    Where `is_sent_more` says that the other side is in the middle of a request, the end is gentle: a connection that is
+    closed over bytes that nobody has read is reset, and whoever sent them may lose the answer that came before.
+    """
+
+    def __init__(
+        self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop, is_sent_more: Callable[[], bool]
+    ) -> None:
         self._transport = transport
         self._loop = loop
+        self._is_sent_more = is_sent_more
+        self._lingers = False
         self._waiting: list[bytes] = []
         self._size = 0
 
@@ -62,14 +72,24 @@ class OneWrite:
         if self._size > MUCH:
             self._send()
 
+    def is_closing(self) -> bool:
+        """Whether nothing is sent any more."""
+        return self._lingers or self._transport.is_closing()
+
     def close(self) -> None:
-        """Sends what waits, and closes."""
+        """Sends what waits, and closes, after a while where the other side has to be heard out."""
         self._send()
-        self._transport.close()
+        if self.is_closing() or not self._is_sent_more():
+            self._transport.close()
+            return
+        self._lingers = True
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
+        self._loop.call_later(LINGER_SECONDS, self._transport.close)
 
     def _send(self) -> None:
         waiting, self._waiting, self._size = self._waiting, [], 0
-        if waiting and not self._transport.is_closing():
+        if waiting and not self.is_closing():
             self._transport.write(b"".join(waiting))
 
 
@@ -77,13 +97,17 @@ class JsonHttp(HttpToolsProtocol):
     """Answers what reaches no app: what is no HTTP at all, and heads that are too long."""
 
     _head = 0
+    _is_amid = False
+    """Whether a request has begun to come and not ended."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # what it really gets
         """Begins."""
-        super().connection_made(OneWrite(transport, self.loop))  # type: ignore[arg-type] # as good as one
+        super().connection_made(OneWrite(transport, self.loop, lambda: self._is_amid))  # type: ignore[arg-type] # as good as one
 
     def data_received(self, data: bytes) -> None:
         """Takes what came, and hangs up when a head does not end: it is kept in memory until it does."""
+        if self.transport.is_closing():
+            return
         super().data_received(data)
         # A head is whole as soon as there is a cycle for what was begun last; both are None at first.
         whole = self.scope is getattr(self.cycle, "scope", None)
@@ -91,9 +115,15 @@ class JsonHttp(HttpToolsProtocol):
         if self._head > MAX_HEAD:
             self._hang_up(TOO_LONG)
 
+    def on_message_begin(self) -> None:
+        """Takes the begin of a request."""
+        super().on_message_begin()
+        self._is_amid = True
+
     def on_message_complete(self) -> None:
         """Takes the end of a body: one that was there before it is asked for is waited for by nobody."""
         super().on_message_complete()
+        self._is_amid = False
         self.scope[WHOLE] = True  # type: ignore[literal-required] # one of ours
 
     def on_response_complete(self) -> None:

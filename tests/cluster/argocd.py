@@ -99,6 +99,9 @@ def end_argocd(place: Place) -> None:
     """Ends the programs and takes away what they stood on; what they made of other things stays as it is."""
     for name in reversed(_PROGRAMS):
         place.stop(name)
+    kube = place.kube()
+    for one in _notifications_of_rollouts():
+        kube.delete(one["apiVersion"], one["kind"], one["metadata"]["name"], one["metadata"]["namespace"])
     place.kubectl("delete", "namespace", _NAMESPACE)
     shutil.rmtree(place.folder / "argocd")
 
@@ -201,14 +204,17 @@ def _application_controller(place: Place) -> NodeProgram:
 
 
 def _set_controller(place: Place) -> NodeProgram:
+    kubeconfig = kubeconfig_of_account(place, _SETS, _NAMESPACE)
     argv = [
-        *(program(_SETS), f"--kubeconfig={kubeconfig_of_account(place, _SETS, _NAMESPACE)}"),
+        *(program(_SETS), f"--kubeconfig={kubeconfig}"),
         *(f"--namespace={_NAMESPACE}", f"--argocd-repo-server=127.0.0.1:{_REPO_PORT}", "--repo-server-plaintext"),
         *(f"--metrics-addr=127.0.0.1:{_HEALTH_PORT + 2}", f"--probe-addr=127.0.0.1:{_HEALTH_PORT + 3}"),
         *(f"--webhook-addr=127.0.0.1:{_HEALTH_PORT + 4}", f"--policy={_params()['applicationsetcontroller.policy']}"),
     ]
-    healthy = f"http://127.0.0.1:{_HEALTH_PORT + 3}/healthz"
-    return NodeProgram(_SETS, argv, _common(place), ready=lambda: place.answers(healthy))
+    healthy = f"http://127.0.0.1:{_HEALTH_PORT + 2}/metrics"
+    # A part of it reads no flags.
+    env = {**_common(place), "KUBECONFIG": str(kubeconfig)}
+    return NodeProgram(_SETS, argv, env, ready=lambda: place.answers(healthy))
 
 
 def _notifications_controller(place: Place) -> NodeProgram:

@@ -3,8 +3,9 @@
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from uuid import UUID
 
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
 
@@ -81,6 +82,8 @@ class Engine:
         self._stopped = False
         self._given_up = False
         self._flying: set[Job] = set()
+        # Counted as they come and go: several hundred are in flight where a cycle has a few dozen.
+        self._of_tenants: Counter[UUID] = Counter()
         self._unrecorded: list[Sent] = []
         self._pokes: set[EndpointKey] = set()
         self._waiting_since = 0.0
@@ -103,7 +106,9 @@ class Engine:
 
     def notice(self) -> None:
         """Says that a result has come."""
-        self._signal.set()
+        # Where it is set already, it is cleared before results are looked at; to set it costs ten times the question.
+        if not self._signal.is_set():
+            self._signal.set()
 
     def stop(self) -> None:
         """Claims no more, waits for what is in flight within the limit, gives the rest back."""
@@ -238,19 +243,21 @@ class Engine:
         ended = {id(one) for one in results}
         self._unrecorded = [one for one in self._unrecorded if id(one) not in ended]
         self._flying.difference_update(one.job for one in results)
+        self._of_tenants -= _by_tenant(one.job for one in results)
         self._pokes = set(pokes)
 
     def _demand(self, ended: set[Job], pokes: set[EndpointKey]) -> Demand:
         flying = self._flying - ended
         lanes = Counter(job.lane for job in flying)
         room = {lane: max(0, most - lanes[lane]) for lane, most in self._of_lanes.items()}
-        tenants = Counter(job.key.environment_id for job in flying)
+        tenants = self._of_tenants - _by_tenant(ended)
         return Demand(room, self._limits.in_flight // 2, tenants, pokes)
 
     def _fly(self, claimed: Claimed) -> None:
         if claimed.jobs:
             self._found = time.monotonic()
             self._flying.update(claimed.jobs)
+            self._of_tenants += _by_tenant(claimed.jobs)
             self._transport.send(claimed.jobs)
 
     def _drain(self) -> None:
@@ -266,3 +273,7 @@ class Engine:
                 release(db, left)
         except (SQLAlchemyError, OSError):
             logger.exception("deliveries_not_given_back", effect="their leases run out by themselves")
+
+
+def _by_tenant(jobs: Iterable[Job]) -> Counter[UUID]:
+    return Counter(job.key.environment_id for job in jobs)

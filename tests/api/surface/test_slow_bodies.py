@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from starlette.exceptions import HTTPException
 from starlette.types import Message, Receive, Scope, Send
 
-from app.kit.protocol import SERVER
+from app.kit.protocol import LINGER_SECONDS, SERVER
 from app.kit.surface.bodies import InTime
 from app.main import create_app
 from app.settings import Settings
@@ -136,6 +136,25 @@ async def test_a_body_that_drips_is_cut_with_a_word(dripping: Dripping) -> None:
         assert drips.reply.headers["connection"] == "close"
         assert drips.reply.headers["x-request-id"] == drips.reply.body["requestId"]
         assert drips.ended_after >= SECONDS
+
+
+async def test_who_is_cut_may_go_on_for_a_moment_to_hear_why(base_url: str, tenant: Tenant) -> None:
+    """A connection that is reset takes the answer with it for whoever, as NGINX does, sends before it reads."""
+    reader, writer = await asyncio.open_connection(urlsplit(base_url).hostname, urlsplit(base_url).port)
+    head = f"POST /api/v1/app HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {tenant.key}\r\n"
+    writer.write(f"{head}content-type: {JSON}\r\n{LENGTH}\r\n\r\n".encode())
+    reply = _reply(await reader.read())
+    assert reply is not None
+    assert is_refusal(reply, 408, "request_timeout")
+    for _ in range(5):
+        writer.write(b" ")
+        await asyncio.sleep(PAUSE)
+    assert not writer.transport.is_closing()
+    until = time.monotonic() + 5 * LINGER_SECONDS
+    while not writer.transport.is_closing() and time.monotonic() < until:
+        writer.write(b" ")
+        await asyncio.sleep(PAUSE)
+    assert writer.transport.is_closing()
 
 
 async def test_a_body_that_stops_is_cut_too(base_url: str, tenant: Tenant) -> None:

@@ -2,6 +2,7 @@
 
 from base64 import b64decode
 from collections.abc import Generator, Iterator
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -67,9 +68,14 @@ def database_of(place: Place, key: str = "POSTRIDER_DATABASE__WORKER_URL") -> Da
 
 
 @pytest.fixture(scope="session")
-def first_installation(place: Place, released: Released) -> Installation:
-    """What `make cluster-up` has installed."""
-    return Installation(place.kube(), [released()])
+def first_installation(place: Place, released: Released) -> Iterator[Installation]:
+    """What was found, which is there again in the end."""
+    found = released.found()
+    installation = Installation(place.kube(), [found])
+    yield installation
+    if installation.history[-1] is not found:
+        installation.release(found)
+        installation.wait_healthy(WHOLE_SECONDS)
 
 
 @pytest.fixture
@@ -83,10 +89,11 @@ def installation(first_installation: Installation) -> Installation:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leaves out, in the short form, what is marked as belonging to the long one; each may take a while."""
-    for item in items:
+    ours = [item for item in items if item.path.is_relative_to(Path(__file__).parent)]
+    for item in ours:
         item.add_marker(pytest.mark.timeout(REHEARSAL_SECONDS))
     if config.getoption("bounded"):
-        left_out = [item for item in items if item.get_closest_marker("unbounded")]
+        left_out = [item for item in ours if item.get_closest_marker("unbounded")]
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in left_out]
 
