@@ -33,9 +33,11 @@ LABEL org.opencontainers.image.title="Postrider" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}" \
       org.opencontainers.image.created="${CREATED}"
-# The base brings what installs packages; here nothing does.
+# The base brings what installs packages; here nothing does. Celery takes a group without a name for a risk, and says so
+# whenever it starts.
 RUN rm -rf /usr/local/bin/pip* /usr/bin/pip* /usr/lib/python3/dist-packages/pip* \
-    /usr/local/lib/python3.*/ensurepip /usr/local/lib/python3.*/site-packages/*
+    /usr/local/lib/python3.*/ensurepip /usr/local/lib/python3.*/site-packages/* && \
+    echo 'postrider:x:10001:' >> /etc/group && echo 'postrider:x:10001:10001::/tmp:/usr/sbin/nologin' >> /etc/passwd
 COPY --from=build /opt/postrider /opt/postrider
 COPY --from=build /srv/postrider /srv/postrider
 ENV PATH=/opt/postrider/bin:$PATH \

@@ -147,9 +147,10 @@ class Kube:
         return self._taken(wanted, self.ask("PATCH", self.path(wanted), change, MERGE))
 
     def delete(self, version: str, kind: str, name: str, namespace: str = "postrider", *, grace: int = -1) -> Answer:
-        """Deletes an object, a pod within so many seconds, or as long as it asks for itself."""
+        """Deletes an object with what it has made, a pod within so many seconds, or as long as it asks for itself."""
         wanted = _reference(version, kind, name, namespace)
-        query = f"?gracePeriodSeconds={grace}" if grace >= 0 else ""
+        # By itself the server would leave the pods of a Job behind.
+        query = "?propagationPolicy=Background" + (f"&gracePeriodSeconds={grace}" if grace >= 0 else "")
         return self._taken(wanted, self.ask("DELETE", self.path(wanted) + query))
 
     def path(self, manifest: Manifest) -> str:

@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import math
 import secrets
 import socket
 import ssl
@@ -248,6 +249,16 @@ class Scene:
     def _count(self, statement: str) -> int:
         found: int = self.grounds.database.query(statement, self._organisations)[0][0]
         return found
+
+
+def assert_unharmed(book: Book, since: float = 0.0, until: float = math.inf) -> None:
+    """AssertionError, with when and how the first ones failed, where requests that began in a span were harmed."""
+    found = book.harmed(since, until)
+    began = book.exchanges[0].began if book.exchanges else 0.0
+    told = "; ".join(
+        f"after {one.began - began:.1f} s {one.status} in {one.seconds:.2f} s: {one.said}" for one in found[:5]
+    )
+    assert not found, f"{len(found)} of {len(book.exchanges)} requests failed: {told}"
 
 
 def _uuid(prefix: str, text: str) -> UUID:

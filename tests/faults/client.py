@@ -24,6 +24,7 @@ PATIENCE_SECONDS = 40.0
 AGAIN = frozenset({0, 429, 503})
 """Statuses after which a client tries again; 0 is no answer."""
 _CLOSE_SECONDS = 0.25
+_SAID_CHARACTERS = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,7 @@ class Exchange:
     """One request: when it began, how long it took, the status (0 without an answer), and whether it was proper.
 
     Proper is JSON, with Retry-After where the status asks to try again. It went `astray` when its connection, which had
-    rested, was closed from the other side at that very moment: nobody has read it.
+    rested, was closed from the other side at that very moment: nobody has read it. `said` is the error, in short.
     """
 
     began: float
@@ -57,6 +58,7 @@ class Exchange:
     status: int
     proper: bool
     astray: bool = False
+    said: str = ""
 
     @property
     def harmed(self) -> bool:
@@ -255,19 +257,20 @@ class Load:
             "idempotency-key": key,
         }
         began, status, proper, message_id = time.monotonic(), 0, False, ""
-        passage, astray = _Passage(), False
+        passage, astray, said = _Passage(), False, ""
         url = f"{self._url}/api/v1/app/{target.app}/msg"
         try:
             async with http.post(url, data=io.BytesIO(body), headers=headers, trace_request_ctx=passage) as answer:
-                status = answer.status
-                values = json.loads(await answer.read())
+                status, text = answer.status, await answer.read()
+                said = "" if status == ACCEPTED else text.decode(errors="replace")[:_SAID_CHARACTERS]
+                values = json.loads(text)
                 proper = answer.status not in AGAIN or "retry-after" in answer.headers
                 message_id = values.get("id", "")
-        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
-            status, astray = 0, passage.was_closed()
-        except (aiohttp.ClientError, TimeoutError):
-            status = 0
+        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
+            status, astray, said = 0, passage.was_closed(), repr(error)
+        except (aiohttp.ClientError, TimeoutError) as error:
+            status, said = 0, repr(error)
         except ValueError:
             proper = False
-        self.book.exchanges.append(Exchange(began, time.monotonic() - began, status, proper, astray))
+        self.book.exchanges.append(Exchange(began, time.monotonic() - began, status, proper, astray, said))
         return status, message_id

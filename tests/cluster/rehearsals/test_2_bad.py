@@ -9,15 +9,18 @@ import pytest
 from _pytest.mark import ParameterSet
 
 from tests.cluster.rehearsals.released import Released
-from tests.cluster.rehearsals.seen import Eyes
+from tests.cluster.rehearsals.seen import BURN, Eyes
 from tests.cluster.releases import API, NAMESPACE, ROLLOUTS, Installation, NotSyncedError, newest_revision
-from tests.cluster.traffic import Grounds, Scene
+from tests.cluster.traffic import Grounds, Scene, assert_unharmed
 from tests.faults.client import Book
 
 RATE = 20.0
 BEFORE_SECONDS = 20.0
 LATE_SECONDS = 1.5
+# More than are late on a machine that has other things to do.
+MANY = 50
 STILL_SECONDS = 45.0
+WOKEN_SECONDS = 180.0
 FIRST = "postrider-worker-first"
 SETTLE_SECONDS = 240
 # Endpoints that were failed by a release get what they are owed within the rehearsal.
@@ -105,9 +108,13 @@ def test_a_bad_release_is_taken_back(
     scene.conclude(book, took, note)
     harmed = len(book.harmed(rehearsed.applied, rehearsed.whole))
     assert harmed <= bad.harms * len(book.exchanges)
-    assert not bad.harms or (harmed and eyes.fired()), "nobody was woken"
-    assert not book.harmed(rehearsed.whole), "callers are harmed by what ran before as well"
-    assert (late > 0) is (bad.patch == "slow")
+    assert not bad.harms or harmed
+    if bad.harms:
+        # What was failed burns the budget of hours, and is seen over minutes.
+        woken = eyes.wait_fired(WOKEN_SECONDS)
+        print(f"\n{BURN} fires {woken + time.monotonic() - rehearsed.applied:.0f} s after the release at the latest")  # noqa: T201
+    assert_unharmed(book, rehearsed.whole)
+    assert late >= MANY or bad.patch != "slow"
     assert (refused > 0) is (bad.patch == "wrong_signature")
 
 
@@ -119,7 +126,8 @@ def test_a_bad_release_is_taken_back(
 def test_a_release_that_cannot_migrate_touches_nothing(
     grounds: Grounds, installation: Installation, released: Released, patch: str, said: str
 ) -> None:
-    release = released(patch)
+    # One more try ends as the first did.
+    release = released(patch, {"migrations": {"backoffLimit": 1}})
     before = _names(installation)
     with under_load(grounds, installation, f"2 {patch}") as rehearsed:
         with pytest.raises(NotSyncedError):
@@ -129,7 +137,7 @@ def test_a_release_that_cannot_migrate_touches_nothing(
         assert grounds.database.query("SELECT version_num FROM alembic_version") == [(newest_revision(),)]
         assert grounds.database.query("SELECT to_regclass('half_done')") == [(None,)]
     rehearsed.scene.conclude(rehearsed.book, rehearsed.ended - rehearsed.applied, "no pod was replaced")
-    assert not rehearsed.book.harmed()
+    assert_unharmed(rehearsed.book)
 
 
 @pytest.mark.unbounded

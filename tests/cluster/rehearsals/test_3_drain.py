@@ -9,7 +9,7 @@ import pytest
 from tests.cluster import pods
 from tests.cluster.identity import NODE_NAME
 from tests.cluster.releases import API, Installation
-from tests.cluster.traffic import Grounds, Scene
+from tests.cluster.traffic import Grounds, Scene, assert_unharmed
 from tests.deploy.manifests import Manifest
 from tests.faults.processes import wait_for
 from tests.faults.receiver import Behaviour
@@ -73,7 +73,7 @@ def test_a_rolling_restart_fails_no_request(grounds: Grounds, installation: Inst
         book = load.stop()
     scene.settle(60)
     scene.conclude(book, took, f"{len(before)} pods replaced")
-    assert not book.harmed(), book.statuses
+    assert_unharmed(book)
 
 
 def test_who_empties_the_node_waits_for_the_budgets(grounds: Grounds, installation: Installation) -> None:
@@ -105,7 +105,7 @@ def test_who_empties_the_node_waits_for_the_budgets(grounds: Grounds, installati
     scene.conclude(book, took, f"{len(leaving)} pods left, {refused} times refused")
     assert kept, "the last pod of the API was let go"
     assert endings.least >= 1
-    assert not book.harmed(), book.statuses
+    assert_unharmed(book)
 
 
 LONG = [pytest.param(one, marks=pytest.mark.unbounded) for one in (*POOLS[1:], "beat")]
@@ -128,7 +128,8 @@ def test_a_pod_that_is_killed_loses_nothing(grounds: Grounds, installation: Inst
         book = load.stop()
     scene.settle(120)
     scene.conclude(book, took, f"{killed} processes killed")
-    assert component == "api" or not book.harmed(), book.statuses
+    if component != "api":
+        assert_unharmed(book)
 
 
 def _serving(installation: Installation, names: list[str]) -> list[Manifest]:

@@ -12,7 +12,7 @@ from app.cli.dev.roles import plain_url
 from tests.cluster import pods
 from tests.cluster.rehearsals.released import Released
 from tests.cluster.releases import NAMESPACE, Installation, newest_revision
-from tests.cluster.traffic import Database, Grounds, Scene
+from tests.cluster.traffic import Database, Grounds, Scene, assert_unharmed
 from tests.faults.processes import wait_for
 
 RATE = 20.0
@@ -45,7 +45,7 @@ def test_of_two_at_once_one_waits(
     scene.conclude(book, took, f"{sum('another one runs' in one for one in said)} waited")
     assert migrator.query("SELECT name FROM rehearsed_steps ORDER BY name") == STEPS
     assert sum("another one runs" in one for one in said) == 1
-    assert not book.harmed(), book.statuses
+    assert_unharmed(book)
 
 
 def test_a_long_transaction_is_waited_for_without_holding_up_callers(
@@ -73,7 +73,7 @@ def test_a_long_transaction_is_waited_for_without_holding_up_callers(
     scene.settle(60)
     scene.conclude(book, took, f"{tries} tries given up; the slowest request took {book.slowest():.1f} s")
     assert migrator.query("SELECT name FROM rehearsed_steps ORDER BY name") == STEPS
-    assert not book.harmed(), book.statuses
+    assert_unharmed(book)
 
 
 def test_an_interrupted_migration_is_resumed(
@@ -94,7 +94,7 @@ def test_an_interrupted_migration_is_resumed(
     assert killed
     assert len(_pods(installation, name)) == 2
     assert migrator.query("SELECT name FROM rehearsed_steps ORDER BY name") == STEPS
-    assert not book.harmed(), book.statuses
+    assert_unharmed(book)
 
 
 def _start(installation: Installation, released: Released, number: int) -> str:
