@@ -19,21 +19,24 @@ ROOT_APPLICATION = ROOT / "argocd" / "bootstrap" / "root.yaml"
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """How an Application stands: compared with which `revisions`, by what operation, and how well it is."""
+    """How an Application stands: compared with which `revisions`, by what operation, and how well it is.
+
+    `digests` are those of the image in what it asks for, in what it was compared with, and in what was applied last.
+    """
 
     sync: str
     health: str
     revisions: Sequence[str]
     phase: str
     synced: Sequence[str]
-    digest: str
+    digests: Sequence[str]
     retries: int
     said: str
 
     def settled(self, digest: str = "") -> bool:
         """Whether it is what Git says, by an operation that ended well, and well; with a release of this digest."""
         well = (self.sync, self.health, self.phase) == ("Synced", "Healthy", "Succeeded")
-        return well and self.synced == self.revisions and digest in {"", self.digest}
+        return well and self.synced == self.revisions and (not digest or set(self.digests) == {digest})
 
 
 class Applications:
@@ -80,7 +83,7 @@ class Applications:
         try:
             found = self.kube.get(ARGO, "Application", name, NAMESPACE)
         except NotFoundError:
-            return Standing("Unknown", "Missing", (), "", (), "", 0, "it is not there")
+            return Standing("Unknown", "Missing", (), "", (), ("",), 0, "it is not there")
         status: Mapping[str, Any] = found.get("status", {})
         sync, operation = status.get("sync", {}), status.get("operationState", {})
         result = operation.get("syncResult", {})
@@ -91,7 +94,7 @@ class Applications:
             _revisions(sync),
             operation.get("phase", ""),
             _revisions(result),
-            _digest(found),
+            [_digest(one.get("source", {})) for one in (found["spec"], sync.get("comparedTo", {}), result)],
             operation.get("retryCount", 0),
             "; ".join([*conditions, str(operation.get("message", ""))]),
         )
@@ -129,10 +132,7 @@ def _revisions(said: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(said["revisions"]) if said.get("revisions") else (str(said.get("revision", "")),)
 
 
-def _digest(application: Manifest) -> str:
-    """That of the image, where it has a chart that names one."""
-    for source in application["spec"].get("sources", []):
-        values = source.get("helm", {}).get("valuesObject", {})
-        if "image" in values:
-            return str(values["image"]["digest"])
-    return ""
+def _digest(source: Mapping[str, Any]) -> str:
+    """That of the image, where a source is a chart that is told one."""
+    values = yaml.safe_load(source.get("helm", {}).get("values", "{}"))
+    return str(values.get("image", {}).get("digest", ""))

@@ -95,7 +95,9 @@ def _controllers(place: Place) -> Iterator[NodeProgram]:
     pki = place.file("pki", "ca.crt").parent
     manager = [
         *(program("kube-controller-manager"), f"--kubeconfig={place.kubeconfig('kube-controller-manager')}"),
-        *("--leader-elect=false", "--use-service-account-credentials=true", "--allocate-node-cidrs=true"),
+        # As where there are several: one that has lost the API server ends, and looks at everything anew. Else it would
+        # take the silence for the node's, and call no pod ready.
+        *("--leader-elect=true", "--use-service-account-credentials=true", "--allocate-node-cidrs=true"),
         *(f"--cluster-cidr={PODS}", f"--service-cluster-ip-range={SERVICES}", f"--root-ca-file={pki}/ca.crt"),
         *(f"--service-account-private-key-file={pki}/accounts.key", "--bind-address=127.0.0.1"),
         *(f"--authentication-kubeconfig={place.kubeconfig('kube-controller-manager')}",),

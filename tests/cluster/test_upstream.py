@@ -44,8 +44,8 @@ def test_steps_and_analysis_of_staging_stay_as_they_are(upstream: Upstream) -> N
 
 
 def test_a_digest_goes_from_dev_to_staging_and_back_by_proposals(upstream: Upstream) -> None:
-    upstream.runs("staging", ONE)
-    upstream.built(TWO)
+    upstream.runs("staging", ONE.digest)
+    upstream.built(TWO.digest)
     assert TWO.digest not in upstream.image("staging")
     asked = upstream.promote("staging")
     assert asked[-1] == "pr merge promote/staging --auto --squash"

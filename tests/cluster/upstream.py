@@ -73,16 +73,16 @@ class Upstream:
             (self.clone / name).unlink()
         return self._commit("Run on one machine")
 
-    def built(self, image: Image) -> str:
+    def built(self, digest: str) -> str:
         """What the release workflow does with a new image of what `main` is: dev runs it. Returns the commit."""
         revision = self._git(self.clone, "rev-parse", "HEAD").strip()
-        self._release("write", "dev", image.digest, revision)
+        self._release("write", "dev", digest, revision)
         return self._commit(f"Run {revision[:12]} in dev")
 
-    def runs(self, environment: str, image: Image) -> str:
+    def runs(self, environment: str, digest: str) -> str:
         """An environment runs an image, without a proposal; returns the commit."""
         revision = self._git(self.clone, "rev-parse", "HEAD").strip()
-        self._release("write", environment, image.digest, revision)
+        self._release("write", environment, digest, revision)
         return self._commit(f"Run {revision[:12]} in {environment}")
 
     def promote(self, environment: str) -> list[str]:

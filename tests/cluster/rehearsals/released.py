@@ -1,6 +1,8 @@
 """The releases that rehearsals make of this checkout."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from tests.cluster.control_plane import take_image
 from tests.cluster.images import Image, Images
@@ -16,9 +18,9 @@ class Released:
     def __init__(self, place: Place) -> None:
         self._place, self._images, self._made = place, Images(cache() / "images"), dict[str, Image]()
 
-    def __call__(self, patch: str = "") -> Release:
-        """The product as it is, or with one patch over it."""
-        return Release(patch or "the product", chart(self.image(patch)))
+    def __call__(self, patch: str = "", *said: Mapping[str, Any]) -> Release:
+        """The product as it is, or with one patch over it, and with what is said over the values of staging."""
+        return Release(patch or "the product", chart(self.image(patch), *said))
 
     def found(self) -> Release:
         """What runs on the cluster: the image that its API has, with the chart of this checkout."""

@@ -46,6 +46,11 @@ class Eyes:
         """The alerts about failing requests that fired since then."""
         return self._prometheus().series(f'ALERTS{{alertname="{BURN}", alertstate="firing"}}')
 
+    def woke(self) -> list[Series]:
+        """Those of them that had not fired before."""
+        firing = f'ALERTS{{alertname="{BURN}", alertstate="firing"}}'
+        return self._prometheus().series(f"{firing} unless {firing} @ {self.began:.3f}")
+
     def wait_fired(self, seconds: float) -> float:
         """The seconds until that alert fires; ClusterError after so many."""
         return wait_until(lambda: bool(self.fired()), seconds, lambda: f"{BURN} does not fire")

@@ -34,7 +34,7 @@ def test_a_good_release_is_promoted_by_steps(grounds: Grounds, installation: Ins
     # Those of before are kept for half a minute, to go back at once.
     wanted = {released.image("good").reference}
     wait_for(lambda: _images(installation) == wanted, 90, "the end of the pods of before", every=1.0)
-    assert eyes.fired() == [], "an alert fires for a release that harmed nobody"
+    assert eyes.woke() == [], "an alert fires for a release that harmed nobody"
     assert trace, "no trace crosses from a pod of the API to one of a worker"
     compared = eyes.compared(versions)
     seen = [title for title, shown in compared.items() if shown == {"stable", "canary"}]

@@ -76,6 +76,12 @@ def _held(application: str) -> list[Tree]:
     return [one for source in ours(whole) for one in documents(_rendered(source, whole["spec"]["destination"]))]
 
 
+def said_to_chart(said: Tree) -> Tree:
+    """What an Application says itself to a chart."""
+    found: Tree = said["valuesObject"] if "valuesObject" in said else yaml.safe_load(said.get("values", "{}"))
+    return found
+
+
 def packaged(application: Tree, chart: Path) -> list[Tree]:
     """What an Application of somebody else's chart holds, whose chart lies in a folder."""
     (source,) = sources(application)
@@ -108,7 +114,7 @@ def _chart(folder: Path, said: Tree, namespace: str) -> str:
     """What Helm makes of a chart; what an Application says itself counts more than the files that it names."""
     with TemporaryDirectory() as place:
         own = Path(place) / "values.json"
-        own.write_text(json.dumps(said.get("valuesObject", {})))
+        own.write_text(json.dumps(said_to_chart(said)))
         files = [str(ROOT / name.removeprefix("$values").lstrip("/")) for name in said.get("valueFiles", [])]
         options = [word for file in [*files, own] for word in ("--values", file)]
         return _run([program("helm"), "template", said["releaseName"], folder, "--namespace", namespace, *options])

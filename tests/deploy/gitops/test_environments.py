@@ -24,6 +24,7 @@ from tests.deploy.gitops.rendered import (
     manifests,
     of,
     projects,
+    said_to_chart,
     sources,
 )
 from tests.servers import ROOT, Servers
@@ -152,13 +153,21 @@ def windows_of(application: Tree) -> list[Tree]:
     ]
 
 
-def test_a_release_is_the_chart_and_the_image_of_one_commit() -> None:
+def test_a_release_is_the_chart_and_the_image_of_one_commit_with_the_values_of_today() -> None:
     for environment in ENVIRONMENTS:
-        (chart, reference) = sources(of("app", environment))
-        release = yaml.safe_load((ARGOCD / "envs" / environment / "image.yaml").read_text())["release"]
+        (chart,) = sources(of("app", environment))
+        folder = ARGOCD / "envs" / environment
+        release = yaml.safe_load((folder / "image.yaml").read_text())["release"]
         assert chart["targetRevision"] == release["revision"]
-        assert chart["helm"]["valuesObject"] == {"image": {"digest": release["digest"]}}
-        assert (reference["ref"], reference["targetRevision"]) == ("values", "main")
+        assert said_to_chart(chart["helm"]) == {**values(environment), "image": {"digest": release["digest"]}}
+
+
+def test_no_application_is_made_of_two_commits_of_one_repository() -> None:
+    for application in every_application():
+        revisions: dict[str, set[str]] = {}
+        for source in sources(application):
+            revisions.setdefault(source["repoURL"], set()).add(source["targetRevision"])
+        assert all(len(found) == 1 for found in revisions.values()), application["metadata"]["name"]
 
 
 @each_environment
