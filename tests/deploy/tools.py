@@ -74,7 +74,6 @@ PROGRAMS: Mapping[str, Program] = {
     "rollouts-controller": Program("github.com/argoproj/argo-rollouts/cmd/rollouts-controller", "cluster"),
     "gateway-plugin": Program("./gateway-plugin", "cluster"),
     "metrics-server": Program("sigs.k8s.io/metrics-server/cmd/metrics-server", "metrics-server"),
-    "network-policies": Program(".", "network-policies"),
     "keda-operator": Program("github.com/kedacore/keda/v2/cmd/operator", "keda"),
     "keda-adapter": Program("github.com/kedacore/keda/v2/cmd/adapter", "keda"),
 }
