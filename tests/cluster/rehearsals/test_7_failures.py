@@ -1,130 +1,221 @@
-"""What pods stand on goes away for a while under load: nothing that was taken is lost, and all of it comes back."""
+"""What an installation stands on goes away for a while: nothing that was taken is lost, and it is well again after."""
 
+import os
+import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from itertools import pairwise
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
 from tests.cluster import pods
-from tests.cluster.kube import NotFoundError
-from tests.cluster.place import Place
+from tests.cluster.place import CGROUPS, Place
 from tests.cluster.postgres import Postgres
 from tests.cluster.releases import NAMESPACE, Installation
+from tests.cluster.stand_ins import disk_of
 from tests.cluster.traffic import Grounds, Scene
-from tests.faults.client import Book
+from tests.deploy.manifests import Manifest
 from tests.faults.processes import wait_for
 
 pytestmark = pytest.mark.unbounded
+
 RATE = 20.0
 BEFORE_SECONDS = 5.0
 AFTER_SECONDS = 15.0
-AWAY_SECONDS = 60.0
+SETTLE_SECONDS = 240.0
 BACK_SECONDS = 180.0
-# What was claimed in the second before is sent again, where its end could not be noted.
-UNNOTED = int(RATE)
+FROZEN_SECONDS = 30.0
+MINUTE = 60.0
+LEFT_BYTES = 1024 * 1024
+STEP_BYTES = 1024 * 1024
+LARGE_BYTES = 200_000
+FIRST = "worker-first"
 
 
-def test_redis_is_deleted(grounds: Grounds, installation: Installation) -> None:
-    scene = Scene(grounds, "7 Redis deleted")
-    with _under_load(scene) as ended:
-        took = _replaced(installation, "redis-0")
-        book = ended()
-    scene.conclude(book, took, "its pod was replaced")
-    assert not book.harmed(), book.statuses
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What a fault is done to."""
+
+    place: Place
+    installation: Installation
+    postgres: Postgres
+
+    def pod(self, name: str) -> Manifest:
+        """A pod of the namespace."""
+        return self.place.kube().get("v1", "Pod", name, NAMESPACE)
+
+    def wait_ready(self, name: str, but: str = "") -> None:
+        """Waits for a pod of this name that is ready, and is not the one with this uid."""
+        wait_for(lambda: self._is_there(name, but), BACK_SECONDS, f"{name} again", every=0.5)
+
+    def ready(self) -> set[str]:
+        """The names of all pods that are ready."""
+        return {pods.name_of(one) for one in self.place.kube().list("v1", "Pod", NAMESPACE) if pods.is_ready(one)}
+
+    def _is_there(self, name: str, but: str) -> bool:
+        found = [one for one in self.place.kube().list("v1", "Pod", NAMESPACE) if pods.name_of(one) == name]
+        return any(pods.is_ready(one) and one["metadata"]["uid"] != but for one in found)
 
 
-def test_postgresql_is_restarted(grounds: Grounds, installation: Installation, place: Place) -> None:
-    postgres = Postgres(place)
-    postgres.wait_whole()
-    leader = postgres.primary()
-    scene = Scene(grounds, "7 PostgreSQL restarted")
-    with _under_load(scene) as ended:
-        took = _replaced(installation, leader) + postgres.wait_whole()
-        book = ended()
-    scene.conclude(book, took, f"{postgres.primary()} leads, {_longest_gap(book):.1f} s without an event taken")
-    assert postgres.primary() == leader
-    assert _is_well_in_the_end(book)
+def _redis_deleted(ground: Ground) -> str:
+    before = ground.pod("redis-0")["metadata"]["uid"]
+    ground.place.kube().delete("v1", "Pod", "redis-0", NAMESPACE, grace=0)
+    ground.wait_ready("redis-0", but=before)
+    return "the pod was replaced, and was empty"
 
 
-def test_names_are_not_answered_for_a_minute(grounds: Grounds, installation: Installation, place: Place) -> None:
-    scene = Scene(grounds, "7 no names for a minute")
-    with _under_load(scene) as ended:
-        with _without(place, "coredns"):
-            time.sleep(AWAY_SECONDS)
-        book = ended()
-    scene.conclude(book, AWAY_SECONDS, f"{_longest_gap(book):.1f} s without an event taken")
-    assert _is_well_in_the_end(book)
+def _postgres_restarted(ground: Ground) -> str:
+    name = ground.postgres.primary()
+    before = _restarts(ground.pod(name))
+    pods.kill(ground.pod(name))
+    wait_for(lambda: _restarts(ground.pod(name)) > before, BACK_SECONDS, "a restart", every=0.5)
+    ground.wait_ready(name)
+    ground.postgres.wait_whole()
+    return f"{name}, which leads, began again"
 
 
-def test_the_api_server_is_gone_while_pods_run(grounds: Grounds, installation: Installation, place: Place) -> None:
-    scene = Scene(grounds, "7 API server gone for a minute")
-    before = _names(installation)
-    with _under_load(scene) as ended:
-        with _without(place, "kube-apiserver"):
-            time.sleep(AWAY_SECONDS)
-        back = wait_for(lambda: place.serves("/readyz"), BACK_SECONDS, "the API server", every=0.5)
-        # Whoever was cut off from it looks at everything again, and may find that nothing has spoken for too long.
-        time.sleep(AWAY_SECONDS)
-        book = ended()
-    installation.wait_healthy(BACK_SECONDS)
-    scene.conclude(book, AWAY_SECONDS + back, f"{_longest_gap(book):.1f} s without an event taken")
-    assert _names(installation) == before, "pods were replaced although nothing was wrong with them"
-    assert _is_well_in_the_end(book)
+def _postgres_replaced(ground: Ground) -> str:
+    name = ground.postgres.primary()
+    before = ground.pod(name)["metadata"]["uid"]
+    ground.place.kube().delete("v1", "Pod", name, NAMESPACE)
+    ground.wait_ready(name, but=before)
+    ground.postgres.wait_whole()
+    assert ground.postgres.primary() == name
+    return f"the pod of {name}, which leads, was replaced"
 
 
-@contextmanager
-def _under_load(scene: Scene) -> Iterator[Callable[[], Book]]:
-    """Load from a while before the block; what is yielded goes on for a while, ends it, and waits for deliveries."""
-    with scene.load(rate=RATE) as load:
+def _postgres_frozen(ground: Ground) -> str:
+    name = ground.postgres.primary()
+    with _stopped(pods.processes(ground.pod(name))):
+        time.sleep(FROZEN_SECONDS)
+    ground.wait_ready(name)
+    ground.postgres.wait_whole()
+    return f"{name}, which leads, stood still for {FROZEN_SECONDS:.0f} s"
+
+
+def _disk_full(ground: Ground) -> str:
+    name = ground.postgres.primary()
+    disk = disk_of(ground.place, name)
+    free = int(ground.place.inside(["stat", "--file-system", "--format=%a", disk]))
+    size = int(ground.place.inside(["stat", "--file-system", "--format=%S", disk]))
+    ballast = disk / "ballast"
+    ground.place.inside(["fallocate", "--length", str(free * size - LEFT_BYTES), ballast])
+    time.sleep(FROZEN_SECONDS)
+    ground.place.inside(["rm", ballast])
+    ground.wait_ready(name)
+    ground.postgres.wait_whole()
+    return f"the disk of {name}, which leads, was full for {FROZEN_SECONDS:.0f} s"
+
+
+def _names_unknown(ground: Ground) -> str:
+    ground.place.hold("coredns")
+    time.sleep(MINUTE)
+    ground.place.let_go("coredns")
+    return f"nobody answered for names for {MINUTE:.0f} s"
+
+
+def _api_server_gone(ground: Ground) -> str:
+    before = ground.ready()
+    ground.place.hold("kube-apiserver")
+    time.sleep(MINUTE)
+    ground.place.let_go("kube-apiserver")
+    wait_for(lambda: ground.place.serves("/readyz"), BACK_SECONDS, "the API server again", every=0.5)
+    # Whoever was cut off from it looks at everything again, and may find that nothing has spoken for too long.
+    time.sleep(MINUTE)
+    assert ground.ready() == before, "pods went although nothing was wrong with them"
+    return f"Kubernetes' API was away for {MINUTE:.0f} s"
+
+
+def _worker_out_of_memory(ground: Ground) -> str:
+    (victim, *_) = ground.installation.pods(FIRST)
+    name = pods.name_of(victim)
+    before = _restarts(ground.pod(name))
+    running = set(pods.processes(ground.pod(name)))
+    limit = _squeeze(victim)
+    wait_for(lambda: not running <= set(pods.processes(ground.pod(name))), BACK_SECONDS, "a kill for want of memory")
+    # The limit of a container that begins again is the one that it asked for.
+    pods.kill(ground.pod(name))
+    wait_for(lambda: _restarts(ground.pod(name)) > before, BACK_SECONDS, "a restart", every=0.5)
+    ground.wait_ready(name)
+    return f"a worker was killed at {limit / 1e6:.0f} MB"
+
+
+@dataclass(frozen=True)
+class Case:
+    """A fault, whether callers may notice it, and how many bytes are in a payload."""
+
+    name: str
+    fault: Callable[[Ground], str]
+    is_noticed: bool = False
+    pad: int = 200
+
+
+CASES = [
+    Case("Redis deleted", _redis_deleted),
+    Case("PostgreSQL restarted", _postgres_restarted, is_noticed=True),
+    Case("PostgreSQL replaced", _postgres_replaced, is_noticed=True),
+    Case("F11 PostgreSQL frozen", _postgres_frozen, is_noticed=True),
+    Case("F14 disk full", _disk_full, is_noticed=True),
+    Case("names unknown", _names_unknown),
+    Case("API server gone", _api_server_gone),
+    Case("F25 worker out of memory", _worker_out_of_memory, pad=LARGE_BYTES),
+]
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_nothing_is_lost(grounds: Grounds, place: Place, installation: Installation, case: Case) -> None:
+    ground = Ground(place, installation, Postgres(place))
+    ground.postgres.wait_whole()
+    scene = Scene(grounds, f"7 {case.name}")
+    with scene.load(rate=RATE, pad=case.pad) as load:
         time.sleep(BEFORE_SECONDS)
-        scene.bound += UNNOTED
-
-        def ended() -> Book:
-            time.sleep(AFTER_SECONDS)
-            book = load.stop()
-            scene.settle(BACK_SECONDS)
-            return book
-
-        yield ended
+        began = time.monotonic()
+        scene.note_in_flight()
+        note = case.fault(ground)
+        # Whatever was sent while its result could not be written down is sent again.
+        scene.bound += int(RATE)
+        ended = time.monotonic()
+        time.sleep(AFTER_SECONDS)
+        book = load.stop()
+    took = scene.settle(SETTLE_SECONDS)
+    harmed = book.harmed()
+    scene.conclude(book, ended - began, f"{note}; all sent {took:.0f} s later")
+    assert case.is_noticed or not harmed, book.statuses
+    assert all(one.status in {0, 502, 503, 504} for one in harmed), book.statuses
+    assert not book.harmed(since=ended + AFTER_SECONDS / 2), "it is not well after"
 
 
 @contextmanager
-def _without(place: Place, program: str) -> Iterator[None]:
-    """A program of the node is away meanwhile."""
-    place.hold(program)
+def _stopped(pids: list[int]) -> Iterator[None]:
+    assert pids, "nothing runs there"
     try:
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
         yield
     finally:
-        place.let_go(program)
+        for pid in pids:
+            if Path(f"/proc/{pid}").exists():
+                os.kill(pid, signal.SIGCONT)
 
 
-def _replaced(installation: Installation, name: str) -> float:
-    """Deletes a pod of a StatefulSet; the seconds until another one of the name is ready."""
-    kube = installation.kube
-    before = kube.get("v1", "Pod", name, NAMESPACE)["metadata"]["uid"]
-    kube.delete("v1", "Pod", name, NAMESPACE)
-
-    def is_another() -> bool:
-        try:
-            now = kube.get("v1", "Pod", name, NAMESPACE)
-        except NotFoundError:
-            return False
-        return bool(now["metadata"]["uid"] != before) and pods.is_ready(now)
-
-    return wait_for(is_another, BACK_SECONDS, f"another {name}", every=0.5)
+def _restarts(pod: Manifest) -> int:
+    return sum(one["restartCount"] for one in pod["status"]["containerStatuses"])
 
 
-def _names(installation: Installation) -> set[str]:
-    return {pods.name_of(one) for one in installation.pods() if pods.is_ready(one)}
-
-
-def _longest_gap(book: Book) -> float:
-    taken = sorted(one.at for one in book.accepted.values())
-    return max(later - sooner for sooner, later in pairwise(taken))
-
-
-def _is_well_in_the_end(book: Book) -> bool:
-    last_harm = max((one.began for one in book.harmed()), default=0.0)
-    return max(one.at for one in book.accepted.values()) > last_harm
+def _squeeze(pod: Manifest) -> int:
+    """Takes from a pod's container whatever memory it can give back; returns what it may have now, in bytes."""
+    (identity,) = [one["containerID"].rpartition("/")[2] for one in pod["status"]["containerStatuses"]]
+    root = CGROUPS if (CGROUPS / "cgroup.controllers").exists() else CGROUPS / "memory"
+    (group,) = [one for one in root.rglob(identity) if one.is_dir()]
+    now, most = (
+        ("memory.current", "memory.max") if root == CGROUPS else ("memory.usage_in_bytes", "memory.limit_in_bytes")
+    )
+    limit = int((group / now).read_text())
+    # Less than what is in use is refused, once nothing of that can be given back any more.
+    with suppress(OSError):
+        while limit > STEP_BYTES:
+            (group / most).write_text(str(limit - STEP_BYTES))
+            limit -= STEP_BYTES
+    return limit
