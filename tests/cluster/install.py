@@ -15,7 +15,7 @@ from tests.cluster.images import POSTRIDER, Image
 from tests.cluster.kube import Kube
 from tests.cluster.place import ClusterError, Place
 from tests.cluster.releases import Installation, NotSyncedError, Release, phase
-from tests.cluster.stand_ins import NAMESPACE, made
+from tests.cluster.stand_ins import CLAIMS, NAMESPACE, made, make_folders
 from tests.deploy.manifests import Manifest, manifests, named
 from tests.deploy.tools import program
 from tests.servers import ROOT
@@ -38,6 +38,7 @@ def install(place: Place, images: Mapping[str, Image]) -> Installation:
     ours, installation = overlay(images), Installation(place.kube())
     first = Release("first", chart(images["postrider"]))
     apply(place, (one for one in ours if one["kind"] in {"Namespace", "PriorityClass"}))
+    make_folders(place, *CLAIMS)
     apply(place, made(place, staging()))
     # Among them the job that lets the autoscaler ask: it waits for the schema, which comes with the chart.
     apply(place, ours)

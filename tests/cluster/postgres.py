@@ -3,7 +3,6 @@
 Everything is done through Kubernetes: by what is run in the instances' pods, and by objects.
 """
 
-import shutil
 import time
 from collections.abc import Mapping
 from copy import deepcopy
@@ -15,7 +14,7 @@ from typing import Any
 from tests.cluster.install import apply, wait_for
 from tests.cluster.kube import NotFoundError
 from tests.cluster.place import ClusterError, Place, wait_until
-from tests.cluster.stand_ins import CLUSTER, NAMESPACE, RESTORED, volume
+from tests.cluster.stand_ins import CLUSTER, NAMESPACE, RESTORED, make_folders, remove_folder, volume
 from tests.deploy.manifests import Manifest, manifests
 from tests.servers import ROOT
 
@@ -131,6 +130,7 @@ class Postgres:
         if base is None:
             raise ValueError(f"no backup was whole at {moment}: {self.backups()}")
         self.forget_restored()
+        make_folders(self.place, f"data-{RESTORED}-0")
         apply(self.place, [volume(self.place, f"data-{RESTORED}-0"), *_network(), *self._restored(base, moment)])
         wait_for(self.place, [_reference("apps/v1", "StatefulSet", RESTORED)], _RESTORE_SECONDS)
         pod = f"{RESTORED}-0"
@@ -151,7 +151,7 @@ class Postgres:
             ("v1", "PersistentVolume", claim),
         ):
             self._gone(version, kind, name)
-        shutil.rmtree(self.place.folder / "volumes" / claim, ignore_errors=True)
+        remove_folder(self.place, claim)
 
     def send_callers_to(self, cluster: str) -> None:
         """Has the name by which everybody calls the database lead to this cluster, `postgres` or the restored one."""

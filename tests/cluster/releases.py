@@ -111,11 +111,23 @@ class Installation:
                 else:
                     self.kube.apply(self._with_live_weights(one))
 
-    def go_back(self) -> Release:
-        """Applies what was there before the last release, which is forgotten; returns what it was."""
-        bad = self.history.pop()
-        self.release(self.history.pop())
-        return bad
+    def go_back(self, seconds: float = 300.0) -> float:
+        """Applies what was there before the last release, which is forgotten; the seconds until that is everywhere."""
+        self.history.pop()
+        return self.restore(self.history.pop(), seconds)
+
+    def restore(self, known: Release, seconds: float = 300.0) -> float:
+        """Applies a release that is known to be good, and spares it the steps; the seconds until it is everywhere."""
+        self.release(known)
+        hurried: set[str] = set()
+
+        def is_everywhere(found: Mapping[str, Phase]) -> bool:
+            for name in {name for name, one in found.items() if one.name in {"Progressing", "Paused"}} - hurried:
+                self.promote(name)
+                hurried.add(name)
+            return _all_healthy(found)
+
+        return self._wait(is_everywhere, seconds, "all Healthy again")
 
     def rollouts(self) -> list[Manifest]:
         """All that are released by steps."""
@@ -161,6 +173,10 @@ class Installation:
     def abort(self, name: str) -> None:
         """As `kubectl argo rollouts abort` does."""
         self._change(name, {"status": {"abort": True}}, "/status")
+
+    def promote(self, name: str) -> None:
+        """As `kubectl argo rollouts promote --full` does."""
+        self._change(name, {"status": {"promoteFull": True}}, "/status")
 
     def restart(self, name: str) -> None:
         """As `kubectl argo rollouts restart` does."""

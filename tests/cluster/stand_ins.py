@@ -27,7 +27,7 @@ _LENGTH = 32
 _PASSWORDS = ("api", "worker", "migrator", "autoscaler", "redis", "replication")
 CLUSTER = "postgres"
 RESTORED = "postgres-restored"
-_CLAIMS = (f"{CLUSTER}-archive", f"data-{CLUSTER}-0", f"data-{CLUSTER}-1")
+CLAIMS = (f"{CLUSTER}-archive", f"data-{CLUSTER}-0", f"data-{CLUSTER}-1")
 
 
 def made(place: Place, staging: Sequence[Manifest]) -> list[Manifest]:
@@ -113,7 +113,7 @@ def pooler(drawn: Mapping[str, str], asked: Manifest) -> Manifest:
 
 def volumes(place: Place) -> list[Manifest]:
     """Folders of the machine for the claims of databases: they outlive their pods, and go with the cluster's folder."""
-    return [volume(place, claim) for claim in _CLAIMS]
+    return [volume(place, claim) for claim in CLAIMS]
 
 
 def disk_of(place: Place, instance: str) -> Path:
@@ -121,18 +121,35 @@ def disk_of(place: Place, instance: str) -> Path:
     return place.folder / "volumes" / f"data-{instance}"
 
 
-def volume(place: Place, claim: str) -> Manifest:
-    """The same for one of them; what holds data is a disk of its own, which can be full."""
+def make_folders(place: Place, *claims: str) -> None:
+    """Makes the folders of claims, unless they are there; what holds data is a disk of its own, which can be full."""
+    for claim in claims:
+        folder = place.folder / "volumes" / claim
+        if folder.exists():
+            continue
+        folder.mkdir(parents=True, mode=0o700)
+        if claim.startswith("data-"):
+            disk = folder.with_suffix(".disk")
+            with disk.open("wb") as file:
+                file.truncate(_DISK_BYTES)
+            place.inside(["mkfs.ext4", "-q", "-m", "0", "-O", "^has_journal", disk])
+            place.inside(["mount", "-o", "loop", disk, folder])
+        place.inside(["chown", f"{POSTGRES_USER}:{POSTGRES_USER}", folder])
+        place.inside(["chmod", "700", folder])
+
+
+def remove_folder(place: Place, claim: str) -> None:
+    """Takes away the disk of a claim whose pod is gone."""
     folder = place.folder / "volumes" / claim
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    if claim.startswith("data-"):
-        disk = folder.with_suffix(".disk")
-        with disk.open("wb") as file:
-            file.truncate(_DISK_BYTES)
-        place.inside(["mkfs.ext4", "-q", "-m", "0", "-O", "^has_journal", disk])
-        place.inside(["mount", "-o", "loop", disk, folder])
-    place.inside(["chown", f"{POSTGRES_USER}:{POSTGRES_USER}", folder])
-    place.inside(["chmod", "700", folder])
+    if folder.exists():
+        place.inside(["umount", folder])
+        folder.with_suffix(".disk").unlink()
+        folder.rmdir()
+
+
+def volume(place: Place, claim: str) -> Manifest:
+    """The same for one of them."""
+    folder = place.folder / "volumes" / claim
     term = {"matchExpressions": [{"key": "kubernetes.io/hostname", "operator": "In", "values": [NODE_NAME]}]}
     return {
         "apiVersion": "v1",

@@ -21,7 +21,6 @@ PLACE = pytest.StashKey[Place]()
 RECEIVER_PORT = 8080
 SECRET = "postrider-1"
 REHEARSAL_SECONDS = 900
-WHOLE_SECONDS = 300.0
 
 
 @pytest.fixture(scope="session")
@@ -74,16 +73,14 @@ def first_installation(place: Place, released: Released) -> Iterator[Installatio
     installation = Installation(place.kube(), [found])
     yield installation
     if installation.history[-1] is not found:
-        installation.release(found)
-        installation.wait_healthy(WHOLE_SECONDS)
+        installation.restore(found)
 
 
 @pytest.fixture
 def installation(first_installation: Installation) -> Installation:
     """The installation, whole."""
     if not first_installation.is_healthy():
-        first_installation.release(first_installation.history[0])
-        first_installation.wait_healthy(WHOLE_SECONDS)
+        first_installation.restore(first_installation.history[0])
     return first_installation
 
 

@@ -81,7 +81,6 @@ def under_load(grounds: Grounds, installation: Installation, name: str, tenants:
         yield rehearsed
         rehearsed.ended = time.monotonic()
         installation.go_back()
-        installation.wait_healthy(300)
         rehearsed.whole = time.monotonic()
         time.sleep(BEFORE_SECONDS / 2)
         rehearsed.book = load.stop()
@@ -155,7 +154,6 @@ def test_a_release_without_traffic_waits_for_somebody(installation: Installation
     installation.abort(API)
     installation.wait_aborted(API, 60)
     installation.go_back()
-    installation.wait_healthy(300)
     print(f"\nwithout traffic the release waits for somebody after {took:.0f} s")  # noqa: T201 the figure is asked for
 
 
