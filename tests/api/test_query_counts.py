@@ -44,4 +44,6 @@ async def test_a_list_takes_a_fixed_number_of_statements(world: World, path: str
         reply = await world.api.get(called)
     assert reply.status == 200
     assert len(reply.body["data"]) == len(world.endpoints)
-    assert len(statements) == LISTS[path], "\n".join(statements)
+    # What is read is noted once a minute, and a minute may end in between.
+    asked = [one for one in statements if "INSERT INTO audit_events" not in one]
+    assert len(asked) == LISTS[path], "\n".join(asked)
