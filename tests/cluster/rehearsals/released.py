@@ -34,6 +34,7 @@ class Released:
             image = self._images.postrider()
             if patch:
                 image = self._images.patched(image, layer(patch, cache() / "patches"))
-                take_image(self._place, image)
+            # The checkout may be newer than the cluster.
+            take_image(self._place, image)
             self._made[patch] = image
         return self._made[patch]
