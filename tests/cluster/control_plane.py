@@ -133,12 +133,9 @@ def containerd_socket(place: Place) -> Path:
 
 def take_image(place: Place, image: Image) -> None:
     """Gives containerd an image that it does not have yet, which pods name by its digest."""
-    if place.inside(
-        [*_ctr(place), "--namespace=k8s.io", "images", "list", "--quiet", f"name=={image.reference}"]
-    ).strip():
-        return
-    told = ["--digests", "--base-name", image.name]
-    place.inside([*_ctr(place), "--namespace=k8s.io", "images", "import", *told, image.archive])
+    images = [*_ctr(place), "--namespace=k8s.io", "images"]
+    if not place.inside([*images, "list", "--quiet", f"name=={image.reference}"]).strip():
+        place.inside([*images, "import", "--digests", "--base-name", image.name, image.archive])
 
 
 def _ctr(place: Place) -> list[str]:
