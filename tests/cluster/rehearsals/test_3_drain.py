@@ -76,6 +76,7 @@ def test_a_rolling_restart_fails_no_request(grounds: Grounds, installation: Inst
     assert_unharmed(book)
 
 
+@pytest.mark.unbounded
 def test_who_empties_the_node_waits_for_the_budgets(grounds: Grounds, installation: Installation) -> None:
     leaving = _serving(installation, [API, *(f"postrider-{pool}" for pool in POOLS)])
     scene = Scene(grounds, "3 the node is emptied", behaviour=SLOW)
