@@ -15,7 +15,7 @@ from tests.cluster.traffic import Grounds, Scene, assert_unharmed
 from tests.faults.client import Book
 
 RATE = 20.0
-BEFORE_SECONDS = 20.0
+BEFORE_SECONDS = 15.0
 LATE_SECONDS = 1.5
 # More than are late on a machine that has other things to do.
 MANY = 50
