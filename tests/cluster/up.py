@@ -18,7 +18,7 @@ from tests.cluster.names import names, names_objects
 from tests.cluster.place import NodeProgram, Place
 from tests.cluster.prometheus.node import prometheus, prometheus_objects
 from tests.cluster.rollouts import rollouts, rollouts_objects
-from tests.deploy.crds import definitions
+from tests.deploy.crds import definitions, fetched, pins
 from tests.deploy.manifests import Manifest
 from tests.deploy.tools import CLUSTER, RELEASES, cache, program
 
@@ -32,8 +32,11 @@ Component = tuple[str, Callable[[], Iterable[Manifest]], Callable[[Place], Itera
 def bring_up(place: Place, *, small: bool) -> None:
     """From nothing to an installation that is served."""
     with part("programs"):
-        for name in ("helm", "kustomize", *(RELEASES if small else CLUSTER)):
+        # Nothing can be fetched any more once the node's network is entered.
+        for name in ("helm", "kustomize", "gotemplate", *(RELEASES if small else CLUSTER)):
             program(name)
+        for pinned in pins():
+            fetched(pinned)
     with part("images"):
         images = Images(cache() / "images").all()
     with part("the node's namespaces"):
