@@ -48,7 +48,7 @@ def keda(place: Place) -> list[NodeProgram]:
     """The operator, and the adapter that the API server asks for metrics."""
     kubeconfig = kubeconfig_of_account(place, _ACCOUNT, _NAMESPACE)
     home = place.file("keda", "tls.crt").parent
-    env = {"POD_NAMESPACE": _NAMESPACE, "WATCH_NAMESPACE": "", "KEDA_HTTP_DEFAULT_TIMEOUT": ""}
+    env = {"POD_NAMESPACE": _NAMESPACE, "KEDA_CLUSTER_OBJECT_NAMESPACE": _NAMESPACE, "WATCH_NAMESPACE": ""}
     operator = [
         *(program("keda-operator"), f"--kubeconfig={kubeconfig}", f"--cert-dir={home}"),
         *("--metrics-bind-address=127.0.0.1:9668", "--health-probe-bind-address=127.0.0.1:9669"),

@@ -30,6 +30,7 @@ def metrics_server(place: Place) -> list[NodeProgram]:
         *(program("metrics-server"), f"--kubeconfig={kubeconfig}", f"--secure-port={_PORT}"),
         *(f"--authentication-kubeconfig={kubeconfig}", f"--authorization-kubeconfig={kubeconfig}"),
         *("--kubelet-insecure-tls", "--kubelet-preferred-address-types=InternalIP"),
-        *(f"--metric-resolution={_SECONDS_BETWEEN}s", f"--cert-dir={place.file('metrics-server')}"),
+        *(f"--metric-resolution={_SECONDS_BETWEEN}s", f"--kubelet-request-timeout={_SECONDS_BETWEEN // 2}s"),
+        f"--cert-dir={place.file('metrics-server')}",
     ]
     return [NodeProgram(_NAME, argv, ready=lambda: place.serves("/apis/metrics.k8s.io/v1beta1/nodes"))]

