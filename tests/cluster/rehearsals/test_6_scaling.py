@@ -19,8 +19,8 @@ pytestmark = pytest.mark.unbounded
 FIRST = "postrider-worker-first"
 CALM, TENFOLD = 20.0, 200.0
 CALM_SECONDS = 20.0
-SLOW = Behaviour(after=1.0)
-"""A worker holds few connections to an endpoint that answers so slowly, so that more workers are what helps."""
+SLOW, ENDPOINTS = Behaviour(after=4.0), 120
+"""One worker holds 512 attempts at most, which is 128 a second of these; all the endpoints together take 240."""
 GROWN_SECONDS = 240.0
 SHRUNK_SECONDS = 240.0
 SETTLE_SECONDS = 420.0
@@ -45,7 +45,7 @@ def autoscaled(place: Place, installation: Installation, released: Released) -> 
 def test_pods_come_with_the_load_and_go_with_it_without_redis_as_well(
     grounds: Grounds, autoscaled: Installation
 ) -> None:
-    scene = Scene(grounds, "6 ten times the load", tenants=8, behaviour=SLOW)
+    scene = Scene(grounds, "6 ten times the load", tenants=ENDPOINTS, behaviour=SLOW)
     least = wait_for_sizes(autoscaled, lambda now: now[API] == 2 and now[FIRST] == 1, SHRUNK_SECONDS)
     with scene.load(rate=CALM) as load:
         time.sleep(CALM_SECONDS)
