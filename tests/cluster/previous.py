@@ -6,7 +6,6 @@ import subprocess
 import tarfile
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any
 
 from tests.cluster.images import Image, Images
 from tests.cluster.place import ClusterError
@@ -55,24 +54,25 @@ def image(images: Images, here: Image, folder: Path) -> Image:
 
 def with_parts_of(before: Image, folder: Path, release: Release, parts: Collection[str]) -> Release:
     """A release in which these Rollouts run the image of before, and everything else stays as it is."""
-    has_launcher = (folder / "app" / "cli" / "launch.py").exists()
-    changed = [
-        _of_before(one, before, has_launcher=has_launcher)
-        if one["kind"] == "Rollout" and one["metadata"]["name"] in parts
-        else one
-        for one in release.manifests
-    ]
-    return Release(f"{release.name} with {', '.join(sorted(parts))} of before", changed)
+    for part in parts:
+        release = release.but(part, before.reference)
+    if not (folder / "app" / "cli" / "launch.py").exists():
+        changed = [
+            _without_launcher(one) if one["kind"] == "Rollout" and one["metadata"]["name"] in parts else one
+            for one in release.manifests
+        ]
+        release = Release(release.name, changed)
+    return release
 
 
-def _of_before(rollout: Manifest, before: Image, *, has_launcher: bool) -> Manifest:
+def _without_launcher(rollout: Manifest) -> Manifest:
+    """As that commit can be started; the command that waits for the schema came with the launcher, and it is there."""
     template = rollout["spec"]["template"]
-    pod: dict[str, Any] = {**template["spec"]}
-    pod["containers"] = [{**one, "image": before.reference} for one in pod["containers"]]
-    if has_launcher:
-        pod["initContainers"] = [{**one, "image": before.reference} for one in pod["initContainers"]]
-    else:
-        pod["containers"] = [{**one, "command": _PLAIN} for one in pod["containers"]]
-        # The command that waits for the schema came with the launcher; the schema is there.
-        del pod["initContainers"]
+    pod = {name: value for name, value in template["spec"].items() if name != "initContainers"}
+    pod["containers"] = [{**one, "command": _PLAIN, "env": _given(one["env"])} for one in pod["containers"]]
     return {**rollout, "spec": {**rollout["spec"], "template": {**template, "spec": pod}}}
+
+
+def _given(env: list[Manifest]) -> list[Manifest]:
+    """Without what a store may leave out, and this one does: that an empty one is none was not so yet."""
+    return [one for one in env if not one.get("valueFrom", {}).get("secretKeyRef", {}).get("optional")]

@@ -93,6 +93,26 @@ class Release:
     name: str
     manifests: Sequence[Manifest]
 
+    def but(self, part: str, image: str) -> "Release":
+        """The same, in which the Rollout `part` runs another image."""
+        changed = [
+            with_image(one, image) if one["kind"] == "Rollout" and one["metadata"]["name"] == part else one
+            for one in self.manifests
+        ]
+        return Release(f"{self.name} with another {part}", changed)
+
+
+def with_image(rollout: Manifest, image: str) -> Manifest:
+    """The Rollout, all containers of which run this image."""
+    template = rollout["spec"]["template"]
+    groups = {
+        group: [{**one, "image": image} for one in template["spec"][group]]
+        for group in ("initContainers", "containers")
+        if group in template["spec"]
+    }
+    pod = {**template["spec"], **groups}
+    return {**rollout, "spec": {**rollout["spec"], "template": {**template, "spec": pod}}}
+
 
 @dataclass
 class Installation:

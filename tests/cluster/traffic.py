@@ -180,7 +180,7 @@ class Scene:
         self.grounds, self.name, self.bound = grounds, name, 0
         self._values: dict[str, object] = {"retrySchedule": list(schedule)} if schedule else {}
         self._prefix = f"/{name.split(maxsplit=1)[0]}-{secrets.token_hex(4)}"
-        self._organisations: list[UUID] = []
+        self.organisations: list[UUID] = []
         self._endpoints: list[UUID] = []
         self.targets = [self._make_target(f"t{number}") for number in range(tenants)]
         self.behave(behaviour)
@@ -237,7 +237,7 @@ class Scene:
 
     def _make_target(self, name: str) -> Target:
         tenant = self.grounds.database.tenant()
-        self._organisations.append(tenant.id)
+        self.organisations.append(tenant.id)
         call = partial(self.grounds.entry.call, tenant.key)
         target = Target(name, tenant.key, call("POST", "/app", {"name": f"{self.name} {name}"})["id"])
         endpoints = f"/app/{target.app}/endpoint"
@@ -247,7 +247,7 @@ class Scene:
         return target
 
     def _count(self, statement: str) -> int:
-        found: int = self.grounds.database.query(statement, self._organisations)[0][0]
+        found: int = self.grounds.database.query(statement, self.organisations)[0][0]
         return found
 
 

@@ -10,18 +10,18 @@ from _pytest.mark import ParameterSet
 
 from tests.cluster.rehearsals.released import Released
 from tests.cluster.rehearsals.seen import BURN, Eyes
-from tests.cluster.releases import API, NAMESPACE, ROLLOUTS, Installation, NotSyncedError, newest_revision
+from tests.cluster.releases import API, NAMESPACE, ROLLOUTS, Installation, NotSyncedError, Release, newest_revision
 from tests.cluster.traffic import Grounds, Scene, assert_unharmed
 from tests.faults.client import Book
 
 RATE = 20.0
-BEFORE_SECONDS = 15.0
+BEFORE_SECONDS = 10.0
 LATE_SECONDS = 1.5
 # More than are late on a machine that has other things to do.
 MANY = 50
-STILL_SECONDS = 45.0
+STILL_SECONDS = 20.0
 # Nobody goes back at once; a release that was taken back does no harm until then, and none to the next one.
-ABORTED_SECONDS = 40.0
+ABORTED_SECONDS = 20.0
 # Until then the gateway has heard of it.
 SPREAD_SECONDS = 5.0
 WOKEN_SECONDS = 180.0
@@ -49,19 +49,23 @@ class Bad:
 JUDGED_SECONDS = 240.0
 # Staging waits three minutes for what does not get on.
 STUCK_SECONDS = 330.0
-BAD = [
-    Bad("errors", API, JUDGED_SECONDS, harms=0.1),
-    Bad("slow", API, JUDGED_SECONDS),
-    Bad("never_ready", API, STUCK_SECONDS),
-    Bad("crashing_worker", FIRST, STUCK_SECONDS),
-    # Many endpoints: each stops to be sent to when it has refused five messages in a row.
-    Bad("wrong_signature", FIRST, JUDGED_SECONDS, tenants=12),
-]
+ERRORS = Bad("errors", API, JUDGED_SECONDS, harms=0.1)
+SLOW = Bad("slow", API, JUDGED_SECONDS)
+# Many endpoints: each stops to be sent to when it has refused five messages in a row.
+WRONG_SIGNATURE = Bad("wrong_signature", FIRST, JUDGED_SECONDS, tenants=12)
+NEVER_READY = Bad("never_ready", API, STUCK_SECONDS)
+CRASHING_WORKER = Bad("crashing_worker", FIRST, STUCK_SECONDS)
+# What goes wrong with the API and with a worker at once is taken back by each for itself.
+BAD = [(ERRORS,), (SLOW, WRONG_SIGNATURE), (NEVER_READY, CRASHING_WORKER)]
 
 
-def _parameter(bad: Bad) -> ParameterSet:
+def _parameter(bads: tuple[Bad, ...]) -> ParameterSet:
     """The short form has the one with errors alone."""
-    return pytest.param(bad, id=bad.patch, marks=() if bad.patch == "errors" else pytest.mark.unbounded)
+    return pytest.param(bads, id=_named(bads), marks=() if bads == (ERRORS,) else pytest.mark.unbounded)
+
+
+def _named(bads: tuple[Bad, ...]) -> str:
+    return ", ".join(one.patch for one in bads)
 
 
 @dataclass
@@ -89,35 +93,44 @@ def under_load(grounds: Grounds, installation: Installation, name: str, tenants:
     rehearsed.scene.settle(SETTLE_SECONDS)
 
 
-@pytest.mark.parametrize("bad", [_parameter(one) for one in BAD])
+@pytest.mark.parametrize("bads", [_parameter(one) for one in BAD])
 def test_a_bad_release_is_taken_back(
-    grounds: Grounds, installation: Installation, released: Released, bad: Bad
+    grounds: Grounds, installation: Installation, released: Released, bads: tuple[Bad, ...]
 ) -> None:
-    release = released(bad.patch)
+    release = _release(released, bads)
+    tenants = max(one.tenants for one in bads)
     with (
         Eyes(installation.kube) as eyes,
-        under_load(grounds, installation, f"2 {bad.patch}", bad.tenants) as rehearsed,
+        under_load(grounds, installation, f"2 {_named(bads)}", tenants) as rehearsed,
     ):
         installation.release(release)
-        installation.wait_aborted(bad.name, bad.seconds)
-        aborted, why = time.monotonic(), installation.phases()[bad.name].why
+        took = {one: installation.wait_aborted(one.name, one.seconds) for one in bads}
+        aborted, phases = time.monotonic(), installation.phases()
         time.sleep(ABORTED_SECONDS)
     book, scene = rehearsed.book, rehearsed.scene
     late = sum(one.seconds > LATE_SECONDS for one in book.exchanges)
     refused = sum(one.status == 401 for one in scene.receipts())
-    took = aborted - rehearsed.applied
-    note = f"{late} late, {refused} refused by receivers; {why[:90]}"
-    scene.conclude(book, took, note)
-    harmed = len(book.harmed(rehearsed.applied))
-    assert harmed <= bad.harms * len(book.exchanges)
-    assert not bad.harms or harmed
-    if bad.harms:
+    why = "; ".join(phases[one.name].why[:90] for one in took)
+    scene.conclude(book, aborted - rehearsed.applied, f"{late} late, {refused} refused by receivers; {why}")
+    harmed, harms = len(book.harmed(rehearsed.applied)), sum(one.harms for one in bads)
+    assert harmed <= harms * len(book.exchanges)
+    assert not harms or harmed
+    if harms:
         # What was failed burns the budget of hours, and is seen over minutes.
         woken = eyes.wait_fired(WOKEN_SECONDS)
         print(f"\n{BURN} fires {woken + time.monotonic() - rehearsed.applied:.0f} s after the release at the latest")  # noqa: T201
     assert_unharmed(book, aborted + SPREAD_SECONDS)
-    assert late >= MANY or bad.patch != "slow"
-    assert (refused > 0) is (bad.patch == "wrong_signature")
+    assert late >= MANY or SLOW not in bads
+    assert (refused > 0) is (WRONG_SIGNATURE in bads)
+
+
+def _release(released: Released, bads: tuple[Bad, ...]) -> Release:
+    """All of it with the first one's image, and the parts of the others with theirs."""
+    first, *others = bads
+    release = released(first.patch)
+    for one in others:
+        release = release.but(one.name, released.image(one.patch).reference)
+    return release
 
 
 @pytest.mark.unbounded

@@ -118,7 +118,7 @@ def _open(database: Database, scene: Scene, *, leased: bool = False) -> set[str]
     """The messages whose delivery has not ended, or those of them that somebody is sending."""
     found = database.query(
         "SELECT message_id FROM due_deliveries WHERE environment_id = ANY(%s) AND (state = 1 OR NOT %s)",
-        scene._organisations,
+        scene.organisations,
         leased,
     )
     return {ids.encode("msg", row[0]) for row in found}
