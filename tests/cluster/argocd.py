@@ -196,6 +196,7 @@ def _application_controller(place: Place) -> NodeProgram:
         *(program(_CONTROLLER), f"--kubeconfig={kubeconfig}", f"--namespace={_NAMESPACE}"),
         *(f"--redis=127.0.0.1:{_REDIS_PORT}", f"--repo-server=127.0.0.1:{_REPO_PORT}", "--repo-server-plaintext"),
         f"--metrics-port={_HEALTH_PORT + 1}",
+        f"--server-side-diff-enabled={str(_params()['controller.diff.server.side']).lower()}",
     ]
     # Its own cluster it knows by the files of a pod, or by this.
     env = {**_common(place), "ARGOCD_FAKE_IN_CLUSTER": "true", "KUBECONFIG": str(kubeconfig)}
