@@ -34,9 +34,12 @@ class Standing:
     said: str
 
     def settled(self, digest: str = "") -> bool:
-        """Whether it is what Git says, by an operation that ended well, and well; with a release of this digest."""
-        well = (self.sync, self.health, self.phase) == ("Synced", "Healthy", "Succeeded")
-        return well and self.synced == self.revisions and (not digest or set(self.digests) == {digest})
+        """Whether it is what Git says and well, and nothing is under way or failed; with a release of this digest.
+
+        What was so anyway was never applied, and what a commit does not touch is not applied again.
+        """
+        well = (self.sync, self.health) == ("Synced", "Healthy") and self.phase in {"", "Succeeded"}
+        return well and (not digest or (self.synced == self.revisions and set(self.digests) == {digest}))
 
 
 class Applications:
