@@ -20,7 +20,10 @@ ROLLOUTS = "argoproj.io/v1alpha1"
 NAMESPACE = "postrider"
 API = "postrider-api"
 _WAVE, _HOOK = "argocd.argoproj.io/sync-wave", "argocd.argoproj.io/hook"
+_VERSION = "rollouts-pod-template-hash"
 _JOB_SECONDS = 300.0
+# The API's pods of before stay for a while, for callers who have not heard yet.
+_GONE_SECONDS = 60.0
 
 
 class NotSyncedError(Exception):
@@ -129,7 +132,7 @@ class Installation:
                 if one["metadata"].get("annotations", {}).get(_HOOK):
                     self._run(one)
                 else:
-                    self.kube.apply(self._with_live_weights(one))
+                    self.kube.apply(self._as_it_lives(one))
 
     def go_back(self, seconds: float = 300.0) -> float:
         """Applies what was there before the last release, which is forgotten; the seconds until that is everywhere."""
@@ -177,6 +180,15 @@ class Installation:
         """The seconds until it is; AssertionError after so many, or when a Rollout has taken the release back."""
         return self._wait(_all_healthy, seconds, "all Healthy")
 
+    def wait_images(self, wanted: str, *parts: str) -> None:
+        """Waits until the pods of these Rollouts, or all that there are, run no other image."""
+        wait_for(lambda: self._images(parts) == {wanted}, _GONE_SECONDS, f"{wanted} alone", every=0.5)
+
+    def _images(self, parts: Sequence[str]) -> set[str]:
+        names = tuple(f"{part}-" for part in parts) or ("",)
+        pods = [one for one in self.pods() if one["metadata"]["name"].startswith(names)]
+        return {container["image"] for pod in pods for container in pod["spec"]["containers"]}
+
     def wait_aborted(self, name: str, seconds: float) -> float:
         """The seconds until a Rollout has taken its release back; AssertionError after so many, or when it promotes."""
 
@@ -220,18 +232,17 @@ class Installation:
             time.sleep(0.5)
         return time.monotonic() - began
 
-    def _with_live_weights(self, wanted: Manifest) -> Manifest:
-        """A route with the weights that it has: they are Argo Rollouts' to set, as the Application says."""
-        if wanted["kind"] != "HTTPRoute":
-            return wanted
+    def _as_it_lives(self, wanted: Manifest) -> Manifest:
+        """With what is Argo Rollouts' to set: the weights of routes, and which version's pods a Service selects."""
+        own = _OWN_OF_ROLLOUTS.get(wanted["kind"])
         meta = wanted["metadata"]
+        if own is None:
+            return wanted
         try:
-            live = self.kube.get(wanted["apiVersion"], "HTTPRoute", meta["name"], meta["namespace"])
+            live = self.kube.get(wanted["apiVersion"], wanted["kind"], meta["name"], meta["namespace"])
         except NotFoundError:
             return wanted
-        weights = {one["name"]: one.get("weight") for rule in live["spec"]["rules"] for one in _backends(rule)}
-        rules = [_weighted(rule, weights) for rule in wanted["spec"]["rules"]]
-        return {**wanted, "spec": {**wanted["spec"], "rules": rules}}
+        return {**wanted, "spec": own(wanted["spec"], live["spec"])}
 
     def _run(self, hook: Manifest) -> None:
         """Runs a Job or a pod to its end, in the place of the one before."""
@@ -307,6 +318,11 @@ def _waves(wanted: Iterable[Manifest]) -> list[list[Manifest]]:
     return [waves[number] for number in sorted(waves)]
 
 
+def _with_weights(route: Manifest, live: Manifest) -> Manifest:
+    weights = {one["name"]: one.get("weight") for rule in live["rules"] for one in _backends(rule)}
+    return {**route, "rules": [_weighted(rule, weights) for rule in route["rules"]]}
+
+
 def _backends(rule: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
     found: Sequence[Mapping[str, Any]] = rule.get("backendRefs", [])
     return found
@@ -317,6 +333,14 @@ def _weighted(rule: Mapping[str, Any], weights: Mapping[str, int | None]) -> Map
         return rule
     live = [{**one, "weight": weights.get(one["name"], one.get("weight"))} for one in _backends(rule)]
     return {**rule, "backendRefs": [{key: value for key, value in one.items() if value is not None} for one in live]}
+
+
+def _with_version(service: Manifest, live: Manifest) -> Manifest:
+    version = {name: value for name, value in live.get("selector", {}).items() if name == _VERSION}
+    return {**service, "selector": {**service["selector"], **version}}
+
+
+_OWN_OF_ROLLOUTS = {"HTTPRoute": _with_weights, "Service": _with_version}
 
 
 def _told(found: Mapping[str, Phase]) -> str:

@@ -6,7 +6,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -19,7 +18,6 @@ from tests.cluster.rehearsals.released import Released
 from tests.cluster.releases import API, Installation, Release, newest_revision
 from tests.cluster.traffic import Grounds, Scene
 from tests.deploy.tools import cache
-from tests.faults.processes import wait_for
 from tests.servers import ROOT
 
 pytestmark = pytest.mark.unbounded
@@ -28,7 +26,6 @@ RATE = 20.0
 WORKERS = tuple(f"postrider-worker-{pool}" for pool in ("first", "retry", "bulk", "maintenance"))
 RELEASED_SECONDS = 300.0
 STAY_SECONDS = 15.0
-GONE_SECONDS = 60.0
 # Both versions are there for as long as the load runs: how a release is judged while they are is rehearsed elsewhere.
 _SOON = {"steps": [{"weight": 50, "pause": "10s"}]}
 QUICK = {
@@ -63,7 +60,7 @@ def here(installation: Installation, released: Released) -> Iterator[Release]:
 
 
 def test_each_version_goes_on_with_what_the_other_began(
-    grounds: Grounds, installation: Installation, here: Release, before: Image, tree: Path
+    grounds: Grounds, installation: Installation, released: Released, here: Release, before: Image, tree: Path
 ) -> None:
     mixed = {
         "this API, workers of before": WORKERS,
@@ -84,9 +81,7 @@ def test_each_version_goes_on_with_what_the_other_began(
         scene.settle(120)
         scene.conclude(book, took, f"schema {newest_revision()}, before {newest_revision(tree)}")
         assert not book.harmed(), book.statuses
-        # The API's pods of before stay for a while, for callers who have not heard yet.
-        wanted = {before.reference} if parts else set()
-        wait_for(partial(_run_only, installation, parts, wanted), GONE_SECONDS, f"{wanted} alone", every=1.0)
+        installation.wait_images(before.reference if parts else released.image().reference, *parts)
 
 
 def test_the_tests_of_before_pass_on_the_new_schema(tree: Path, before: Image) -> None:
@@ -99,15 +94,3 @@ def test_the_tests_of_before_pass_on_the_new_schema(tree: Path, before: Image) -
     done = subprocess.run(command, cwd=tree, env=environment, capture_output=True, text=True, check=False)
     print(f"\n{done.stdout.splitlines()[-1]}")  # noqa: T201 the figure is asked for
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
-
-
-def _run_only(installation: Installation, parts: tuple[str, ...], wanted: set[str]) -> bool:
-    return _images(installation, parts) == wanted
-
-
-def _images(installation: Installation, parts: tuple[str, ...]) -> set[str]:
-    """What the pods of these parts run."""
-    pods = (
-        one for one in installation.pods() if one["metadata"]["name"].startswith(tuple(f"{part}-" for part in parts))
-    )
-    return {container["image"] for pod in pods for container in pod["spec"]["containers"]}

@@ -120,8 +120,7 @@ def test_a_promotion_moves_the_digest_from_dev_to_staging(
     assert watch.steps[: len(STEPS)] == STEPS
     assert fleet.upstream.image("staging") == fleet.upstream.image("dev")
     _assert_in_waves(installation, before)
-    images = {container["image"] for pod in installation.pods() for container in pod["spec"]["containers"]}
-    assert images == {image.reference}
+    installation.wait_images(image.reference)
     told = {"event_type": "deployed", "client_payload": {"environment": "staging"}}
     github_of = fleet.upstream.github
     wait_for(lambda: told in github_of.dispatches(), 60, lambda: f"GitHub knows of {github_of.dispatches()}")
@@ -221,9 +220,9 @@ def test_what_is_changed_by_hand_is_changed_back(fleet: Fleet, installation: Ins
 
 
 def _digest(installation: Installation) -> str:
-    """That of the image that the API runs."""
-    (image,) = {container["image"] for pod in installation.pods("api") for container in pod["spec"]["containers"]}
-    return str(image).rpartition("@")[2]
+    """That of the image that the API is to run."""
+    template = installation.kube.get(ROLLOUTS, "Rollout", API, NAMESPACE)["spec"]["template"]
+    return str(template["spec"]["containers"][0]["image"]).rpartition("@")[2]
 
 
 def _running(installation: Installation) -> set[str]:
