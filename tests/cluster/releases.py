@@ -23,7 +23,7 @@ _WAVE, _HOOK = "argocd.argoproj.io/sync-wave", "argocd.argoproj.io/hook"
 _VERSION = "rollouts-pod-template-hash"
 _JOB_SECONDS = 300.0
 # The API's pods of before stay for a while, for callers who have not heard yet.
-_GONE_SECONDS = 60.0
+_GONE_SECONDS = 90.0
 
 
 class NotSyncedError(Exception):

@@ -6,7 +6,6 @@ from tests.cluster.rehearsals.released import Released
 from tests.cluster.rehearsals.seen import Eyes
 from tests.cluster.releases import API, Installation, Watch
 from tests.cluster.traffic import Grounds, Scene, assert_unharmed
-from tests.faults.processes import wait_for
 
 RATE = 20.0
 STEPS = [0, 10, 50]
@@ -31,16 +30,10 @@ def test_a_good_release_is_promoted_by_steps(grounds: Grounds, installation: Ins
     scene.conclude(book, took, note=f"weights {watch.steps}")
     assert_unharmed(book)
     assert watch.steps[: len(STEPS)] == STEPS
-    # Those of before are kept for half a minute, to go back at once.
-    wanted = {released.image("good").reference}
-    wait_for(lambda: _images(installation) == wanted, 90, "the end of the pods of before", every=1.0)
+    installation.wait_images(released.image("good").reference)
     assert eyes.woke() == [], "an alert fires for a release that harmed nobody"
     assert trace, "no trace crosses from a pod of the API to one of a worker"
     compared = eyes.compared(versions)
     seen = [title for title, shown in compared.items() if shown == {"stable", "canary"}]
     print(f"\na trace of {len(trace)} spans from the API to a worker; stable beside canary: {', '.join(seen)}")  # noqa: T201
     assert {"Requests by version", "Slowest answers", "Until durable"} <= set(seen), compared
-
-
-def _images(installation: Installation) -> set[str]:
-    return {container["image"] for pod in installation.pods() for container in pod["spec"]["containers"]}
