@@ -207,7 +207,8 @@ class Installation:
         self._change(name, {"status": {"abort": True}}, "/status")
 
     def promote(self, name: str) -> None:
-        """As `kubectl argo rollouts promote --full` does."""
+        """As `kubectl argo rollouts promote` does, and then `promote --full`: one that waits for somebody has to go on."""
+        self._change(name, {"status": {"pauseConditions": None, "controllerPause": False}}, "/status")
         self._change(name, {"status": {"promoteFull": True}}, "/status")
 
     def restart(self, name: str) -> None:
