@@ -84,6 +84,8 @@ def argocd_objects(place: Place) -> list[Manifest]:
 
 def argocd(place: Place) -> list[NodeProgram]:
     """The programs, each in the name of its service account, and the GitHub that they ask."""
+    # Whoever was killed left files.
+    shutil.rmtree(place.folder / "argocd", ignore_errors=True)
     _name_cluster(place)
     return [
         _github(place),
