@@ -32,6 +32,7 @@ ABORT_SECONDS = 300.0
 BACK_SECONDS = 600.0
 HEAL_SECONDS = 90.0
 STEPS = [0, 10, 50]
+HASH = "rollouts-pod-template-hash"
 MIGRATIONS, SMOKE = "postrider-migrations", "postrider-smoke"
 
 
@@ -52,8 +53,7 @@ class Fleet:
 def fleet(place: Place, first_installation: Installation) -> Iterator[Fleet]:
     """A repository that says what runs already, and Argo CD, told once by hand where that is; it goes in the end."""
     if not first_installation.is_healthy():
-        first_installation.release(first_installation.history[0])
-        first_installation.wait_healthy(RELEASE_SECONDS)
+        first_installation.restore(first_installation.history[0])
     found = _digest(first_installation)
     made = Fleet(Upstream(github(place), place.file("upstream")), Applications(place.kube()))
     made.upstream.adapt(Images(cache() / "images").all())
@@ -74,8 +74,7 @@ def fleet(place: Place, first_installation: Installation) -> Iterator[Fleet]:
         made.applications.end()
         end_argocd(place)
         if _digest(first_installation) != found:
-            first_installation.release(first_installation.history[0])
-            first_installation.wait_healthy(RELEASE_SECONDS)
+            first_installation.restore(first_installation.history[0])
         for what, seconds, said in made.lines:
             print(f"{what:<58}{seconds:>7.1f} s  {said}")  # noqa: T201 the table that the rehearsal is for
 
@@ -98,7 +97,7 @@ def test_a_promotion_moves_the_digest_from_dev_to_staging(
     asked = fleet.upstream.promote("staging")
     assert "pr create --base main --head promote/staging" in " ".join(asked)
     assert asked[-1] == "pr merge promote/staging --auto --squash"
-    scene, before = Scene(grounds, "8 a promotion from Git", tenants=2), _running(installation)
+    scene = Scene(grounds, "8 a promotion from Git", tenants=2)
     with scene.load(rate=RATE) as load, Watch(installation.kube, API) as watch:
         time.sleep(BEFORE_SECONDS)
         began = time.monotonic()
@@ -119,7 +118,7 @@ def test_a_promotion_moves_the_digest_from_dev_to_staging(
     assert not book.harmed(), book.statuses
     assert watch.steps[: len(STEPS)] == STEPS
     assert fleet.upstream.image("staging") == fleet.upstream.image("dev")
-    _assert_in_waves(installation, before)
+    _assert_in_waves(installation)
     installation.wait_images(image.reference)
     told = {"event_type": "deployed", "client_payload": {"environment": "staging"}}
     github_of = fleet.upstream.github
@@ -225,17 +224,13 @@ def _digest(installation: Installation) -> str:
     return str(template["spec"]["containers"][0]["image"]).rpartition("@")[2]
 
 
-def _running(installation: Installation) -> set[str]:
-    return {one["metadata"]["name"] for one in installation.kube.list("apps/v1", "ReplicaSet", NAMESPACE)}
-
-
-def _assert_in_waves(installation: Installation, before: set[str]) -> None:
+def _assert_in_waves(installation: Installation) -> None:
     """Settings came first, then the schema, then pods, and in the end they were tried."""
     kube = installation.kube
     job = kube.get("batch/v1", "Job", MIGRATIONS, NAMESPACE)
-    new = [one for one in kube.list("apps/v1", "ReplicaSet", NAMESPACE) if one["metadata"]["name"] not in before]
     smoke = kube.get("v1", "Pod", SMOKE, NAMESPACE)
     assert smoke["status"]["phase"] == "Succeeded"
+    new = [one for one in installation.pods() if HASH in one["metadata"]["labels"]]
     assert len(new) >= len(installation.rollouts())
     first = min(_made(one) for one in new)
     last = max(_completed(one) for one in kube.list(ROLLOUTS, "Rollout", NAMESPACE))
