@@ -207,7 +207,7 @@ class Installation:
         self._change(name, {"status": {"abort": True}}, "/status")
 
     def promote(self, name: str) -> None:
-        """As `kubectl argo rollouts promote` does, and then `promote --full`: one that waits for somebody has to go on."""
+        """As `kubectl argo rollouts promote` does, and then `promote --full`: some wait for somebody."""
         self._change(name, {"status": {"pauseConditions": None, "controllerPause": False}}, "/status")
         self._change(name, {"status": {"promoteFull": True}}, "/status")
 
