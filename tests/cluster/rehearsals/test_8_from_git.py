@@ -118,8 +118,8 @@ def test_a_promotion_moves_the_digest_from_dev_to_staging(
     assert not book.harmed(), book.statuses
     assert watch.steps[: len(STEPS)] == STEPS
     assert fleet.upstream.image("staging") == fleet.upstream.image("dev")
-    _assert_in_waves(installation)
     installation.wait_images(image.reference)
+    _assert_in_waves(installation)
     told = {"event_type": "deployed", "client_payload": {"environment": "staging"}}
     github_of = fleet.upstream.github
     wait_for(lambda: told in github_of.dispatches(), 60, lambda: f"GitHub knows of {github_of.dispatches()}")
