@@ -186,7 +186,12 @@ class Installation:
 
     def _images(self, parts: Sequence[str]) -> set[str]:
         names = tuple(f"{part}-" for part in parts) or ("",)
-        pods = [one for one in self.pods() if one["metadata"]["name"].startswith(names)]
+        # Those that tried something and have ended stay as they are.
+        pods = [
+            one
+            for one in self.pods()
+            if one["metadata"]["name"].startswith(names) and one["status"].get("phase") not in {"Succeeded", "Failed"}
+        ]
         return {container["image"] for pod in pods for container in pod["spec"]["containers"]}
 
     def wait_aborted(self, name: str, seconds: float) -> float:
