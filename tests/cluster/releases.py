@@ -19,8 +19,9 @@ PATCHES = Path(__file__).parent / "patches"
 ROLLOUTS = "argoproj.io/v1alpha1"
 NAMESPACE = "postrider"
 API = "postrider-api"
+# What a pod, and the Service of a version, bears of Argo Rollouts.
+VERSION = "rollouts-pod-template-hash"
 _WAVE, _HOOK = "argocd.argoproj.io/sync-wave", "argocd.argoproj.io/hook"
-_VERSION = "rollouts-pod-template-hash"
 _JOB_SECONDS = 300.0
 # The API's pods of before stay for a while, for callers who have not heard yet.
 _GONE_SECONDS = 90.0
@@ -342,7 +343,7 @@ def _weighted(rule: Mapping[str, Any], weights: Mapping[str, int | None]) -> Map
 
 
 def _with_version(service: Manifest, live: Manifest) -> Manifest:
-    version = {name: value for name, value in live.get("selector", {}).items() if name == _VERSION}
+    version = {name: value for name, value in live.get("selector", {}).items() if name == VERSION}
     return {**service, "selector": {**service["selector"], **version}}
 
 

@@ -355,7 +355,7 @@ def test_a_reload_cuts_nothing_that_is_under_way(whole: Stage) -> None:
         thread.join()
     done = whole.reloads - before
     # One more where what was before had not been taken up yet.
-    assert done >= reloads
+    assert done in {reloads, reloads + 1}
     assert [one.failed for one in callers] == [[]] * len(callers)
     assert sum(one.answered for one in callers) > 300
     assert sum(one.rested for one in callers) <= done * keeping

@@ -15,7 +15,7 @@ from tests.cluster.install import apply
 from tests.cluster.kube import NotFoundError
 from tests.cluster.place import Place
 from tests.cluster.rehearsals.released import Released
-from tests.cluster.releases import API, NAMESPACE, ROLLOUTS, Installation, Watch
+from tests.cluster.releases import API, NAMESPACE, ROLLOUTS, VERSION, Installation, Watch
 from tests.cluster.traffic import Grounds, Scene
 from tests.cluster.upstream import Upstream
 from tests.deploy.manifests import Manifest
@@ -28,11 +28,10 @@ BEFORE_SECONDS = 20.0
 BEGIN_SECONDS = 300.0
 RELEASE_SECONDS = 600.0
 ABORT_SECONDS = 300.0
-# After tries that failed Argo CD waits for up to five minutes before it looks for what is new.
+# A sync that failed is tried three times more before what is new begins, and then workers go by their steps.
 BACK_SECONDS = 600.0
 HEAL_SECONDS = 90.0
 STEPS = [0, 10, 50]
-HASH = "rollouts-pod-template-hash"
 MIGRATIONS, SMOKE = "postrider-migrations", "postrider-smoke"
 
 
@@ -230,7 +229,7 @@ def _assert_in_waves(installation: Installation) -> None:
     job = kube.get("batch/v1", "Job", MIGRATIONS, NAMESPACE)
     smoke = kube.get("v1", "Pod", SMOKE, NAMESPACE)
     assert smoke["status"]["phase"] == "Succeeded"
-    new = [one for one in installation.pods() if HASH in one["metadata"]["labels"]]
+    new = [one for one in installation.pods() if VERSION in one["metadata"]["labels"]]
     assert len(new) >= len(installation.rollouts())
     first = min(_made(one) for one in new)
     last = max(_completed(one) for one in kube.list(ROLLOUTS, "Rollout", NAMESPACE))
