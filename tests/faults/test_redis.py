@@ -17,7 +17,7 @@ USES = ("limits", "cache")
 
 
 def test_f06_redis_absent(lab: Lab, installation: System) -> None:
-    play(lab, installation, "F06 Redis killed, absent", lab.redis.absent, 5 if lab.bounded else 60)
+    play(lab, installation, "F06 Redis killed, absent", lab.redis.absent, 3 if lab.bounded else 60)
 
 
 def test_f07_redis_flushed(lab: Lab, installation: System) -> None:
@@ -32,7 +32,7 @@ def test_f07_redis_flushed(lab: Lab, installation: System) -> None:
 
 
 def test_f08_redis_frozen(lab: Lab, installation: System) -> None:
-    play(lab, installation, "F08 Redis SIGSTOP", lab.redis.frozen, 5 if lab.bounded else 60)
+    play(lab, installation, "F08 Redis SIGSTOP", lab.redis.frozen, 3 if lab.bounded else 60)
 
 
 @pytest.mark.parametrize("name", ["memory", "read-only", "loading"])

@@ -294,4 +294,4 @@ def _dropped(system: System, signal: str) -> float:
 
 def _length(lab: Lab) -> int:
     """Seconds of a fault."""
-    return 5 if lab.bounded else 60
+    return 3 if lab.bounded else 60
