@@ -12,6 +12,7 @@ metadata:
 {{/* Kubernetes' own way: for development, and for clusters without Argo Rollouts. */}}
 {{- define "postrider.rolling" -}}
 progressDeadlineSeconds: 600
+minReadySeconds: {{ .Values.rollouts.readySeconds }}
 strategy:
   type: RollingUpdate
   rollingUpdate:
@@ -22,6 +23,7 @@ strategy:
 {{/* What every Rollout is held to: a release that is late is taken back as one that is bad. */}}
 {{- define "postrider.rollout-limits" -}}
 progressDeadlineSeconds: {{ .Values.rollouts.deadlineSeconds }}
+minReadySeconds: {{ .Values.rollouts.readySeconds }}
 progressDeadlineAbort: true
 rollbackWindow:
   revisions: 3

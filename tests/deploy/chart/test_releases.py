@@ -25,6 +25,13 @@ def test_a_release_that_is_late_is_taken_back(full: dict[Key, Manifest]) -> None
         assert one["spec"]["rollbackWindow"] == {"revisions": 3}
 
 
+def test_a_pod_that_crashes_again_and_again_never_counts(full: dict[Key, Manifest]) -> None:
+    deployed = render(values_of("full"), sets=["rollouts.enabled=false"])
+    served = {one["metadata"]["name"] for one in of_kind(list(full.values()), "Rollout")}
+    heads = [one for one in (*full.values(), *deployed) if one["kind"] in {"Rollout", "Deployment"}]
+    assert {one["spec"]["minReadySeconds"] for one in heads if one["metadata"]["name"] in served} == {10}
+
+
 def test_the_api_is_a_canary_by_the_weights_of_its_route(full: dict[Key, Manifest]) -> None:
     canary = _canary(full, "postrider-api")
     assert canary["trafficRouting"] == {
