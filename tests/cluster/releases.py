@@ -143,6 +143,10 @@ class Installation:
     def restore(self, known: Release, seconds: float = 300.0) -> float:
         """Applies a release that is known to be good, and spares it the steps; the seconds until it is everywhere."""
         self.release(known)
+        return self.hurry(seconds)
+
+    def hurry(self, seconds: float) -> float:
+        """Spares what was applied last the steps; the seconds until it is everywhere."""
         hurried: set[str] = set()
 
         def is_everywhere(found: Mapping[str, Phase]) -> bool:
@@ -160,6 +164,10 @@ class Installation:
     def phases(self) -> dict[str, Phase]:
         """How each stands, by its name."""
         return {one["metadata"]["name"]: phase(one) for one in self.rollouts()}
+
+    def version(self, name: str) -> str:
+        """The label of a Rollout's pods that are stable."""
+        return str(self.kube.get(ROLLOUTS, "Rollout", name, NAMESPACE)["status"]["stableRS"])
 
     def is_healthy(self) -> bool:
         """Whether every part runs what was applied last, and nothing else."""

@@ -68,12 +68,11 @@ def database_of(place: Place, key: str = "POSTRIDER_DATABASE__WORKER_URL") -> Da
 
 @pytest.fixture(scope="session")
 def first_installation(place: Place, released: Released) -> Iterator[Installation]:
-    """What was found, which is there again in the end."""
-    found = released.found()
-    installation = Installation(place.kube(), [found])
+    """What was found, or another good release, which is well in the end."""
+    installation = Installation(place.kube(), [released.found()])
     yield installation
-    if installation.history[-1] is not found:
-        installation.restore(found)
+    if not installation.is_healthy():
+        installation.restore(installation.history[0])
 
 
 @pytest.fixture
@@ -85,14 +84,14 @@ def installation(first_installation: Installation) -> Installation:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leaves out, in the short form, what is marked as belonging to the long one; each may take a while."""
+    """Leaves out, in each form, what is marked as belonging to the other one alone; each may take a while."""
     ours = [item for item in items if item.path.is_relative_to(Path(__file__).parent)]
     for item in ours:
         item.add_marker(pytest.mark.timeout(REHEARSAL_SECONDS))
-    if config.getoption("bounded"):
-        left_out = [item for item in ours if item.get_closest_marker("unbounded")]
-        config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if item not in left_out]
+    other = "unbounded" if config.getoption("bounded") else "bounded_only"
+    left_out = [item for item in ours if item.get_closest_marker(other)]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in left_out]
 
 
 @pytest.hookimpl(wrapper=True)

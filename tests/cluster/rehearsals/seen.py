@@ -12,7 +12,6 @@ from tests.cluster.addresses import NODE
 from tests.cluster.install import CHART
 from tests.cluster.kube import Kube
 from tests.cluster.place import wait_until
-from tests.cluster.releases import API, NAMESPACE, ROLLOUTS
 from tests.otlp import Collector, running_collector
 from tests.otlp import Span as Traced
 
@@ -36,11 +35,6 @@ class Eyes:
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
-
-    def versions(self) -> Mapping[str, str]:
-        """What the dashboard's variables stand for, while a release of the API is under way."""
-        status = self._kube.get(ROLLOUTS, "Rollout", API, NAMESPACE)["status"]
-        return {"stable": status["stableRS"], "canary": status["currentPodHash"]}
 
     def fired(self) -> list[Series]:
         """The alerts about failing requests that fired since then."""

@@ -2,10 +2,12 @@
 
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import pairwise
 from urllib.parse import urlsplit
 from uuid import UUID
 
+import psycopg
 import pytest
 
 from app.domain import ids
@@ -21,7 +23,7 @@ from tests.faults.receiver import Behaviour
 pytestmark = pytest.mark.unbounded
 RATE = 20.0
 BEFORE_SECONDS = 5.0
-AFTER_SECONDS = 15.0
+AFTER_SECONDS = 10.0
 SLOW = Behaviour(after=3.0)
 """Receivers that take so long have much in flight when the clock is put back."""
 SETTLE_SECONDS = 180.0
@@ -111,7 +113,16 @@ def _restored(grounds: Grounds, postgres: Postgres) -> Database:
     """The restored one, as a worker sees it."""
     service = postgres.place.kube().get("v1", "Service", f"{RESTORED}-rw", NAMESPACE)
     before = urlsplit(grounds.database.url).hostname
-    return Database(grounds.database.url.replace(f"@{before}:", f"@{service['spec']['clusterIP']}:"))
+    found = Database(grounds.database.url.replace(f"@{before}:", f"@{service['spec']['clusterIP']}:"))
+    wait_for(lambda: _address(found) != "", SETTLE_SECONDS, "the way to the restored one", every=0.5)
+    return found
+
+
+def _address(database: Database) -> str:
+    """That of the instance that answers, or nothing while none does."""
+    with suppress(psycopg.OperationalError):
+        return str(database.query("SELECT host(inet_server_addr())")[0][0])
+    return ""
 
 
 def _open(database: Database, scene: Scene, *, leased: bool = False) -> set[str]:
@@ -141,7 +152,6 @@ def _switch(grounds: Grounds, postgres: Postgres) -> float:
     wanted = postgres.place.kube().get("v1", "Pod", f"{RESTORED}-0", NAMESPACE)["status"]["podIP"]
     began = time.monotonic()
     postgres.send_callers_to(RESTORED)
-    asked = "SELECT host(inet_server_addr())"
-    wait_for(lambda: grounds.database.query(asked) == [(wanted,)], SETTLE_SECONDS, "the way to the other", every=0.5)
+    wait_for(lambda: _address(grounds.database) == wanted, SETTLE_SECONDS, "the way to the other", every=0.5)
     postgres.ask(f"SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename IN ({ROLES})")  # noqa: S608 ours
     return began

@@ -15,22 +15,28 @@ from tests.cluster.place import CGROUPS, Place
 from tests.cluster.postgres import Postgres
 from tests.cluster.releases import NAMESPACE, Installation
 from tests.cluster.stand_ins import disk_of
-from tests.cluster.traffic import Grounds, Scene
+from tests.cluster.traffic import FLAKY, Grounds, Scene
 from tests.deploy.manifests import Manifest
 from tests.faults.processes import wait_for
+from tests.faults.receiver import Behaviour
 
 pytestmark = pytest.mark.unbounded
 
 RATE = 20.0
 BEFORE_SECONDS = 5.0
-AFTER_SECONDS = 8.0
+AFTER_SECONDS = 6.0
+WELL_SECONDS = 4.0
 SETTLE_SECONDS = 240.0
 BACK_SECONDS = 180.0
 FROZEN_SECONDS = 30.0
+FULL_SECONDS = 15.0
 MINUTE = 60.0
+LOOKED_SECONDS = 20.0
 LEFT_BYTES = 1024 * 1024
 STEP_BYTES = 1024 * 1024
 LARGE_BYTES = 200_000
+HOLDING = Behaviour(after=2.0)
+"""Receivers that have a worker hold forty large payloads at once."""
 FIRST = "worker-first"
 
 
@@ -76,16 +82,6 @@ def _postgres_restarted(ground: Ground) -> str:
     return f"{name}, which leads, began again"
 
 
-def _postgres_replaced(ground: Ground) -> str:
-    name = ground.postgres.primary()
-    before = ground.pod(name)["metadata"]["uid"]
-    ground.place.kube().delete("v1", "Pod", name, NAMESPACE)
-    ground.wait_ready(name, but=before)
-    ground.postgres.wait_whole()
-    assert ground.postgres.primary() == name
-    return f"the pod of {name}, which leads, was replaced"
-
-
 def _postgres_frozen(ground: Ground) -> str:
     name = ground.postgres.primary()
     with _stopped(pods.processes(ground.pod(name))):
@@ -102,11 +98,11 @@ def _disk_full(ground: Ground) -> str:
     size = int(ground.place.inside(["stat", "--file-system", "--format=%S", disk]))
     ballast = disk / "ballast"
     ground.place.inside(["fallocate", "--length", str(free * size - LEFT_BYTES), ballast])
-    time.sleep(FROZEN_SECONDS)
+    time.sleep(FULL_SECONDS)
     ground.place.inside(["rm", ballast])
     ground.wait_ready(name)
     ground.postgres.wait_whole()
-    return f"the disk of {name}, which leads, was full for {FROZEN_SECONDS:.0f} s"
+    return f"the disk of {name}, which leads, was full for {FULL_SECONDS:.0f} s"
 
 
 def _names_unknown(ground: Ground) -> str:
@@ -123,7 +119,7 @@ def _api_server_gone(ground: Ground) -> str:
     ground.place.let_go("kube-apiserver")
     wait_for(lambda: ground.place.serves("/readyz"), BACK_SECONDS, "the API server again", every=0.5)
     # Whoever was cut off from it looks at everything again, and may find that nothing has spoken for too long.
-    time.sleep(MINUTE)
+    time.sleep(LOOKED_SECONDS)
     assert ground.ready() == before, "pods went although nothing was wrong with them"
     return f"Kubernetes' API was away for {MINUTE:.0f} s"
 
@@ -133,34 +129,42 @@ def _worker_out_of_memory(ground: Ground) -> str:
     name = pods.name_of(victim)
     before = _restarts(ground.pod(name))
     running = set(pods.processes(ground.pod(name)))
-    limit = _squeeze(victim)
-    wait_for(lambda: not running <= set(pods.processes(ground.pod(name))), BACK_SECONDS, "a kill for want of memory")
+    limits: list[int] = []
+
+    def is_killed() -> bool:
+        if not running <= set(pods.processes(ground.pod(name))):
+            return True
+        # What was read from files can be given back again and again, so that once is not enough.
+        limits.append(_squeeze(victim))
+        return False
+
+    wait_for(is_killed, BACK_SECONDS, "a kill for want of memory", every=0.5)
     # The limit of a container that begins again is the one that it asked for.
     pods.kill(ground.pod(name))
     wait_for(lambda: _restarts(ground.pod(name)) > before, BACK_SECONDS, "a restart", every=0.5)
     ground.wait_ready(name)
-    return f"a worker was killed at {limit / 1e6:.0f} MB"
+    return f"a worker was killed at {min(limits) / 1e6:.0f} MB"
 
 
 @dataclass(frozen=True)
 class Case:
-    """A fault, whether callers may notice it, and how many bytes are in a payload."""
+    """A fault, whether callers may notice it, how many bytes are in a payload, and what those do who receive it."""
 
     name: str
     fault: Callable[[Ground], str]
     is_noticed: bool = False
     pad: int = 200
+    behaviour: Behaviour = FLAKY
 
 
 CASES = [
     Case("Redis deleted", _redis_deleted),
     Case("PostgreSQL restarted", _postgres_restarted, is_noticed=True),
-    Case("PostgreSQL replaced", _postgres_replaced, is_noticed=True),
     Case("F11 PostgreSQL frozen", _postgres_frozen, is_noticed=True),
     Case("F14 disk full", _disk_full, is_noticed=True),
     Case("names unknown", _names_unknown),
     Case("API server gone", _api_server_gone),
-    Case("F25 worker out of memory", _worker_out_of_memory, pad=LARGE_BYTES),
+    Case("F25 worker out of memory", _worker_out_of_memory, pad=LARGE_BYTES, behaviour=HOLDING),
 ]
 
 
@@ -168,7 +172,7 @@ CASES = [
 def test_nothing_is_lost(grounds: Grounds, place: Place, installation: Installation, case: Case) -> None:
     ground = Ground(place, installation, Postgres(place))
     ground.postgres.wait_whole()
-    scene = Scene(grounds, f"7 {case.name}")
+    scene = Scene(grounds, f"7 {case.name}", behaviour=case.behaviour)
     with scene.load(rate=RATE, pad=case.pad) as load:
         time.sleep(BEFORE_SECONDS)
         began = time.monotonic()
@@ -184,7 +188,7 @@ def test_nothing_is_lost(grounds: Grounds, place: Place, installation: Installat
     scene.conclude(book, ended - began, f"{note}; all sent {took:.0f} s later")
     assert case.is_noticed or not harmed, book.statuses
     assert all(one.status in {0, 502, 503, 504} for one in harmed), book.statuses
-    assert not book.harmed(since=ended + AFTER_SECONDS / 2), "it is not well after"
+    assert not book.harmed(since=ended + WELL_SECONDS), "it is not well after"
 
 
 @contextmanager
