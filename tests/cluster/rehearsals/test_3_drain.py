@@ -68,6 +68,8 @@ def test_a_rolling_restart_fails_no_request(grounds: Grounds, installation: Inst
         for name in names:
             installation.restart(name)
         wait_for(lambda: _are_replaced(installation, names, before), REPLACED_SECONDS, "the new pods", every=0.5)
+        # They count a while after they are ready.
+        installation.wait_healthy(REPLACED_SECONDS)
         took = time.monotonic() - began
         time.sleep(BEFORE_SECONDS)
         book = load.stop()
@@ -131,7 +133,8 @@ def test_pods_that_are_killed_lose_nothing(grounds: Grounds, installation: Insta
 
 def _kill_one(scene: Scene, installation: Installation, component: str) -> None:
     """Kills every process of one pod of a component, and returns when that is ready again."""
-    (victim, *_) = installation.pods(component)
+    # One of an older release may be about to go.
+    victim = max(installation.pods(component), key=lambda one: str(one["metadata"]["creationTimestamp"]))
     restarts = _restarts(victim)
     killed = pods.kill(victim)
     scene.note_in_flight()
