@@ -230,7 +230,9 @@ class Scene:
     def conclude(self, book: Book, seconds: float, note: str = "") -> Verdict:
         """Judges, writes the row down, and asserts that nothing was lost, altered or told to somebody else."""
         verdict = self.judge(book)
-        self.grounds.rows.append(Row(self.name, book, verdict, self.bound, seconds, note))
+        row = Row(self.name, book, verdict, self.bound, seconds, note)
+        self.grounds.rows.append(row)
+        print(f"\n{HEAD}\n{row.line}")  # noqa: T201 the figures are asked for
         assert verdict.accepted, f"nothing was accepted: {book.statuses}"
         verdict.assert_sound(self.bound)
         return verdict

@@ -22,11 +22,11 @@ class Released:
         """The product as it is, or with one patch over it, and with what is said over the values of staging."""
         return Release(patch or "the product", chart(self.image(patch), *said))
 
-    def found(self) -> Release:
-        """What runs on the cluster: the image that its API has, with the chart of this checkout."""
+    def found(self, *said: Mapping[str, Any]) -> Release:
+        """What runs on the cluster: the image that its API has, with the chart of this checkout, and what is said."""
         rollout = self._place.kube().get(ROLLOUTS, "Rollout", API, NAMESPACE)
         name, _, digest = rollout["spec"]["template"]["spec"]["containers"][0]["image"].partition("@")
-        return Release("what was found", chart(Image(name, "", Path(), digest)))
+        return Release("what was found", chart(Image(name, "", Path(), digest), *said))
 
     def image(self, patch: str = "") -> Image:
         """The image of it."""

@@ -17,7 +17,7 @@ from tests.faults.receiver import Behaviour
 RATE = 20.0
 SLOW = Behaviour(after=0.3)
 """Receivers that take so long have something in flight at any moment."""
-BEFORE_SECONDS = 5.0
+BEFORE_SECONDS, BETWEEN_SECONDS = 5.0, 3.0
 POOLS = ("worker-first", "worker-retry", "worker-bulk", "worker-maintenance")
 REPLACED_SECONDS = 240.0
 
@@ -118,7 +118,7 @@ def test_pods_that_are_killed_lose_nothing(grounds: Grounds, installation: Insta
     took: dict[str, float] = {}
     with scene.load(rate=RATE) as load:
         for component in components:
-            time.sleep(BEFORE_SECONDS)
+            time.sleep(BETWEEN_SECONDS)
             began = time.monotonic()
             _kill_one(scene, installation, component)
             took[component] = time.monotonic() - began

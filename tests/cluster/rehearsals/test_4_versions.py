@@ -25,11 +25,11 @@ pytestmark = pytest.mark.unbounded
 RATE = 20.0
 WORKERS = tuple(f"postrider-worker-{pool}" for pool in ("first", "retry", "bulk", "maintenance"))
 RELEASED_SECONDS = 300.0
-STAY_SECONDS = 10.0
+STAY_SECONDS = 6.0
 # Both versions are there for as long as the load runs: how a release is judged while they are is rehearsed elsewhere.
-_SOON = {"steps": [{"weight": 50, "pause": "10s"}]}
+_SOON = {"steps": [{"weight": 50, "pause": "1s"}]}
 QUICK = {
-    "rollouts": {"analysis": {"enabled": False}, "api": _SOON, "workers": _SOON},
+    "rollouts": {"readySeconds": 0, "analysis": {"enabled": False}, "api": _SOON, "workers": _SOON},
     # The API of before lets nobody into the cluster, the probe neither.
     "probe": {"enabled": False},
 }
@@ -88,7 +88,19 @@ def test_the_tests_of_before_pass_on_the_new_schema(tree: Path, before: Image) -
     shutil.rmtree(tree / "migrations")
     shutil.copytree(ROOT / "migrations", tree / "migrations")
     modules = [f"tests/worker/test_{one}.py" for one in SUITES]
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *modules]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "-n",
+        "2",
+        "--dist",
+        "loadfile",
+        *modules,
+    ]
     environment = os.environ | {"PYTHONPATH": str(tree)}
     done = subprocess.run(command, cwd=tree, env=environment, capture_output=True, text=True, check=False)
     print(f"\n{done.stdout.splitlines()[-1]}")  # noqa: T201 the figure is asked for

@@ -26,7 +26,7 @@ SHRUNK_SECONDS = 240.0
 SETTLE_SECONDS = 420.0
 # Staging takes pods away after five minutes, one tenth a minute; that is not waited for here.
 ALL_AT_ONCE = {"type": "Percent", "value": 100, "periodSeconds": 15}
-SOON = {"scaleDown": {"stabilizationWindowSeconds": 15, "policies": [ALL_AT_ONCE]}}
+SOON = {"scaleDown": {"stabilizationWindowSeconds": 5, "policies": [ALL_AT_ONCE]}}
 AUTOSCALERS = ("HorizontalPodAutoscaler", "ScaledObject")
 
 

@@ -31,7 +31,7 @@ BACK_SECONDS = 180.0
 FROZEN_SECONDS = 30.0
 FULL_SECONDS = 15.0
 MINUTE = 60.0
-LOOKED_SECONDS = 20.0
+LOOKED_SECONDS = 15.0
 LEFT_BYTES = 1024 * 1024
 STEP_BYTES = 1024 * 1024
 LARGE_BYTES = 200_000
@@ -216,8 +216,8 @@ def _squeeze(pod: Manifest) -> int:
     now, most = (
         ("memory.current", "memory.max") if root == CGROUPS else ("memory.usage_in_bytes", "memory.limit_in_bytes")
     )
-    limit = int((group / now).read_text())
     # Less than what is in use is refused, once nothing of that can be given back any more.
+    limit = int((group / now).read_text()) + 2 * STEP_BYTES
     with suppress(OSError):
         while limit > STEP_BYTES:
             (group / most).write_text(str(limit - STEP_BYTES))
