@@ -13,16 +13,18 @@ from sqlalchemy import (
     Table,
     bindparam,
     create_engine,
+    event,
     func,
     make_url,
     select,
     text,
 )
+from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
 
-from app.kit.direct import fetch
+from app.kit.direct import fetch, leads_no_more
 
 NAMING = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -73,7 +75,7 @@ def make_async_engine(
             "idle_in_transaction_session_timeout": IDLE_IN_TRANSACTION,
             **(STEADY if steady else {"plan_cache_mode": "force_custom_plan"}),
         }
-    return create_async_engine(
+    engine = create_async_engine(
         make_url(url).set(drivername="postgresql+asyncpg"),
         pool_size=pool_size,
         max_overflow=0,
@@ -85,6 +87,8 @@ def make_async_engine(
         pool_pre_ping=not steady,
         connect_args=connect,
     )
+    event.listen(engine.sync_engine, "handle_error", _leave_who_leads_no_more)
+    return engine
 
 
 def make_engine(url: str, *, pool_size: int = 4, steady: bool = False, name: str = "postrider-worker") -> Engine:
@@ -94,7 +98,7 @@ def make_engine(url: str, *, pool_size: int = 4, steady: bool = False, name: str
         "idle_in_transaction_session_timeout": IDLE_IN_TRANSACTION,
         **(STEADY if steady else {}),
     }
-    return create_engine(
+    engine = create_engine(
         make_url(url).set(drivername="postgresql+psycopg"),
         pool_size=pool_size,
         max_overflow=2,
@@ -109,6 +113,14 @@ def make_engine(url: str, *, pool_size: int = 4, steady: bool = False, name: str
             **KEEPALIVE,
         },
     )
+    event.listen(engine, "handle_error", _leave_who_leads_no_more)
+    return engine
+
+
+def _leave_who_leads_no_more(context: ExceptionContext) -> None:
+    """Whoever came to a server while another one took the lead finds out by the first write, and connects anew."""
+    if leads_no_more(context.original_exception):
+        context.is_disconnect = True
 
 
 def sqlstate(error: DBAPIError) -> str:

@@ -23,6 +23,8 @@ from app.kit.array_text import Write, elements_of, write
 
 T = TypeVar("T")
 _INFO = "connection of the transaction"
+# PostgreSQL's read_only_sql_transaction; no transaction of ours asks to be one.
+_READ_ONLY = "25006"
 _NUMBERED: Dialect = PGDialect_psycopg(paramstyle="numeric_dollar")  # type: ignore[no-untyped-call]
 
 
@@ -88,6 +90,11 @@ def session_on(connection: Connection) -> Session:
     return db
 
 
+def leads_no_more(error: BaseException) -> bool:
+    """Whether the server takes no writes, since it follows another one: on this connection it never will again."""
+    return getattr(error, "sqlstate", None) == _READ_ONLY
+
+
 def _fail(connection: Connection, raw: PoolProxiedConnection, text: str, error: BaseException) -> NoReturn:
     dialect = connection.dialect
     if not isinstance(error, dialect.loaded_dbapi.Error):
@@ -95,7 +102,7 @@ def _fail(connection: Connection, raw: PoolProxiedConnection, text: str, error: 
         # carrying it out, and whatever came next on this connection would be of a transaction that nobody ends.
         connection.invalidate(error)
         raise error
-    is_lost = dialect.is_disconnect(error, raw.dbapi_connection, None)
+    is_lost = dialect.is_disconnect(error, raw.dbapi_connection, None) or leads_no_more(error)
     if is_lost:
         # As SQLAlchemy does: what else waits in the pool is as old, and nobody else is to find out.
         connection.engine.pool._invalidate(raw, error)  # noqa: SLF001 there is no other way

@@ -2,13 +2,29 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
 import psycopg
 import pytest
 import pytest_asyncio
-from sqlalchemy import Float, Integer, bindparam, cast, event, func, literal_column, select, text
+from psycopg import sql
+from sqlalchemy import (
+    Float,
+    Integer,
+    bindparam,
+    cast,
+    delete,
+    event,
+    false,
+    func,
+    literal_column,
+    make_url,
+    select,
+    table,
+    text,
+)
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
@@ -23,6 +39,7 @@ STATE = select(
     func.current_setting(TENANTS_SETTING).label("tenants"),
 )
 FAULT = select((literal_column("1") / cast(bindparam("number"), Integer)).label("quotient"))
+WRITE = delete(table("alembic_version")).where(false())
 SLEEP = select(func.pg_sleep(cast(bindparam("seconds"), Float)))
 NOTES = text("CREATE TEMP TABLE notes (number int UNIQUE DEFERRABLE INITIALLY DEFERRED)")
 NOTE, NOTED = text("INSERT INTO notes VALUES (1)"), text("SELECT count(*) FROM notes")
@@ -164,6 +181,23 @@ async def test_a_connection_that_was_lost_in_between_is_found_out_at_the_beginni
     assert await backend(dedicated) != before
 
 
+@pytest.mark.parametrize("kind", ["fetch", "execute"])
+async def test_who_leads_no_more_is_left_for_the_one_that_does(
+    dedicated: Kept, database: DatabaseUrls, kind: str
+) -> None:
+    def write(db: Session) -> int:
+        fetch(db, WRITE, {}) if kind == "fetch" else db.execute(WRITE)
+        return look(db)[0]
+
+    # A server that follows another one refuses in the same words.
+    with whoever_comes_may_only_read(database):
+        before = await backend(dedicated)
+    with pytest.raises(DBAPIError, match="read-only transaction") as error:
+        await dedicated.run([TENANT], write)
+    assert error.value.connection_invalidated
+    assert await dedicated.run([TENANT], write) != before
+
+
 async def test_those_who_wait_for_the_commit_are_told_after_it_and_of_no_rollback(dedicated: Kept) -> None:
     told: list[str] = []
 
@@ -176,6 +210,17 @@ async def test_those_who_wait_for_the_commit_are_told_after_it_and_of_no_rollbac
         await dedicated.run([TENANT], work, "failed", 0)
     await dedicated.run([TENANT], work, "committed", 1)
     assert told == ["committed"]
+
+
+@contextmanager
+def whoever_comes_may_only_read(database: DatabaseUrls) -> Iterator[None]:
+    name = sql.Identifier(make_url(database.migrator).database or "")
+    with psycopg.connect(database.migrator, autocommit=True) as connection:
+        connection.execute(sql.SQL("ALTER DATABASE {} SET default_transaction_read_only = on").format(name))
+        try:
+            yield
+        finally:
+            connection.execute(sql.SQL("ALTER DATABASE {} RESET default_transaction_read_only").format(name))
 
 
 def end(database: DatabaseUrls, pid: int) -> None:

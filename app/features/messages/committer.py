@@ -32,8 +32,8 @@ from app.kit.telemetry.trace_context import Carried
 
 Outcome = Result | Exception
 Waiting = tuple[Incoming, asyncio.Future[Outcome]]
-# Connections, a server that is a replica now, resources, operators, the server's own disk.
-OUTAGE = ("08", "25006", "53", "57", "58")
+# Connections, resources, operators, the server's own disk.
+OUTAGE = ("08", "53", "57", "58")
 PARTITION_GONE = "23514"
 RETRIES = 8
 PATIENCE_SECONDS = 10.0
