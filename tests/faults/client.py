@@ -23,7 +23,8 @@ ACCEPTED = 202
 PATIENCE_SECONDS = 40.0
 AGAIN = frozenset({0, 429, 503})
 """Statuses after which a client tries again; 0 is no answer."""
-_CLOSE_SECONDS = 0.25
+# On a machine that is full of work it takes a while until one learns of it.
+_CLOSE_SECONDS = 0.5
 _SAID_CHARACTERS = 300
 
 

@@ -17,7 +17,7 @@ from tests.faults.client import Book
 
 RATE = 20.0
 BEFORE_SECONDS = 5.0
-STILL_SECONDS = 10.0
+STILL_SECONDS = 5.0
 # Nobody goes back at once; a release that was taken back does no harm until then, and none to the next one.
 ABORTED_SECONDS = 8.0
 # Until then the gateway has heard of it.
@@ -33,7 +33,8 @@ SCHEDULE = [0, *[5] * 19]
 class Bad:
     """A release that the Rollout `name` has to take back, within so many seconds of its being applied.
 
-    At most the share `harms` of the requests meanwhile may fail, and at least one has to where it is not 0.
+    At most the share `harms` of the requests meanwhile may fail, and at least one has to where it is not 0. What does
+    not get on is given up after `deadline` seconds, as soon as others are judged: staging waits three minutes.
     """
 
     patch: str
@@ -41,17 +42,16 @@ class Bad:
     seconds: float
     harms: float = 0.0
     tenants: int = 4
+    deadline: int = 90
 
 
 # Weights of 10 and 50 % for a minute each, a first look after half a minute, and the third bad answer is the last.
 JUDGED_SECONDS = 240.0
-# What does not get on is given up as soon as the others are judged: staging waits three minutes.
-STUCK = {"rollouts": {"deadlineSeconds": 90}}
 STUCK_SECONDS = 240.0
 # Silence is asked for twice as often as staging does.
 OFTEN = {"rollouts": {"analysis": {"interval": "15s", "initialDelay": "15s"}}}
 ERRORS = Bad("errors", API, JUDGED_SECONDS, harms=0.1)
-NEVER_READY = Bad("never_ready", API, STUCK_SECONDS)
+NEVER_READY = Bad("never_ready", API, STUCK_SECONDS, deadline=60)
 # Many endpoints: each stops to be sent to when it has refused five messages in a row.
 WRONG_SIGNATURE = Bad("wrong_signature", FIRST, JUDGED_SECONDS, tenants=12)
 CRASHING_WORKER = Bad("crashing_worker", RETRY, STUCK_SECONDS)
@@ -99,7 +99,7 @@ def under_load(grounds: Grounds, installation: Installation, name: str, tenants:
 def test_a_bad_release_is_taken_back(
     grounds: Grounds, installation: Installation, released: Released, bads: tuple[Bad, ...]
 ) -> None:
-    release = _with(bads, released, STUCK)
+    release = _with(bads, released, {"rollouts": {"deadlineSeconds": max(one.deadline for one in bads)}})
     tenants = max(one.tenants for one in bads)
     with (
         Eyes(installation.kube) as eyes,

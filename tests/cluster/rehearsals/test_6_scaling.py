@@ -17,10 +17,10 @@ from tests.faults.receiver import Behaviour
 pytestmark = pytest.mark.unbounded
 
 FIRST = "postrider-worker-first"
-CALM, TENFOLD = 20.0, 200.0
+CALM, TENFOLD = 15.0, 150.0
 CALM_SECONDS = 20.0
-SLOW, ENDPOINTS = Behaviour(after=4.0), 120
-"""One worker holds 512 attempts at most, which is 128 a second of these; all the endpoints together take 240."""
+SLOW, ENDPOINTS = Behaviour(after=5.0), 120
+"""One worker holds 512 attempts at most, which is 102 a second of these; all the endpoints together take 192."""
 GROWN_SECONDS = 240.0
 SHRUNK_SECONDS = 240.0
 SETTLE_SECONDS = 420.0
