@@ -1,7 +1,7 @@
 """What makes a machine a cluster of one node: Kubernetes' own programs, etcd, and containerd."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -111,9 +111,8 @@ def _controllers(place: Place) -> Iterator[NodeProgram]:
     yield NodeProgram("kube-scheduler", scheduler)
 
 
-def _containerd(place: Place, pause: str) -> NodeProgram:
-    home = place.file("containerd", "config.toml")
-    network = place.file("cni", "10-pods.conflist")
+def network_of_pods() -> str:
+    """What the plugins of containerd are told."""
     # Each pod has a cable of its own to the node: what goes from pod to pod is routed, so that answers come back the
     # way that kube-proxy sent the request.
     addresses = {"type": "host-local", "ranges": [[{"subnet": PODS_OF_THE_NODE}]], "routes": [{"dst": "0.0.0.0/0"}]}
@@ -121,14 +120,22 @@ def _containerd(place: Place, pause: str) -> NodeProgram:
         {"type": "ptp", "ipMasq": False, "ipam": addresses},
         {"type": "portmap", "capabilities": {"portMappings": True}},
     ]
-    network.write_text(json.dumps({"cniVersion": "0.4.0", "name": "pods", "plugins": plugins}))
+    return json.dumps({"cniVersion": "0.4.0", "name": "pods", "plugins": plugins})
+
+
+def _containerd(place: Place, pause: str) -> NodeProgram:
+    home = place.file("containerd", "config.toml")
+    network = place.file("cni", "10-pods.conflist")
+    network.write_text(network_of_pods())
     home.write_text(_CONTAINERD.format(home=home.parent, pause=pause, cni=network.parent))
     return NodeProgram("containerd", ["containerd", f"--config={home}"], ready=lambda: _containerd_answers(place))
 
 
 def containerd_socket(place: Place) -> Path:
     """Where containerd listens."""
-    return place.file("containerd", "containerd.sock")
+    return (
+        Path("/run/containerd/containerd.sock") if place.is_container else place.file("containerd", "containerd.sock")
+    )
 
 
 def take_image(place: Place, image: Image) -> None:
@@ -176,29 +183,34 @@ disabled_plugins = ["io.containerd.snapshotter.v1.btrfs", "io.containerd.snapsho
 """
 
 
+# The kubelet's settings for a machine without systemd, on which nobody may raise limits.
+KUBELET: Mapping[str, Any] = {
+    "apiVersion": "kubelet.config.k8s.io/v1beta1",
+    "kind": "KubeletConfiguration",
+    "cgroupDriver": "cgroupfs",
+    "enforceNodeAllocatable": [],
+    "failCgroupV1": False,
+    "failSwapOn": False,
+    "oomScoreAdj": 0,
+    "maxOpenFiles": 20000,
+    "evictionHard": {"memory.available": "100Mi"},
+    "imageGCHighThresholdPercent": 100,
+    "localStorageCapacityIsolation": False,
+    "makeIPTablesUtilChains": False,
+}
+
+
 def _kubelet(place: Place) -> NodeProgram:
-    """Its settings are those of a machine without systemd, on which nobody may raise limits."""
     names = place.file("kubelet", "resolv.conf")
     # Nobody outside is asked for names.
     names.write_text(f"nameserver {NAMES}\n")
     said: dict[str, Any] = {
-        "apiVersion": "kubelet.config.k8s.io/v1beta1",
-        "kind": "KubeletConfiguration",
+        **KUBELET,
         "address": NODE,
         "authentication": {"anonymous": {"enabled": True}, "webhook": {"enabled": False}},
         "authorization": {"mode": "AlwaysAllow"},
-        "cgroupDriver": "cgroupfs",
         "cgroupRoot": f"/{place.cgroup}",
-        "enforceNodeAllocatable": [],
-        "failCgroupV1": False,
-        "failSwapOn": False,
         "containerRuntimeEndpoint": f"unix://{containerd_socket(place)}",
-        "oomScoreAdj": 0,
-        "maxOpenFiles": 20000,
-        "evictionHard": {"memory.available": "100Mi"},
-        "imageGCHighThresholdPercent": 100,
-        "localStorageCapacityIsolation": False,
-        "makeIPTablesUtilChains": False,
         "podLogsDir": str(place.folder / "pod-logs"),
         "volumePluginDir": str(place.folder / "kubelet" / "plugins"),
         "resolvConf": str(names),

@@ -17,7 +17,8 @@ from tests.cluster.kube import write_kubeconfig
 from tests.cluster.place import Place
 
 _LIFE = timedelta(days=7)
-NODE_NAME = "node"
+# As kind calls the only node of a cluster `postrider`.
+NODE_NAME = "postrider-control-plane"
 GITHUB_AUTHORITY = "github-ca"
 # Who shows a token, and the groups that they are in.
 _USERS = {
@@ -80,8 +81,7 @@ def make_identities(place: Place) -> None:
     service = ("kubernetes", "kubernetes.default", "kubernetes.default.svc", f"kubernetes.default.svc.{DOMAIN}")
     authority.issue("apiserver", ["localhost", *service, NODE, API_SERVER, "127.0.0.1"])
     Authority(place, "front-proxy-ca").issue("front-proxy-client")
-    # Whoever trusts it reads it once, so it is the same for as long as there is the cluster.
-    Authority(place, GITHUB_AUTHORITY).issue("github", HOSTS)
+    make_github_identity(place)
     accounts = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     place.file("pki", "accounts.key").write_bytes(_private(accounts))
     lines = []
@@ -92,6 +92,11 @@ def make_identities(place: Place) -> None:
     tokens = place.file("pki", "tokens.csv")
     tokens.touch(0o600)
     tokens.write_text("".join(lines))
+
+
+def make_github_identity(place: Place) -> None:
+    """That of GitHub. Whoever trusts it reads it once, so it is the same for as long as there is the cluster."""
+    Authority(place, GITHUB_AUTHORITY).issue("github", HOSTS)
 
 
 def kubeconfig_of(place: Place, name: str, token: str) -> Path:

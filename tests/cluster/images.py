@@ -5,18 +5,22 @@
 
 import hashlib
 import json
+import shutil
+import subprocess
 import sys
 import tarfile
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import distribution
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
+from tests.deploy.crds import fetched, pin
 from tests.deploy.image.engine import Engine
-from tests.deploy.tools import cache, locked, program
+from tests.deploy.tools import KUBERNETES, cache, locked, program
 from tests.servers import ROOT
 
 BUILDS = Path(__file__).parent / "builds"
@@ -24,6 +28,9 @@ POSTRIDER = "ghcr.io/postrider/postrider"
 # What .dockerignore lets into the build of Postrider, and what says how it is built.
 SOURCES = ("Dockerfile", ".dockerignore", "requirements.lock", "LICENSE", "app", "worker", "migrations")
 OWN = "localhost/postrider-cluster"
+KIND = "sigs.k8s.io/kind"
+# As the settings of containerd have it that are among kind's own files.
+KIND_PAUSE = "registry.k8s.io/pause:3.10"
 KEPT_SECONDS = 86_400
 
 
@@ -98,6 +105,47 @@ class Images:
         file = BUILDS / "pause.containerfile"
         return self._layered(f"{OWN}/pause", "scratch", file, made.parent, _digest([], file, made))
 
+    def kind_node(self) -> Image:
+        """What kind takes for a machine: kind's own files, Kubernetes, and the images of the control plane."""
+        control_plane, pause, base = self._kind_control_plane(), self.pause(), self._engine.base()
+        recipe, unit = BUILDS / "kind-node.containerfile", BUILDS / "kind-images.service"
+        own, programs = fetched(pin(KIND)) / pin(KIND).folder, [program("kubernetes"), program("kubeadm")]
+
+        def build(tagged: str) -> str:
+            with TemporaryDirectory(dir=self._folder) as place:
+                folder = Path(place)
+                shutil.copytree(own, folder / "files")
+                (folder / "programs").mkdir()
+                for one in programs:
+                    shutil.copy(one, folder / "programs")
+                shutil.copy(unit, folder)
+                (folder / "images").mkdir()
+                # By the names that kubeadm and the settings of containerd call them.
+                self._save(folder / "images" / "pause.tar", pause, [KIND_PAUSE])
+                self._save(folder / "images" / "control-plane.tar", control_plane, _names_of_the_control_plane())
+                told = {"SOURCE_DATE_EPOCH": "0", "KUBERNETES": KUBERNETES}
+                return self._engine.build_of(recipe, folder, base, told, tagged)
+
+        inputs = _digest([base, control_plane.digest, pause.digest, KUBERNETES], recipe, unit, own, *programs)
+        return self._image(f"{OWN}/kind-node", inputs, build, form="docker-archive")
+
+    def _kind_control_plane(self) -> Image:
+        """What every pod of the control plane runs."""
+        base, recipe = self._engine.base(), BUILDS / "kind-control-plane.containerfile"
+        programs = [program("kubernetes"), program("etcd")]
+
+        def build(tagged: str) -> str:
+            with TemporaryDirectory(dir=self._folder) as place:
+                for one in programs:
+                    shutil.copy(one, place)
+                return self._engine.build_of(recipe, Path(place), base, {"SOURCE_DATE_EPOCH": "0"}, tagged)
+
+        return self._image(f"{OWN}/kind-control-plane", _digest([base], recipe, *programs), build)
+
+    def _save(self, archive: Path, image: Image, names: Sequence[str]) -> None:
+        """The image under other names."""
+        self._engine.output("save", "--quiet", "--format=docker-archive", f"--output={archive}", image.tagged, *names)
+
     def _on_base(self, name: str, folder: Path, *inputs: str) -> Image:
         base, file = self._engine.base(), BUILDS / f"{name}.containerfile"
         return self._layered(f"{OWN}/{name}", base, file, folder, _digest([base, *inputs], file))
@@ -106,7 +154,7 @@ class Images:
         told = {"SOURCE_DATE_EPOCH": "0"}
         return self._image(name, digest, lambda tagged: self._engine.build_of(file, folder, base, told, tagged))
 
-    def _image(self, name: str, inputs: str, build: Callable[[str], str]) -> Image:
+    def _image(self, name: str, inputs: str, build: Callable[[str], str], form: str = "oci-archive") -> Image:
         began = time.monotonic()
         tagged = f"{name}:{inputs[:12]}"
         archive = self._folder / f"{_stem(name)}-{inputs[:12]}.tar"
@@ -116,17 +164,18 @@ class Images:
             if built:
                 build(tagged)
             if built or not archive.exists():
-                self._export(tagged, archive)
+                self._export(tagged, archive, form)
             archive.touch()
             self._forget_old(name)
         _say(f"{'built' if built else 'found'} {tagged}", archive, began)
-        return Image(name, tagged, archive, digest(archive))
+        return Image(name, tagged, archive, digest(archive) if form == "oci-archive" else "")
 
-    def _export(self, tagged: str, archive: Path) -> None:
+    def _export(self, tagged: str, archive: Path, form: str) -> None:
         """As it lies in the store: nothing is won by compressing what is unpacked on the same disk at once."""
         half = archive.with_suffix(".half")
         half.unlink(missing_ok=True)
-        self._engine.output("save", "--quiet", "--uncompressed", "--format=oci-archive", f"--output={half}", tagged)
+        options = ["--quiet", *(["--uncompressed"] if form == "oci-archive" else []), f"--format={form}"]
+        self._engine.output("save", *options, f"--output={half}", tagged)
         half.rename(archive)
 
     def _forget_old(self, name: str) -> None:
@@ -137,6 +186,13 @@ class Images:
                 if self._engine.has(tagged):
                     self._engine.output("image", "rm", tagged)
                 archive.unlink()
+
+
+def _names_of_the_control_plane() -> list[str]:
+    """Those of the images that kubeadm has the node run, which containerd's settings do not name."""
+    command = [str(program("kubeadm")), "config", "images", "list", f"--kubernetes-version=v{KUBERNETES}"]
+    said = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+    return [name for name in said if "/pause:" not in name and "/coredns/" not in name]
 
 
 def _stem(name: str) -> str:

@@ -1,7 +1,8 @@
 """PID 1 of the node: it lays the network, and keeps running whatever the folder of programs names.
 
 `python -m tests.cluster.node FOLDER` is called in namespaces of its own (net, pid, mount); they end with it, and so
-does everything that was ever started in them, containers and mounts included. A program is a file `programs/NAME.json`
+does everything that was ever started in them, containers and mounts included. Where a container is the node, the
+network is that of the container. A program is a file `programs/NAME.json`
 with `argv` and `env`: it is started when its file appears, started again when it ends, and killed when its file goes.
 """
 
@@ -103,8 +104,15 @@ def _lay_network() -> None:
     _run("ip", "address", "add", f"{NODE}/24", "dev", "lan0")
     for address in (*RECEIVERS, GITHUB):
         _run("ip", "address", "add", f"{address}/32", "dev", "lan0")
-    _run("ip", "route", "add", "default", "via", GATEWAY_OF_THE_NODE, "dev", "lan0")
+    if not _leads_somewhere():
+        _run("ip", "route", "add", "default", "via", GATEWAY_OF_THE_NODE, "dev", "lan0")
     Path("/proc/sys/net/ipv4/ip_forward").write_text("1")
+
+
+def _leads_somewhere() -> bool:
+    """Whether the network is one that somebody has laid before: that of a container."""
+    said = subprocess.run(["ip", "route", "show", "default"], check=True, capture_output=True, text=True).stdout
+    return bool(said.strip())
 
 
 def _run(*words: str) -> None:

@@ -24,6 +24,8 @@ PLACE = Path(os.environ.get("POSTRIDER_CLUSTER", "/var/lib/postrider-cluster"))
 CGROUPS = Path("/sys/fs/cgroup")
 _END_SECONDS = 30.0
 _CLONE_NEWNET = 0x40000000
+# Where the kubelet finds the pods of a control plane, and where it does not.
+_MANIFESTS, _HELD = Path("/etc/kubernetes/manifests"), Path("/etc/kubernetes/held")
 # It outlives whoever begins it, and says under which number.
 _DETACHED = ("setsid", "--fork", "sh", "-c", 'echo $$ > "$0"; exec "$@"')
 
@@ -66,9 +68,24 @@ class Place:
 
     def begin(self) -> None:
         """Makes the namespaces, with nothing in them but their first process."""
+        self.make()
+        self._begin_tending("unshare", "--net")
+
+    def make(self) -> None:
+        """Makes the folder."""
         self._refuse_to_begin_twice()
-        self.folder.mkdir(parents=True, exist_ok=True)
-        words = ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
+        self.folder.mkdir(parents=True)
+
+    def begin_in(self, container: int) -> None:
+        """The same where a container is the node: programs run beside it, in its network.
+
+        `container` is the pid of its first process.
+        """
+        self._container.write_text(str(container))
+        self._begin_tending("nsenter", f"--target={container}", "--net", "unshare")
+
+    def _begin_tending(self, *entering: str) -> None:
+        words = [*entering, "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
         with self.file("logs", "node.log").open("ab") as log:
             subprocess.run(
                 [*_DETACHED, self.file("pid"), *words, sys.executable, "-m", "tests.cluster.node", self.folder],
@@ -97,6 +114,11 @@ class Place:
         if self.folder.exists():
             shutil.rmtree(self.folder)
 
+    @property
+    def is_container(self) -> bool:
+        """Whether the node is a container."""
+        return self._container.exists()
+
     def is_up(self) -> bool:
         """Whether there is a node."""
         found = self._identity()
@@ -116,12 +138,18 @@ class Place:
     def hold(self, name: str) -> None:
         """Kills a program of the node, which stays away."""
         file = self.folder / "programs" / f"{name}.json"
+        if not file.exists():
+            self._hold_pod(name)
+            return
         file.rename(file.with_suffix(".held"))
         wait_until(lambda: not (self.folder / "pids" / name).exists(), 10.0, lambda: f"{name} does not end")
 
     def let_go(self, name: str) -> None:
         """Has a program that was held started again."""
         file = self.folder / "programs" / f"{name}.held"
+        if not file.exists():
+            self.inside(["mv", _HELD / f"{name}.yaml", _MANIFESTS])
+            return
         file.rename(file.with_suffix(".json"))
         wait_until((self.folder / "pids" / name).exists, 10.0, lambda: f"{name} does not start")
 
@@ -131,9 +159,12 @@ class Place:
         wait_until(lambda: not (self.folder / "pids" / name).exists(), 10.0, lambda: f"{name} does not end")
 
     def inside(self, words: Sequence[str | Path], stdin: str | None = None) -> str:
-        """What a command says that is run in the namespaces; ClusterError when it fails."""
+        """What a command of the node says; ClusterError when it fails."""
+        return self._called(["--net", "--mount", "--pid"], words, stdin)
+
+    def _called(self, namespaces: Sequence[str], words: Sequence[str | Path], stdin: str | None) -> str:
         done = subprocess.run(
-            [*self._entering("--net", "--mount", "--pid"), *map(str, words)],
+            ["nsenter", f"--target={self._first()}", *namespaces, "--", *map(str, words)],
             input=stdin,
             capture_output=True,
             text=True,
@@ -167,7 +198,7 @@ class Place:
 
     def kubectl(self, *words: str, stdin: str | None = None) -> str:
         """What kubectl says, as the administrator."""
-        return self.inside([program("kubectl"), f"--kubeconfig={self.kubeconfig()}", *words], stdin)
+        return self._called(["--net"], [program("kubectl"), f"--kubeconfig={self.kubeconfig()}", *words], stdin)
 
     def kube(self) -> Kube:
         """A client of the API server as its administrator, for whoever has entered the network."""
@@ -185,15 +216,25 @@ class Place:
         file = self.folder / name
         return file.read_text().strip() if file.exists() else ""
 
-    def _entering(self, *which: str) -> list[str]:
-        return ["nsenter", f"--target={self._first()}", *which, "--"]
-
     def _first(self) -> int:
-        """The pid, as it is outside, of the first process inside."""
+        """The pid, as it is outside, of the first process of the node."""
         found = self._identity()
         if found is None or not is_alive(found):
             raise ClusterError("no cluster is up: make cluster-up")
-        return self._first_process(found)
+        return int(self._container.read_text()) if self.is_container else self._first_process(found)
+
+    @property
+    def _container(self) -> Path:
+        return self.folder / "container"
+
+    def _hold_pod(self, name: str) -> None:
+        """The same for one that the kubelet runs."""
+        self.inside(["mkdir", "--parents", _HELD])
+        self.inside(["mv", _MANIFESTS / f"{name}.yaml", _HELD])
+        wait_until(lambda: not self._runs(name), _END_SECONDS + 30, lambda: f"{name} does not end")
+
+    def _runs(self, name: str) -> bool:
+        return name in self.inside(["ps", "-e", "-o", "comm="]).split()
 
     def _first_process(self, found: Identity) -> int:
         return int(Path(f"/proc/{found.pid}/task/{found.pid}/children").read_text().split()[0])

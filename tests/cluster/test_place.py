@@ -1,8 +1,10 @@
 """The node's namespaces: what runs in them is kept running, sees a network of its own, and ends with them."""
 
 import os
+import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -21,6 +23,17 @@ def place(tmp_path: Path) -> Iterator[Place]:
     made.begin()
     yield made
     made.end()
+
+
+@contextmanager
+def container() -> Iterator[int]:
+    """What Docker makes: the pid of the first process in namespaces of its own."""
+    words = ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "sleep", "1000"]
+    with subprocess.Popen(words) as outside:
+        children = Path(f"/proc/{outside.pid}/task/{outside.pid}/children")
+        wait_until(lambda: children.read_text() != "", 10, lambda: "it does not begin")
+        yield int(children.read_text())
+        outside.kill()
 
 
 def pid(place: Place) -> str:
@@ -70,6 +83,31 @@ def test_an_end_leaves_neither_processes_nor_mounts_nor_files(place: Place) -> N
 def test_a_second_one_in_the_same_place_is_refused(place: Place) -> None:
     with pytest.raises(ClusterError, match="make cluster-down"):
         place.begin()
+
+
+def test_where_a_container_is_the_node_programs_run_beside_it_in_its_network(tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("namespaces are made by root: run it as root")
+    place = Place(tmp_path / "cluster")
+    place.make()
+    with container() as first:
+        place.begin_in(first)
+        try:
+            place.start([SLEEPS])
+            assert place.is_container
+            assert NODE in place.inside(["ip", "-brief", "-4", "address"])
+            assert place.inside(["ps", "-e", "-o", "pid=,comm="]).split()[:2] == ["1", "sleep"]
+            assert Path(f"/proc/{first}/ns/net").readlink() == Path(f"/proc/{tended(place)}/ns/net").readlink()
+        finally:
+            place.end()
+        assert not place.folder.exists()
+        assert Path(f"/proc/{first}").exists()
+
+
+def tended(place: Place) -> int:
+    """The pid, as it is outside, of the process that tends the programs."""
+    outside = int((place.folder / "pid").read_text())
+    return int(Path(f"/proc/{outside}/task/{outside}/children").read_text())
 
 
 def _read(file: Path) -> bytes:

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 
+from tests.cluster import kind
 from tests.cluster.control_plane import containers, control_plane, make_cgroups, node_programs, take_image
 from tests.cluster.gateway.node import gateway, gateway_objects
 from tests.cluster.identity import make_identities
@@ -20,7 +21,7 @@ from tests.cluster.prometheus.node import prometheus, prometheus_objects
 from tests.cluster.rollouts import rollouts, rollouts_objects
 from tests.deploy.crds import definitions, fetched, pins
 from tests.deploy.manifests import Manifest
-from tests.deploy.tools import CLUSTER, RELEASES, cache, program
+from tests.deploy.tools import CLUSTER, KIND, RELEASES, cache, program
 
 # Whose kinds an installation is made of.
 _GROUPS = ("argoproj.io", "gateway.networking.k8s.io", "gateway.nginx.org", "keda.sh", "monitoring.coreos.com")
@@ -29,27 +30,37 @@ _GROUPS = ("argoproj.io", "gateway.networking.k8s.io", "gateway.nginx.org", "ked
 Component = tuple[str, Callable[[], Iterable[Manifest]], Callable[[Place], Iterable[NodeProgram]]]
 
 
-def bring_up(place: Place, *, small: bool) -> None:
-    """From nothing to an installation that is served."""
+def bring_up(place: Place, *, small: bool, by_kind: bool) -> None:
+    """From nothing to an installation that is served, on this machine as it is or on a container that kind makes."""
     with part("programs"):
         # Nothing can be fetched any more once the node's network is entered.
-        for name in ("helm", "kustomize", "gotemplate", *(RELEASES if small else CLUSTER)):
+        for name in ("helm", "kustomize", "gotemplate", *(RELEASES if small else CLUSTER), *(KIND if by_kind else ())):
             program(name)
         for pinned in pins():
             fetched(pinned)
     with part("images"):
-        images = Images(cache() / "images").all()
-    with part("the node's namespaces"):
-        place.begin()
-    place.enter_network()
+        made = Images(cache() / "images")
+        images = made.all()
     try:
-        _bring_up(place, images, small=small)
+        if by_kind:
+            _begin_by_kind(place, made.kind_node(), images)
+        else:
+            _begin(place, images)
+        for what, objects, programs in _components(place, small=small):
+            with part(what):
+                apply(place, objects())
+                place.start(programs(place))
+        with part("Postrider"):
+            install(place, images)
     except BaseException:
         sys.stderr.write(f"what the node's programs wrote is in {place.folder}/logs; make cluster-down takes it away\n")
         raise
 
 
-def _bring_up(place: Place, images: Mapping[str, Image], *, small: bool) -> None:
+def _begin(place: Place, images: Mapping[str, Image]) -> None:
+    with part("the node's namespaces"):
+        place.begin()
+    place.enter_network()
     with part("containerd"):
         make_cgroups(place)
         place.start(containers(place, images["pause"].reference))
@@ -60,20 +71,33 @@ def _bring_up(place: Place, images: Mapping[str, Image], *, small: bool) -> None
             make_identities(place)
             place.start(control_plane(place))
         with part("definitions of kinds"):
-            kube = place.kube()
-            for one in definitions():
-                if one["kind"] != "CustomResourceDefinition" or one["spec"]["group"] in _GROUPS:
-                    kube.create(one)
+            _define_kinds(place)
         with part("images on the node, as far as they were not there yet"):
             taken.result()
     with part("a node that runs pods"):
         place.start(node_programs(place))
-    for what, objects, programs in _components(place, small=small):
-        with part(what):
-            apply(place, objects())
-            place.start(programs(place))
-    with part("Postrider"):
-        install(place, images)
+
+
+def _begin_by_kind(place: Place, node: Image, images: Mapping[str, Image]) -> None:
+    with part("the node's image, given to Docker"):
+        kind.load_node(node)
+    with part("a node by kind"):
+        kind.begin_node(place, node)
+    place.enter_network()
+    with part("definitions of kinds"):
+        kind.know_each_other(place)
+        _define_kinds(place)
+    with part("images on the node"):
+        _take_images(place, images)
+    with part("a node that runs pods"):
+        kind.wait_ready(place)
+
+
+def _define_kinds(place: Place) -> None:
+    client = place.kube()
+    for one in definitions():
+        if one["kind"] != "CustomResourceDefinition" or one["spec"]["group"] in _GROUPS:
+            client.create(one)
 
 
 def _components(place: Place, *, small: bool) -> Iterator[Component]:

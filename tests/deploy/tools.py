@@ -76,6 +76,8 @@ PROGRAMS: Mapping[str, Program] = {
     "metrics-server": Program("sigs.k8s.io/metrics-server/cmd/metrics-server", "metrics-server"),
     "keda-operator": Program("github.com/kedacore/keda/v2/cmd/operator", "keda"),
     "keda-adapter": Program("github.com/kedacore/keda/v2/cmd/adapter", "keda"),
+    "kind": Program("sigs.k8s.io/kind", "kind"),
+    "kubeadm": Program("k8s.io/kubernetes/cmd/kubeadm", "kind", linked_with=KUBERNETES_FLAGS),
 }
 # What each name is a name of.
 NAMES = {name: own for own, made in PROGRAMS.items() for name in (own, *made.names)}
@@ -85,7 +87,15 @@ LINTERS = ("helm3", "kube-score")
 # Those without which no release is rehearsed.
 RELEASES = ("kubernetes", "etcd", "pause", "coredns", "rollouts-controller", "gateway-plugin")
 CLUSTER = (*RELEASES, "metrics-server", "keda-operator", "keda-adapter", "argocd")
-SETS: Mapping[str, Sequence[str]] = {"chart": CHART, "linters": LINTERS, "releases": RELEASES, "cluster": CLUSTER}
+# Those by which a cluster is brought up where there is Docker.
+KIND = ("kind", "kubeadm")
+SETS: Mapping[str, Sequence[str]] = {
+    "chart": CHART,
+    "linters": LINTERS,
+    "releases": RELEASES,
+    "cluster": CLUSTER,
+    "kind-node": KIND,
+}
 
 
 def program(name: str) -> Path:
