@@ -87,8 +87,23 @@ def demote() -> int:
     LEADER.write_text(peer())
     say_role("replica")
     DATA.joinpath("standby.signal").touch()
-    call("pg_ctl", "stop", f"--pgdata={DATA}", "--mode=fast", f"--timeout={END_SECONDS}")
+    server = int(DATA.joinpath("postmaster.pid").read_text().split()[0])
+    os.kill(server, signal.SIGINT)
+    # By its number, for the next one begins at once.
+    deadline = time.monotonic() + END_SECONDS
+    while lives(server):
+        if time.monotonic() > deadline:
+            raise SystemExit(f"the server does not end within {END_SECONDS} s")
+        time.sleep(TICK_SECONDS / 10)
     return 0
+
+
+def lives(pid: int) -> bool:
+    """Whether there is a process of this number."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, 0)
+        return True
+    return False
 
 
 def appoint() -> int:
