@@ -38,7 +38,8 @@ KEPT_SECONDS = 86_400
 class Image:
     """An image in an archive that `ctr images import --digests --base-name NAME` takes.
 
-    `tagged` is its name in podman's store, and in containerd's beside the one with the digest.
+    `tagged` is its name in podman's store, and in containerd's beside the one with the digest. What Docker is given has
+    this name alone, and no digest.
     """
 
     name: str

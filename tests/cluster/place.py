@@ -234,7 +234,8 @@ class Place:
         wait_until(lambda: not self._runs(name), _END_SECONDS + 30, lambda: f"{name} does not end")
 
     def _runs(self, name: str) -> bool:
-        return name in self.inside(["ps", "-e", "-o", "comm="]).split()
+        # The kernel keeps so much of a name.
+        return name[:15] in self.inside(["ps", "-e", "-o", "comm="]).split()
 
     def _first_process(self, found: Identity) -> int:
         return int(Path(f"/proc/{found.pid}/task/{found.pid}/children").read_text().split()[0])

@@ -31,9 +31,11 @@ def container() -> Iterator[int]:
     words = ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "sleep", "1000"]
     with subprocess.Popen(words) as outside:
         children = Path(f"/proc/{outside.pid}/task/{outside.pid}/children")
-        wait_until(lambda: children.read_text() != "", 10, lambda: "it does not begin")
-        yield int(children.read_text())
-        outside.kill()
+        try:
+            wait_until(lambda: children.read_text() != "", 10, lambda: "it does not begin")
+            yield int(children.read_text())
+        finally:
+            outside.kill()
 
 
 def pid(place: Place) -> str:

@@ -88,19 +88,8 @@ def test_the_tests_of_before_pass_on_the_new_schema(tree: Path, before: Image) -
     shutil.rmtree(tree / "migrations")
     shutil.copytree(ROOT / "migrations", tree / "migrations")
     modules = [f"tests/worker/test_{one}.py" for one in SUITES]
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-q",
-        "-p",
-        "no:cacheprovider",
-        "-n",
-        "2",
-        "--dist",
-        "loadfile",
-        *modules,
-    ]
+    options = ["-q", "-p", "no:cacheprovider", "--numprocesses=2", "--dist=loadfile"]
+    command = [sys.executable, "-m", "pytest", *options, *modules]
     environment = os.environ | {"PYTHONPATH": str(tree)}
     done = subprocess.run(command, cwd=tree, env=environment, capture_output=True, text=True, check=False)
     print(f"\n{done.stdout.splitlines()[-1]}")  # noqa: T201 the figure is asked for
