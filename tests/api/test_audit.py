@@ -3,16 +3,33 @@
 import contextlib
 import csv
 import io
+from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
+from unittest import mock
 
 import pytest
+import pytest_asyncio
 from sqlalchemy.orm import Session, sessionmaker
 
 from app.domain.audit import Actor, Event, Outcome, Target, Where
 from app.features.audit import operations, service
+from app.features.audit.first_uses import FirstUses
+from app.main import create_app
 from app.settings import Settings
-from tests.api.client import Api, Tenant
+from tests.api.client import Api, Tenant, served
+
+
+@pytest_asyncio.fixture(scope="module")
+async def base_url(settings: Settings) -> AsyncIterator[str]:
+    """Where an API answers that writes down at its end only from where keys were used for the first time.
+
+    Those are events as well, and would come between others at a moment of their own.
+    """
+    with mock.patch("app.main.FirstUses", partial(FirstUses, seconds=3600)):
+        async with served(create_app(settings)) as url:
+            yield url
 
 
 async def listed(api: Api, **query: str | int) -> list[dict[str, Any]]:
