@@ -96,7 +96,7 @@ bench: .venv/stamp
 
 chart-check: .venv/stamp
 	$(BIN)/python -m tests.deploy.tools
-	$(PYTEST) tests/deploy tests/cluster $(addprefix --ignore=tests/,deploy/image deploy/lint cluster/rehearsals) $(ARGS)
+	$(PYTEST) -n 2 --dist loadfile tests/deploy tests/cluster $(addprefix --ignore=tests/,deploy/image deploy/lint cluster/rehearsals) $(ARGS)
 
 chart-lint: .venv/stamp
 	$(BIN)/python -m tests.deploy.tools helm helm3 kube-score
