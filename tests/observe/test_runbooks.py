@@ -103,7 +103,7 @@ def resolves(words: list[str]) -> bool:
             return word == "--help" or any(word in option.opts for option in command.params)
         if not isinstance(command, click.Group):
             return False
-        if (found := command.commands.get(word)) is None:
+        if (found := command.get_command(click.Context(command), word)) is None:
             return False
         command = found
     return True

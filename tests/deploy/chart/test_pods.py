@@ -203,8 +203,9 @@ def _variables(container: Manifest) -> dict[str, str | None]:
 def _parse(pod: str, command: click.Command, args: list[str]) -> None:
     """Fails where a command or an option is not there; nothing is run."""
     if isinstance(command, click.Group):
-        assert args[0] in command.commands, f"{pod}: there is no command {args[0]}"
-        _parse(pod, command.commands[args[0]], args[1:])
+        found = command.get_command(click.Context(command), args[0])
+        assert found, f"{pod}: there is no command {args[0]}"
+        _parse(pod, found, args[1:])
     else:
         with command.make_context(pod, list(args)):
             pass
