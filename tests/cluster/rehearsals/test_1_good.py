@@ -7,19 +7,11 @@ from tests.cluster.rehearsals.released import Released
 from tests.cluster.releases import Installation
 from tests.cluster.traffic import Grounds
 
-# Half of staging's patience: long enough to be judged, and the short form has little time.
-SHORT = {
-    "rollouts": {
-        "api": {"steps": [{"weight": 10, "pause": "30s"}, {"weight": 50, "pause": "30s"}]},
-        "workers": {"steps": [{"weight": 50, "pause": "1m"}]},
-    }
-}
-
 
 @pytest.mark.bounded_only
 def test_a_good_release_is_promoted_by_steps(grounds: Grounds, installation: Installation, released: Released) -> None:
     """In the long form it comes from Git, with the same promises."""
-    release = released("good", SHORT)
+    release = released("good")
     with good_release(grounds, installation, "1 a good release"):
         installation.release(release)
         installation.wait_healthy(600)

@@ -14,7 +14,7 @@ from tests.deploy.manifests import Manifest
 from tests.faults.processes import wait_for
 from tests.faults.receiver import Behaviour
 
-RATE = 20.0
+RATE = 10.0
 SLOW = Behaviour(after=0.3)
 """Receivers that take so long have something in flight at any moment."""
 BEFORE_SECONDS, BETWEEN_SECONDS = 5.0, 3.0

@@ -22,7 +22,7 @@ from tests.servers import ROOT
 
 pytestmark = pytest.mark.unbounded
 
-RATE = 20.0
+RATE = 10.0
 WORKERS = tuple(f"postrider-worker-{pool}" for pool in ("first", "retry", "bulk", "maintenance"))
 RELEASED_SECONDS = 300.0
 STAY_SECONDS = 6.0
@@ -34,7 +34,7 @@ QUICK = {
     "probe": {"enabled": False},
 }
 # Those of its tests that say what is stored and what becomes of it; how long a query takes is no matter here.
-SUITES = ("accept", "claim", "committer", "engine", "record", "retention", "pools", "audit")
+SUITES = ("accept", "claim", "committer", "engine", "record", "retention", "audit")
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from tests.cluster.releases import NAMESPACE, Installation, newest_revision
 from tests.cluster.traffic import Database, Grounds, Scene, assert_unharmed
 from tests.faults.processes import wait_for
 
-RATE = 20.0
+RATE = 10.0
 STEPS = [("first",), ("second",)]
 ENDED_SECONDS = 150.0
 JOB = "postrider-migrations"

@@ -19,8 +19,8 @@ pytestmark = pytest.mark.unbounded
 FIRST = "postrider-worker-first"
 CALM, TENFOLD = 15.0, 150.0
 CALM_SECONDS = 20.0
-SLOW, ENDPOINTS = Behaviour(after=5.0), 120
-"""One worker holds 512 attempts at most, which is 102 a second of these; all the endpoints together take 192."""
+SLOW, ENDPOINTS = Behaviour(after=8.0), 200
+"""One worker holds 512 attempts at most, which is 64 a second of these; all the endpoints together take 200."""
 GROWN_SECONDS = 240.0
 SHRUNK_SECONDS = 240.0
 SETTLE_SECONDS = 420.0
