@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -61,7 +62,9 @@ class Applications:
             self.kube.delete(ARGO, kind, name, NAMESPACE)
         wait_for(lambda: not self._all("ApplicationSet"), 60, lambda: "ApplicationSets stay")
         for one in self._all("Application"):
-            self.kube.delete(ARGO, "Application", one["metadata"]["name"], NAMESPACE)
+            # It may go with its set in this moment.
+            with suppress(NotFoundError):
+                self.kube.delete(ARGO, "Application", one["metadata"]["name"], NAMESPACE)
         wait_for(lambda: not self._all("Application"), 60, lambda: "Applications stay")
 
     def refresh(self) -> None:
