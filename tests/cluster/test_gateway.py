@@ -30,6 +30,8 @@ from tests.deploy.manifests import Manifest
 from tests.servers import ROOT
 
 ENOUGH, FOLLOWED_SECONDS = 400, 2.0
+# A reload closes connections that rest, and those that have not come so far as to ask, too.
+CLOSED = (ConnectionResetError, BrokenPipeError, ssl.SSLEOFError)
 STABLE, CANARY = "postrider-api-stable", "postrider-api-canary"
 HSTS = "Strict-Transport-Security"
 OUR_KINDS = {"HTTPRoute", "ClientSettingsPolicy", "SnippetsFilter", "RateLimitPolicy"}
@@ -89,7 +91,7 @@ class Stage:
         found: Counter[str] = Counter()
         while found.total() < count:
             connection = http.client.HTTPConnection(HOST)
-            with self.door.connect() as connection.sock, suppress(http.client.RemoteDisconnected, ConnectionError):
+            with suppress(*CLOSED), self.door.connect() as connection.sock:
                 is_last = False
                 while not is_last and found.total() < count:
                     connection.request("GET", "/200")
