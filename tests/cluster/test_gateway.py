@@ -139,7 +139,8 @@ def stage(kubernetes: ApiServer, tmp_path_factory: pytest.TempPathFactory) -> It
             found.ready(pod, STABLE, ready=True)
         found.ready(canary, CANARY, ready=True)
         stack.enter_context(_running(found))
-        soon(lambda: "status" in kubernetes.get(GATEWAY, "HTTPRoute", "postrider"), 20)
+        routes = ("postrider", "postrider-plain")
+        soon(lambda: all("status" in kubernetes.get(GATEWAY, "HTTPRoute", one) for one in routes), 20)
         assert found.conditions("HTTPRoute", "postrider")["Accepted"][0] == "False"
         assert found.conditions("HTTPRoute", "postrider-plain")["Accepted"] == ("True", "")
         kubernetes.apply(_certificate(authority))
