@@ -33,6 +33,15 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(Acceptance())
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leaves out, in each form, what is marked as belonging to the other one alone."""
+    other = "unbounded" if config.getoption("bounded") else "bounded_only"
+    left_out = [item for item in items if item.get_closest_marker(other)]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
+
+
 @pytest.fixture(scope="session")
 def bounded(request: pytest.FixtureRequest) -> bool:
     """Whether the short form of a long suite is wanted."""

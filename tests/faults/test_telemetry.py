@@ -40,6 +40,8 @@ DISK_BYTES = 2 * 1024 * 1024
 TALKATIVE = {"POSTRIDER_TELEMETRY__ACCESS_LINES": "1000000", "POSTRIDER_TELEMETRY__SAMPLE": "1"}
 # Lines of all processes of the API together, beside those that wait in the pipe.
 MORE_THAN_WAITS = API_PROCESSES * (ROOM + 1000)
+# The short form has one fault of each taker.
+LONGER = pytest.mark.unbounded
 INTO_SAID = ("sh", "-c", 'exec "$@" >> "$SAID" 2>&1', "sh")
 
 
@@ -57,7 +59,7 @@ def traced(lab: Lab, collector: Taker) -> Iterator[System]:
         yield system
 
 
-@pytest.mark.parametrize("fault", ["absent", "slow", "raving"])
+@pytest.mark.parametrize("fault", [pytest.param("absent", marks=LONGER), pytest.param("slow", marks=LONGER), "raving"])
 def test_f15_collector(lab: Lab, traced: System, collector: Taker, fault: str) -> None:
     before, dropped = collector.taken, _dropped(traced, "traces")
     play(lab, traced, f"F15 collector {fault}", getattr(collector, fault), _length(lab))
@@ -78,7 +80,7 @@ def reporting(lab: Lab, sentry: Taker) -> Iterator[System]:
         yield system
 
 
-@pytest.mark.parametrize("fault", ["absent", "slow", "raving"])
+@pytest.mark.parametrize("fault", [pytest.param("absent", marks=LONGER), "slow", pytest.param("raving", marks=LONGER)])
 def test_f15_sentry(lab: Lab, reporting: System, sentry: Taker, fault: str) -> None:
     """Requests fail meanwhile, at once; each report of them is taken or counted."""
     # A process reports only so many of a kind in a minute: these have reported none.
@@ -115,6 +117,7 @@ def _fail(system: System) -> None:
     assert (status, time.monotonic() - began < SEND_SECONDS) == (500, True)
 
 
+@pytest.mark.unbounded
 def test_f15_scraper_absent(lab: Lab, installation: System) -> None:
     """Nobody reads metrics: who comes afterwards reads of all that was."""
     before = _accepted(installation)
@@ -122,7 +125,7 @@ def test_f15_scraper_absent(lab: Lab, installation: System) -> None:
     assert _accepted(installation) - before == len(book.accepted)
 
 
-@pytest.mark.parametrize("fault", ["slow", "raving"])
+@pytest.mark.parametrize("fault", ["slow", pytest.param("raving", marks=LONGER)])
 def test_f15_scraper(lab: Lab, installation: System, tmp_path: Path, fault: str) -> None:
     """It holds no more connections than it may, and keeps no probe from its answer."""
     ports = [port for part in PARTS for port in installation.management_ports(part) if _is_alive(port)]

@@ -83,15 +83,11 @@ def installation(first_installation: Installation) -> Installation:
     return first_installation
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leaves out, in each form, what is marked as belonging to the other one alone; each may take a while."""
-    ours = [item for item in items if item.path.is_relative_to(Path(__file__).parent)]
-    for item in ours:
-        item.add_marker(pytest.mark.timeout(REHEARSAL_SECONDS))
-    other = "unbounded" if config.getoption("bounded") else "bounded_only"
-    left_out = [item for item in ours if item.get_closest_marker(other)]
-    config.hook.pytest_deselected(items=left_out)
-    items[:] = [item for item in items if item not in left_out]
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Each may take a while."""
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker(pytest.mark.timeout(REHEARSAL_SECONDS))
 
 
 @pytest.hookimpl(wrapper=True)
