@@ -74,6 +74,12 @@ class Applications:
         for one in self._all("Application"):
             self._note("Application", one, {"argocd.argoproj.io/refresh": "normal"})
 
+    def end_operation(self, name: str) -> None:
+        """As `argocd app terminate-op` does with what is under way."""
+        if self.operation(name).get("phase") == "Running":
+            ended = {"status": {"operationState": {"phase": "Terminating"}}}
+            self.kube.patch(ARGO, "Application", name, ended, NAMESPACE)
+
     def names(self) -> set[str]:
         """Those that there are."""
         return {one["metadata"]["name"] for one in self._all("Application")}

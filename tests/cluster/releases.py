@@ -135,9 +135,9 @@ class Installation:
                 else:
                     self.kube.apply(self._as_it_lives(one))
 
-    def go_back(self, seconds: float = 300.0) -> float:
-        """Applies what was there before the last release, which is forgotten; the seconds until that is everywhere."""
-        self.history.pop()
+    def go_back(self, releases: int = 1, seconds: float = 300.0) -> float:
+        """Applies what was there before the last releases, which are forgotten; the seconds until it is everywhere."""
+        del self.history[-releases:]
         return self.restore(self.history.pop(), seconds)
 
     def restore(self, known: Release, seconds: float = 300.0) -> float:

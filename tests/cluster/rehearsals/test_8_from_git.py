@@ -30,8 +30,7 @@ BEFORE_SECONDS = 6.0
 BEGIN_SECONDS = 300.0
 RELEASE_SECONDS = 600.0
 ABORT_SECONDS = 300.0
-# A sync that failed is tried twice more before what is new begins.
-BACK_SECONDS = 600.0
+BACK_SECONDS = 400.0
 HEAL_SECONDS = 90.0
 LATE_SECONDS = 1.5
 # More than are late on a machine that has other things to do.
@@ -102,11 +101,7 @@ def test_a_promotion_moves_the_digest_from_dev_to_staging(
     with good_release(grounds, installation, "8 a promotion from Git, as 1"):
         fleet.upstream.merge("promote/staging")
         fleet.applications.refresh()
-        changed = wait_for(
-            lambda: fleet.applications.standing(APP).digests[0] == image.digest,
-            60,
-            lambda: "the Application is as it was",
-        )
+        changed = _wait_wanted(fleet, image.digest)
         took = fleet.applications.wait_settled(APP, RELEASE_SECONDS, image.digest) + changed
         installation.wait_healthy(60)
     fleet.note("the digest of staging, from the merge to its Application", changed)
@@ -142,6 +137,9 @@ def test_a_bad_commit_is_taken_back_and_its_revert_is_proposed(
         merged = time.monotonic()
         fleet.upstream.merge("rollback/staging")
         fleet.applications.refresh()
+        _wait_wanted(fleet, good)
+        # A sync that failed is tried twice more before what is new begins, and whoever is in a hurry ends it.
+        fleet.applications.end_operation(APP)
         wait_for(lambda: _asks_for(installation, good), BACK_SECONDS, lambda: "the bad release is still asked for")
         # Workers have run the bad release, and whoever is in a hurry spares them the steps.
         installation.hurry(BACK_SECONDS)
@@ -156,6 +154,13 @@ def test_a_bad_commit_is_taken_back_and_its_revert_is_proposed(
     assert not book.harmed(), book.statuses
     assert late >= MANY
     assert _late(book, began + aborted + 30) < MANY, "callers wait for what ran before as well"
+
+
+def _wait_wanted(fleet: Fleet, digest: str) -> float:
+    """The seconds until the Application is told this digest."""
+    return wait_for(
+        lambda: fleet.applications.standing(APP).digests[0] == digest, 60, lambda: "the Application is as it was"
+    )
 
 
 def _asks_for(installation: Installation, digest: str) -> bool:
