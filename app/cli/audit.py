@@ -15,7 +15,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from sqlalchemy.orm import Session
 
-from app.cli.operator import TypeId, settings_or_exit, transaction
+from app.cli.configured import settings_or_exit
+from app.cli.operator import TypeId, transaction
 from app.domain.audit import Actor, Event, Outcome, Target
 from app.domain.audit_chain import Fault, Keys, Seal, canonical
 from app.domain.ids import encode

@@ -18,7 +18,7 @@ from sqlalchemy import Connection, Select
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.cli import doctor_queries as asked
-from app.cli.operator import settings_or_exit
+from app.cli.configured import settings_or_exit
 from app.features.health import queries, revision
 from app.features.oauth import keys
 from app.features.retention.queries import partitions

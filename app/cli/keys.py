@@ -7,7 +7,8 @@ from uuid import UUID
 import click
 
 from app.cli.audit import note
-from app.cli.operator import TypeId, settings_or_exit, transaction
+from app.cli.configured import settings_or_exit
+from app.cli.operator import TypeId, transaction
 from app.domain import ids, networks
 from app.domain.api_key import ENVIRONMENTS, Environment
 from app.domain.audit import Target

@@ -9,10 +9,8 @@ import click
 from sqlalchemy.exc import ProgrammingError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.cli.audit import operator
-from app.cli.operator import in_one_line, settings_or_exit, transaction
+from app.cli.configured import settings_or_exit
 from app.features.health import queries, revision
-from app.features.oauth import keys
 from app.kit.db import make_async_engine
 from app.kit.telemetry import logs
 from app.settings import Database
@@ -44,6 +42,7 @@ def _upgrade(wanted: str, turn_seconds: float) -> None:
     from alembic import command  # noqa: PLC0415  # a second that the other commands spare
     from alembic.config import Config  # noqa: PLC0415
 
+    from app.cli.operator import in_one_line  # noqa: PLC0415  # as above
     from migrations.turn import CannotMigrateError  # noqa: PLC0415  # as above
 
     config = Config(attributes={"turn_seconds": turn_seconds})
@@ -90,6 +89,10 @@ async def _fault_of(engine: AsyncEngine) -> str | None:
 
 def _make_keys() -> None:
     """Makes the first keys that tokens are signed with; those that are there stay."""
+    from app.cli.audit import operator  # noqa: PLC0415  # what only waits for the schema does without all of this
+    from app.cli.operator import transaction  # noqa: PLC0415
+    from app.features.oauth import keys  # noqa: PLC0415
+
     with transaction() as db:
         missing = keys.missing(db)
     made = keys.fresh(missing)

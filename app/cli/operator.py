@@ -5,24 +5,14 @@ from contextlib import contextmanager
 from uuid import UUID
 
 import click
-from pydantic import ValidationError
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
+from app.cli.configured import settings_or_exit
 from app.domain import ids
 from app.kit.cache import forget_from_outside
 from app.kit.changes import noted
 from app.kit.db import make_engine, make_sessions
-from app.settings import Settings, read_settings
-
-
-def settings_or_exit() -> Settings:
-    """The settings; a usage error that names what is missing or wrong, never its value."""
-    try:
-        return read_settings()
-    except ValidationError as error:
-        problems = [_problem(one["loc"], one["msg"]) for one in error.errors(include_input=False, include_url=False)]
-        raise click.UsageError("; ".join(problems)) from error
 
 
 @contextmanager
@@ -66,8 +56,3 @@ class TypeId(click.ParamType[UUID]):
         if decoded is None:
             self.fail(f"{value!r} is no id that begins with {self._prefix}_", param, ctx)
         return decoded
-
-
-def _problem(place: tuple[int | str, ...], message: str) -> str:
-    name = "POSTRIDER_" + "__".join(str(part) for part in place).upper() if place else "the settings"
-    return f"{name}: {message[0].lower()}{message[1:]}"

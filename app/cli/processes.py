@@ -7,9 +7,7 @@ from typing import Never
 
 import click
 
-from app.cli.operator import settings_or_exit
-from app.features.deliveries.pools import NoSuchQueueError, check_queues, queues_of
-from app.models import Lane
+from app.cli.configured import settings_or_exit
 
 # Longer than proxies keep an idle connection: whoever sends into one that is just being closed gets no answer.
 _KEEP_ALIVE_SECONDS = 75
@@ -31,7 +29,7 @@ def api_module(host: Sequence[str], port: int, workers: int, drain_seconds: int)
     binds = [f"--bind=[{one}]:{port}" if ":" in one else f"--bind={one}:{port}" for one in host]
     waits = [f"--graceful-timeout={drain_seconds}", f"--keep-alive={_KEEP_ALIVE_SECONDS}"]
     kind = ["--worker-class=app.kit.protocol.Worker", f"--workers={workers}", "--no-control-socket"]
-    words = ["--logger-class=app.cli.server_log.Logger"]
+    words = ["--config=python:app.serving", "--logger-class=app.cli.server_log.Logger"]
     return ["gunicorn", *kind, *words, *waits, *binds, "app.main:create_app()"]
 
 
@@ -40,6 +38,9 @@ def api_module(host: Sequence[str], port: int, workers: int, drain_seconds: int)
 @click.option("--queues", default="", help="Queues to serve, by comma; those of its lanes when left out.")
 def worker(processes: int, queues: str) -> None:
     """Deliver webhooks and run background tasks (Celery); POSTRIDER_DELIVERY__LANES says which of them."""
+    from app.features.deliveries.pools import NoSuchQueueError, check_queues, queues_of  # noqa: PLC0415
+    from app.models import Lane  # noqa: PLC0415  # a second that the API and beat spare
+
     lanes = [Lane[name] for name in settings_or_exit().delivery.lanes]
     chosen = [name.strip() for name in queues.split(",")] if queues else queues_of(lanes)
     try:

@@ -2,7 +2,8 @@
 
 import click
 
-from app.cli.operator import in_one_line, settings_or_exit
+from app.cli.configured import settings_or_exit
+from app.cli.operator import in_one_line
 from app.features.retention.operations import Report, retain
 from app.kit.db import make_engine, make_sessions
 

@@ -8,7 +8,8 @@ import click
 from sqlalchemy.orm import Session, sessionmaker
 
 from app.cli.audit import note
-from app.cli.operator import in_one_line, settings_or_exit
+from app.cli.configured import settings_or_exit
+from app.cli.operator import in_one_line
 from app.domain.audit import SYSTEM, Outcome, Target
 from app.features.key_ring.rotation import rotate as rotate_rows
 from app.kit.db import make_engine, make_sessions

@@ -7,7 +7,8 @@ from uuid import UUID
 import click
 
 from app.cli.audit import operator
-from app.cli.operator import settings_or_exit, transaction
+from app.cli.configured import settings_or_exit
+from app.cli.operator import transaction
 from app.features.oauth import keys
 from app.kit.clock import utc_now
 from app.kit.token_keys import Algorithm, make

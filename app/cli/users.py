@@ -7,7 +7,8 @@ import click
 from sqlalchemy.orm import Session
 
 from app.cli.audit import note, operator
-from app.cli.operator import TypeId, settings_or_exit, transaction
+from app.cli.configured import settings_or_exit
+from app.cli.operator import TypeId, transaction
 from app.domain import email, ids
 from app.domain.audit import SYSTEM
 from app.features.audit.targets import user_target

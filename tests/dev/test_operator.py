@@ -13,8 +13,10 @@ import psycopg
 import pytest
 from click.testing import CliRunner, Result
 
+from app import serving
 from app.cli.dev.roles import DatabaseUrls
 from app.cli.main import main
+from app.cli.processes import api_module
 from app.domain import api_key, ids
 from app.domain.audit import SYSTEM
 from tests.servers import ROOT
@@ -170,14 +172,33 @@ def test_every_command_that_is_promised_is_there() -> None:
     assert ("secrets", "rotate") in there
 
 
-def test_what_waits_for_the_schema_loads_no_web_framework() -> None:
-    """Every pod begins with it."""
+@pytest.mark.parametrize(
+    ("command", "module", "not_needed"),
+    [
+        ("migrate", "app.cli.migrating", {"fastapi", "celery", "redis", "aiohttp", "app.cli.dev.command"}),
+        ("api", "app.cli.processes", {"sqlalchemy", "fastapi", "celery", "redis", "aiohttp"}),
+    ],
+)
+def test_what_pods_begin_with_loads_little(command: str, module: str, not_needed: set[str]) -> None:
     script = "import sys; from app.cli.main import main; main(sys.argv[1:], standalone_mode=False); print(*sys.modules)"
-    words = [sys.executable, "-c", script, "migrate", "--help"]
-    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True)
-    loaded = set(done.stdout.splitlines()[-1].split())
-    assert "app.cli.migrating" in loaded
-    assert not loaded & {"fastapi", "celery", "aiohttp", "app.cli.dev.command"}
+    loaded = modules_after(script, command, "--help")
+    assert module in loaded
+    assert not loaded & not_needed
+
+
+def test_the_api_is_imported_before_it_is_forked() -> None:
+    (name,) = (word.partition("python:")[2] for word in api_module(["::1"], 8000, 2, 30) if "--config" in word)
+    assert name == serving.__name__
+    read = f"import sys, {name} as read; "
+    assert "app.main" not in modules_after(f"{read} print(*sys.modules)")
+    assert "app.main" in modules_after(f"{read} read.on_starting(None); print(*sys.modules)")
+
+
+def modules_after(script: str, *words: str) -> set[str]:
+    """What a process has loaded by the end of a script, which says so in its last line."""
+    command = [sys.executable, "-c", script, *words]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    return set(done.stdout.splitlines()[-1].split())
 
 
 @pytest.mark.acceptance("G01")

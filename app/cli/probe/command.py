@@ -2,7 +2,7 @@
 
 import click
 
-from app.cli.operator import settings_or_exit
+from app.cli.configured import settings_or_exit
 from app.cli.probe.receiver import make_receiver
 from app.cli.probe.sending import Installation, NotDeliveredError, send_event
 from app.cli.probe.tenancy import lent_key
