@@ -22,7 +22,7 @@ from tests.deploy.manifests import Manifest, named
 
 # Each reload closes the connections that rest: what changes together makes one of it, and they come not too often.
 TOGETHER_SECONDS = 0.1
-PAUSE_SECONDS = 0.5
+PAUSE_SECONDS = 2.0
 # How often it looks whether NGINX is still there, and writes a status again that could not be written.
 TURN_SECONDS = 2.0
 _log = logging.getLogger("gateway")

@@ -6,7 +6,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -27,7 +26,6 @@ RATE = 10.0
 WORKERS = tuple(f"postrider-worker-{pool}" for pool in ("first", "retry", "bulk", "maintenance"))
 RELEASED_SECONDS = 300.0
 STAY_SECONDS = 6.0
-SUITES_SECONDS = 600.0
 # Both versions are there for as long as the load runs: how a release is judged while they are is rehearsed elsewhere.
 _SOON = {"steps": [{"weight": 50, "pause": "1s"}]}
 QUICK = {
@@ -53,33 +51,6 @@ def before(place: Place, released: Released, tree: Path) -> Image:
     return found
 
 
-@dataclass(frozen=True, slots=True)
-class Suites:
-    """Tests that run, and where what they say is kept."""
-
-    process: subprocess.Popen[bytes]
-    said: Path
-
-
-@pytest.fixture(scope="module")
-def suites_of_before(tree: Path, before: Image, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Suites]:
-    """Those of the release before, on this schema; they have what others leave of the machine meanwhile."""
-    assert before.reference
-    changed, said = tree.with_name("previous-on-this-schema"), tmp_path_factory.mktemp("suites") / "said"
-    shutil.rmtree(changed, ignore_errors=True)
-    shutil.copytree(tree, changed, ignore=shutil.ignore_patterns("migrations"))
-    shutil.copytree(ROOT / "migrations", changed / "migrations")
-    options = ["-q", "-p", "no:cacheprovider", "--numprocesses=2", "--dist=loadfile"]
-    command = ["nice", "-n", "19", sys.executable, "-m", "pytest", *options]
-    environment = os.environ | {"PYTHONPATH": str(changed)}
-    with said.open("wb") as file:
-        modules = [f"tests/worker/test_{one}.py" for one in SUITES]
-        process = subprocess.Popen([*command, *modules], cwd=changed, env=environment, stdout=file, stderr=file)
-    yield Suites(process, said)
-    process.terminate()
-    process.wait()
-
-
 @pytest.fixture
 def here(installation: Installation, released: Released) -> Iterator[Release]:
     """This release in short steps; how it was released before is what is there again in the end."""
@@ -89,14 +60,8 @@ def here(installation: Installation, released: Released) -> Iterator[Release]:
 
 
 def test_each_version_goes_on_with_what_the_other_began(
-    grounds: Grounds,
-    installation: Installation,
-    here: Release,
-    before: Image,
-    tree: Path,
-    suites_of_before: Suites,
+    grounds: Grounds, installation: Installation, here: Release, before: Image, tree: Path
 ) -> None:
-    assert suites_of_before.process.poll() is None
     mixed = {
         "this API, workers of before": WORKERS,
         "all of before again": (API, *WORKERS),
@@ -118,8 +83,14 @@ def test_each_version_goes_on_with_what_the_other_began(
         installation.wait_images(before.reference, *parts)
 
 
-def test_the_tests_of_before_pass_on_the_new_schema(suites_of_before: Suites) -> None:
-    code = suites_of_before.process.wait(SUITES_SECONDS)
-    said = suites_of_before.said.read_text()
-    print(f"\n{said.splitlines()[-1]}")  # noqa: T201 the figure is asked for
-    assert code == 0, said[-6000:]
+def test_the_tests_of_before_pass_on_the_new_schema(tree: Path, before: Image) -> None:
+    assert before.reference
+    shutil.rmtree(tree / "migrations")
+    shutil.copytree(ROOT / "migrations", tree / "migrations")
+    modules = [f"tests/worker/test_{one}.py" for one in SUITES]
+    options = ["-q", "-p", "no:cacheprovider", "--numprocesses=2", "--dist=loadfile"]
+    command = [sys.executable, "-m", "pytest", *options, *modules]
+    environment = os.environ | {"PYTHONPATH": str(tree)}
+    done = subprocess.run(command, cwd=tree, env=environment, capture_output=True, text=True, check=False)
+    print(f"\n{done.stdout.splitlines()[-1]}")  # noqa: T201 the figure is asked for
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
