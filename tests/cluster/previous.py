@@ -1,10 +1,14 @@
 """The release before: what is made of the commit that `previous.txt` names, to stand beside what is here."""
 
 import io
+import os
 import shutil
 import subprocess
+import sys
 import tarfile
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from tests.cluster.images import Image, Images
@@ -18,6 +22,16 @@ NAMED = Path(__file__).parent / "previous.txt"
 _RECIPE = ("Dockerfile", ".dockerignore")
 # What the containers of that commit's image begin with, where it has no launcher yet.
 _PLAIN = ["python", "-m", "app.cli.main"]
+# Those of its tests that say what is stored and what becomes of it; how long a query takes is no matter here.
+_SUITES = ("accept", "claim", "committer", "engine", "record", "retention", "audit")
+
+
+@dataclass(frozen=True, slots=True)
+class Suites:
+    """Tests that run, and the file that has what they say."""
+
+    process: subprocess.Popen[bytes]
+    said: Path
 
 
 def commit() -> str:
@@ -50,6 +64,25 @@ def image(images: Images, here: Image, folder: Path) -> Image:
     if newest_revision(tree) == newest_revision():
         raise ClusterError(f"{NAMED.name} names a commit whose schema is that of this checkout: name an earlier one")
     return found
+
+
+@contextmanager
+def suites_on_this_schema(folder: Path, said: Path) -> Iterator[Suites]:
+    """That commit's tests, of its files in a folder, which run with the migrations of this checkout for the block."""
+    tree = checkout(folder)
+    shutil.rmtree(tree / "migrations")
+    shutil.copytree(ROOT / "migrations", tree / "migrations")
+    options = ["-q", "-p", "no:cacheprovider", "--numprocesses=2", "--dist=loadfile"]
+    command = [sys.executable, "-m", "pytest", *options, *(f"tests/worker/test_{one}.py" for one in _SUITES)]
+    # Servers in containers of an engine are out of reach from the network of a node.
+    environment = os.environ | {"PYTHONPATH": str(tree), "DOCKER_HOST": f"unix://{tree}/no-engine"}
+    with said.open("wb") as file:
+        process = subprocess.Popen(command, cwd=tree, env=environment, stdout=file, stderr=file)
+    try:
+        yield Suites(process, said)
+    finally:
+        process.terminate()
+        process.wait()
 
 
 def with_parts_of(before: Image, folder: Path, release: Release, parts: Collection[str]) -> Release:

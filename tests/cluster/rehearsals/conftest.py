@@ -10,10 +10,12 @@ import pytest
 from tests.cluster.addresses import NODE, PUBLIC_HOST, RECEIVERS
 from tests.cluster.install import troubles
 from tests.cluster.place import ClusterError, Place
+from tests.cluster.previous import Suites, suites_on_this_schema
 from tests.cluster.rehearsals.released import Released
 from tests.cluster.releases import NAMESPACE, Installation
 from tests.cluster.stand_ins import CALLERS_AUTHORITY
 from tests.cluster.traffic import Database, Entry, Grounds, table
+from tests.deploy.tools import cache
 from tests.faults.lab import running_receiver
 
 GROUNDS = pytest.StashKey[Grounds]()
@@ -38,6 +40,14 @@ def place(request: pytest.FixtureRequest) -> Place:
 def released(place: Place) -> Released:
     """Makes releases."""
     return Released(place)
+
+
+@pytest.fixture(scope="session")
+def suites_of_before(place: Place, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Suites]:
+    """The tests of the release before on this schema, which run from now on."""
+    assert place.is_up()
+    with suites_on_this_schema(cache() / "previous-on-this-schema", tmp_path_factory.mktemp("suites") / "said") as made:
+        yield made
 
 
 @pytest.fixture(scope="session")

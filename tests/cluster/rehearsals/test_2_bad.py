@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.cluster.previous import Suites
 from tests.cluster.rehearsals.released import Released
 from tests.cluster.rehearsals.seen import BURN, Eyes
 from tests.cluster.releases import API, NAMESPACE, ROLLOUTS, Installation, NotSyncedError, Release, newest_revision
@@ -50,12 +51,13 @@ STUCK_SECONDS = 240.0
 ERRORS = Bad("errors", API, JUDGED_SECONDS, harms=0.1)
 NEVER_READY = Bad("never_ready", API, STUCK_SECONDS, deadline=45)
 # Many endpoints: each stops to be sent to when it has refused five messages in a row.
-WRONG_SIGNATURE = Bad("wrong_signature", FIRST, JUDGED_SECONDS, tenants=12)
+WRONG_SIGNATURE = Bad("wrong_signature", FIRST, JUDGED_SECONDS, tenants=12, deadline=45)
 CRASHING_WORKER = Bad("crashing_worker", RETRY, STUCK_SECONDS)
-# What goes wrong with several parts at once is taken back by each for itself. What is slow comes from Git, later.
+# What goes wrong with two parts at once is taken back by each for itself. An API that has callers is not released with
+# a worker that delivers wrongly, as it may be tried by that one before it has any. What is slow comes from Git, later.
 FAILING = [
     pytest.param((ERRORS,), id="errors", marks=pytest.mark.bounded_only),
-    pytest.param((ERRORS, WRONG_SIGNATURE, CRASHING_WORKER), id="errors in all parts", marks=pytest.mark.unbounded),
+    pytest.param((ERRORS, CRASHING_WORKER), id="errors, crashing", marks=pytest.mark.unbounded),
 ]
 
 
@@ -110,7 +112,11 @@ def test_a_release_that_fails_callers_is_taken_back(
 
 
 @pytest.mark.unbounded
-def test_a_release_without_traffic_waits_for_somebody(installation: Installation, released: Released) -> None:
+def test_a_release_without_traffic_waits_for_somebody(
+    installation: Installation, released: Released, suites_of_before: Suites
+) -> None:
+    # Nobody calls meanwhile, and so nobody is harmed by what they take of the machine.
+    assert suites_of_before.process.poll() is None
     installation.release(_with((ERRORS,), released))
     installation.wait_phase(API, "Paused", 120)
     began = time.monotonic()
@@ -135,10 +141,10 @@ def test_callers_who_are_failed_wake_whoever_is_on_call(eyes: Eyes) -> None:
 
 
 @pytest.mark.unbounded
-def test_a_release_that_is_never_ready_harms_nobody(
+def test_a_release_that_is_never_ready_or_delivers_wrongly_harms_no_caller(
     grounds: Grounds, installation: Installation, released: Released
 ) -> None:
-    _assert_taken_back(grounds, installation, released, NEVER_READY)
+    _assert_taken_back(grounds, installation, released, NEVER_READY, WRONG_SIGNATURE)
 
 
 def _assert_taken_back(grounds: Grounds, installation: Installation, released: Released, *bads: Bad) -> None:

@@ -1,9 +1,5 @@
 """The release before and this one side by side: each does what the other has begun, and going back loses nothing."""
 
-import os
-import shutil
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,11 +10,11 @@ from tests.cluster import previous
 from tests.cluster.control_plane import take_image
 from tests.cluster.images import Image, Images
 from tests.cluster.place import Place
+from tests.cluster.previous import Suites
 from tests.cluster.rehearsals.released import Released
 from tests.cluster.releases import API, Installation, Release, newest_revision
 from tests.cluster.traffic import Grounds, Scene
 from tests.deploy.tools import cache
-from tests.servers import ROOT
 
 pytestmark = pytest.mark.unbounded
 
@@ -26,6 +22,7 @@ RATE = 10.0
 WORKERS = tuple(f"postrider-worker-{pool}" for pool in ("first", "retry", "bulk", "maintenance"))
 RELEASED_SECONDS = 300.0
 STAY_SECONDS = 6.0
+SUITES_SECONDS = 600.0
 # Both versions are there for as long as the load runs: how a release is judged while they are is rehearsed elsewhere.
 _SOON = {"steps": [{"weight": 50, "pause": "1s"}]}
 QUICK = {
@@ -33,8 +30,6 @@ QUICK = {
     # The API of before lets nobody into the cluster, the probe neither.
     "probe": {"enabled": False},
 }
-# Those of its tests that say what is stored and what becomes of it; how long a query takes is no matter here.
-SUITES = ("accept", "claim", "committer", "engine", "record", "retention", "audit")
 
 
 @pytest.fixture(scope="module")
@@ -83,14 +78,8 @@ def test_each_version_goes_on_with_what_the_other_began(
         installation.wait_images(before.reference, *parts)
 
 
-def test_the_tests_of_before_pass_on_the_new_schema(tree: Path, before: Image) -> None:
-    assert before.reference
-    shutil.rmtree(tree / "migrations")
-    shutil.copytree(ROOT / "migrations", tree / "migrations")
-    modules = [f"tests/worker/test_{one}.py" for one in SUITES]
-    options = ["-q", "-p", "no:cacheprovider", "--numprocesses=2", "--dist=loadfile"]
-    command = [sys.executable, "-m", "pytest", *options, *modules]
-    environment = os.environ | {"PYTHONPATH": str(tree)}
-    done = subprocess.run(command, cwd=tree, env=environment, capture_output=True, text=True, check=False)
-    print(f"\n{done.stdout.splitlines()[-1]}")  # noqa: T201 the figure is asked for
-    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
+def test_the_tests_of_before_pass_on_the_new_schema(suites_of_before: Suites) -> None:
+    code = suites_of_before.process.wait(SUITES_SECONDS)
+    said = suites_of_before.said.read_text()
+    print(f"\n{said.splitlines()[-1]}")  # noqa: T201 the figure is asked for
+    assert code == 0, said[-6000:]

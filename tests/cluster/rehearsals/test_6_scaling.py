@@ -18,7 +18,7 @@ pytestmark = pytest.mark.unbounded
 
 FIRST = "postrider-worker-first"
 CALM, TENFOLD = 15.0, 150.0
-CALM_SECONDS = 20.0
+CALM_SECONDS = 10.0
 SLOW, ENDPOINTS = Behaviour(after=8.0), 200
 """One worker holds 512 attempts at most, which is 64 a second of these; all the endpoints together take 200."""
 GROWN_SECONDS = 240.0
