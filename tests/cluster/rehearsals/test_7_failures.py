@@ -163,8 +163,8 @@ CASES = [
     Case("PostgreSQL restarted", _postgres_restarted, is_noticed=True),
     Case("F11 PostgreSQL frozen", _postgres_frozen, is_noticed=True),
     Case("F14 disk full", _disk_full, is_noticed=True),
-    # Whoever is the first to need one more connection to the database asks for its name.
-    Case("no names, no API server", _names_and_api_server_gone, unlucky=0.002),
+    # Whoever is the first to need one more connection to the database asks for its name, and some wait with it.
+    Case("no names, no API server", _names_and_api_server_gone, unlucky=0.01),
     Case("F25 worker out of memory", _worker_out_of_memory, pad=LARGE_BYTES, behaviour=HOLDING),
 ]
 
