@@ -71,12 +71,14 @@ def newest_revision(tree: Path = ROOT) -> str:
 class Phase:
     """How a Rollout stands, as of what was applied last: `name` is one of Argo Rollouts' phases, or Unobserved.
 
-    `aborted` says that it took the release back by itself, `why` what it says of that.
+    `aborted` says that it took the release back by itself, `why` what it says of that, and `is_stable` that what was
+    applied last is what ran before.
     """
 
     name: str
     aborted: bool
     why: str
+    is_stable: bool = False
 
 
 def phase(rollout: Manifest) -> Phase:
@@ -85,9 +87,10 @@ def phase(rollout: Manifest) -> Phase:
     if status.get("observedGeneration") != str(rollout["metadata"]["generation"]):
         return Phase("Unobserved", aborted=False, why="")
     name = str(status.get("phase", "Unobserved"))
-    if name == "Healthy" and status.get("stableRS") != status.get("currentPodHash"):
+    is_stable = "stableRS" in status and status["stableRS"] == status.get("currentPodHash")
+    if name == "Healthy" and not is_stable:
         name = "Progressing"
-    return Phase(name, bool(status.get("abort")), str(status.get("message", "")))
+    return Phase(name, bool(status.get("abort")), str(status.get("message", "")), is_stable)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +153,9 @@ class Installation:
         hurried: set[str] = set()
 
         def is_everywhere(found: Mapping[str, Phase]) -> bool:
-            for name in {name for name, one in found.items() if one.name in {"Progressing", "Paused"}} - hurried:
+            # One that has nothing to promote would keep the wish for the next release, and spare that one the steps.
+            under_way = {name for name, one in found.items() if one.name in {"Progressing", "Paused"}}
+            for name in {name for name in under_way if not found[name].is_stable} - hurried:
                 self.promote(name)
                 hurried.add(name)
             return _all_healthy(found)

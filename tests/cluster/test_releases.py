@@ -129,7 +129,7 @@ def test_the_migration_runs_after_its_account_and_before_everything_that_serves(
         ),
         (
             {"observedGeneration": "2", "phase": "Healthy", "stableRS": "b", "currentPodHash": "b"},
-            Phase("Healthy", aborted=False, why=""),
+            Phase("Healthy", aborted=False, why="", is_stable=True),
         ),
         (
             {"observedGeneration": "2", "phase": "Degraded", "abort": True, "message": "bad"},
