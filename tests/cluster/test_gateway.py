@@ -58,7 +58,8 @@ class Stage:
         kubeconfig = account(self.kube, gateway_objects(), self.folder / "kubeconfig")
         words = [f"--kubeconfig={kubeconfig}", f"--folder={self.folder / 'nginx'}", "--address=127.0.0.1"]
         with (self.folder / "log").open("ab") as log:
-            command = [sys.executable, "-m", "tests.cluster.gateway", *words]
+            # Every change is looked at by itself.
+            command = [sys.executable, "-m", "tests.cluster.gateway", "--pause=0.5", *words]
             self.process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log)
 
     def end(self, number: signal.Signals) -> int | None:

@@ -80,6 +80,7 @@ def main() -> None:
     asked.add_argument("--folder", type=Path, required=True)
     asked.add_argument("--address", required=True)
     asked.add_argument("--namespace", default="postrider")
+    asked.add_argument("--pause", type=float, default=PAUSE_SECONDS, help="seconds from a configuration to the next")
     words = asked.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
@@ -92,7 +93,7 @@ def main() -> None:
             if mirror.wait(TURN_SECONDS):
                 time.sleep(TOGETHER_SECONDS)
                 controller.turn(mirror.manifests())
-                time.sleep(PAUSE_SECONDS)
+                time.sleep(words.pause)
     finally:
         controller.stop()
 
