@@ -1,6 +1,8 @@
 """What is too large, too slow or too often is refused by the proxy, in the form of the API; what may take long, may."""
 
 import socket
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 
 import pytest
@@ -12,6 +14,19 @@ from tests.system import System
 
 CUT_SECONDS = 15.0
 LINE = f"POST /api/v1/app HTTP/1.1\r\nHost: {HOST}\r\n".encode()
+# What a client begins with, and what it sends after each pause.
+SLOW = {
+    "silent": (b"", b""),
+    "half a line": (b"GET / HT", b""),
+    "half the headers": (LINE, b""),
+    "headers that drip": (LINE + b"X-Slow: ", b"a"),
+    "half a body": (LINE + b"Content-Length: 100\r\n\r\n{", b""),
+    "half a chunk": (LINE + b"Transfer-Encoding: chunked\r\n\r\n5\r\n{", b""),
+}
+DRIPS = {
+    "a body": (b"Content-Length: 1000", b" "),
+    "chunks": (b"Transfer-Encoding: chunked", b"1\r\n \r\n"),
+}
 
 
 @pytest.fixture(scope="module")
@@ -35,42 +50,53 @@ def test_an_error_of_the_proxy_has_the_form_and_the_headers_of_the_api(door: Doo
     assert own.headers["x-content-type-options"] == theirs.headers["x-content-type-options"]
 
 
+@pytest.fixture(scope="module")
+def slow_ones(door: Door) -> Iterator[dict[tuple[str, bool], Future[float]]]:
+    """How long each slow client could go on, in seconds: all at once, for each goes on for as long as it may."""
+    with ThreadPoolExecutor(2 * len(SLOW)) as pool:
+        yield {(name, tls): pool.submit(dripped, door, name, tls) for name in SLOW for tls in (True, False)}
+
+
+def dripped(door: Door, name: str, tls: bool) -> float:  # noqa: FBT001  # a column of the table
+    """How long one slow client could go on, in seconds."""
+    first, piece = SLOW[name]
+    with door.dripping(first, tls=tls) as connection:
+        return seconds_until_cut(connection, piece, pause=1.0, most=CUT_SECONDS + 15)
+
+
 @pytest.mark.acceptance("H13")
 @pytest.mark.timeout(90)
 @pytest.mark.parametrize("tls", [True, False])
-@pytest.mark.parametrize(
-    ("first", "piece"),
-    [
-        (b"", b""),
-        (b"GET / HT", b""),
-        (LINE, b""),
-        (LINE + b"X-Slow: ", b"a"),
-        (LINE + b"Content-Length: 100\r\n\r\n{", b""),
-        (LINE + b"Transfer-Encoding: chunked\r\n\r\n5\r\n{", b""),
-    ],
-    ids=["silent", "half a line", "half the headers", "headers that drip", "half a body", "half a chunk"],
-)
-def test_a_slow_client_is_cut(door: Door, first: bytes, piece: bytes, tls: bool) -> None:  # noqa: FBT001  # a column of the table
-    with door.dripping(first, tls=tls) as connection:
-        assert seconds_until_cut(connection, piece, pause=1.0, most=CUT_SECONDS + 15) <= CUT_SECONDS
+@pytest.mark.parametrize("name", SLOW)
+def test_a_slow_client_is_cut(slow_ones: dict[tuple[str, bool], Future[float]], name: str, tls: bool) -> None:  # noqa: FBT001  # a column of the table
+    assert slow_ones[name, tls].result() <= CUT_SECONDS
+
+
+@pytest.fixture(scope="module")
+def dripping_ones(door: Door, api: System) -> Iterator[dict[tuple[str, bool], Future[tuple[float, bytes]]]]:
+    """How long each client whose pieces come soon could go on, in seconds, and what it was answered; all at once."""
+    known = api.new_tenant().key
+    with ThreadPoolExecutor(2 * len(DRIPS)) as pool:
+        yield {(name, key == known): pool.submit(gone, door, name, key) for name in DRIPS for key in (known, "nobody")}
+
+
+def gone(door: Door, name: str, key: str) -> tuple[float, bytes]:
+    """How long one such client could go on, in seconds, and what it was answered."""
+    framing, piece = DRIPS[name]
+    head = LINE + f"Authorization: Bearer {key}\r\nContent-Type: application/json\r\n".encode()
+    with door.dripping(head + framing + b"\r\n\r\n") as connection:
+        return seconds_until_gone(connection, piece, pause=0.5, most=CUT_SECONDS + 15)
 
 
 @pytest.mark.acceptance("H13")
 @pytest.mark.timeout(90)
 @pytest.mark.parametrize("known", [True, False], ids=["read", "never read"])
-@pytest.mark.parametrize(
-    ("framing", "piece"),
-    [(b"Content-Length: 1000", b" "), (b"Transfer-Encoding: chunked", b"1\r\n \r\n")],
-    ids=["a body", "chunks"],
-)
+@pytest.mark.parametrize("name", DRIPS)
 def test_what_drips_is_cut_however_soon_its_pieces_come(
-    door: Door, api: System, framing: bytes, piece: bytes, *, known: bool
+    dripping_ones: dict[tuple[str, bool], Future[tuple[float, bytes]]], name: str, *, known: bool
 ) -> None:
     """No pause is too long. Whom the API does not know is answered before the body is there, and goes on sending."""
-    key = api.new_tenant().key if known else "nobody"
-    head = LINE + f"Authorization: Bearer {key}\r\nContent-Type: application/json\r\n".encode()
-    with door.dripping(head + framing + b"\r\n\r\n") as connection:
-        seconds, heard = seconds_until_gone(connection, piece, pause=0.5, most=CUT_SECONDS + 15)
+    seconds, heard = dripping_ones[name, known].result()
     assert heard.startswith(b"HTTP/1.1 408 " if known else b"HTTP/1.1 401 ")
     assert heard.endswith(b"}")
     assert seconds <= CUT_SECONDS
