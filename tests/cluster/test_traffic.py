@@ -1,17 +1,21 @@
 """The callers and the receiver of the rehearsals count as they say, against an installation of processes."""
 
+import errno
 import socket
 import ssl
+import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
+import aiohttp
 import pytest
 import trustme
 
 from tests import receiver
 from tests.cluster.traffic import AGAIN, Database, Entry, Grounds, Scene, table
+from tests.faults import client
 from tests.faults.client import Book, Load, Target
 from tests.faults.lab import running_receiver
 from tests.faults.processes import wait_for
@@ -105,6 +109,18 @@ def test_no_harm_is_done_by_closing_a_connection_that_rested(answers: int, harme
     with _closing_server(answers) as port, _one_by_one(port) as load:
         book = load.join(20)
     assert (len(book.harmed()), book.astray) == (harmed, astray)
+
+
+@pytest.mark.parametrize(
+    ("rested", "number", "astray"),
+    [(True, errno.EPIPE, True), (False, errno.EPIPE, False), (True, errno.ECONNRESET, False)],
+)
+def test_what_was_still_being_written_is_known_to_be_unread_however_late(
+    number: int, *, rested: bool, astray: bool
+) -> None:
+    passage = client._Passage()
+    passage.rested, passage.written_at = rested, time.monotonic() - 60
+    assert passage.was_closed(aiohttp.ClientOSError(number, "")) is astray
 
 
 def _port(server: receiver.Receiver) -> int:

@@ -1,6 +1,7 @@
 """Clients as they should be: each message has an idempotency key, and is posted again until it is accepted."""
 
 import asyncio
+import errno
 import io
 import itertools
 import json
@@ -131,9 +132,14 @@ class _Passage:
         self.rested = False
         self.written_at: float | None = None
 
-    def was_closed(self) -> bool:
-        """Whether the other side closed a connection that had rested, rather than fail the request."""
-        return self.rested and (self.written_at is None or time.monotonic() - self.written_at < _CLOSE_SECONDS)
+    def was_closed(self, error: aiohttp.ClientError) -> bool:
+        """Whether the other side closed a connection that had rested, rather than fail the request.
+
+        A pipe breaks only under what is still being written: however late one learns of it, nobody has read it all.
+        """
+        is_broken = isinstance(error, OSError) and error.errno == errno.EPIPE
+        soon = self.written_at is None or time.monotonic() - self.written_at < _CLOSE_SECONDS
+        return self.rested and (is_broken or soon)
 
     @classmethod
     def tracing(cls) -> aiohttp.TraceConfig:
@@ -268,7 +274,7 @@ class Load:
                 proper = answer.status not in AGAIN or "retry-after" in answer.headers
                 message_id = values.get("id", "")
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
-            status, astray, said = 0, passage.was_closed(), repr(error)
+            status, astray, said = 0, passage.was_closed(error), repr(error)
         except (aiohttp.ClientError, TimeoutError) as error:
             status, said = 0, repr(error)
         except ValueError:

@@ -9,7 +9,7 @@ from tests.cluster.install import chart
 from tests.cluster.place import Place
 from tests.cluster.rehearsals.released import Released
 from tests.cluster.releases import API, NAMESPACE, ROLLOUTS, Installation
-from tests.cluster.traffic import Grounds, Scene
+from tests.cluster.traffic import Grounds, Scene, assert_unharmed
 from tests.deploy.manifests import Manifest
 from tests.faults.processes import wait_for
 from tests.faults.receiver import Behaviour
@@ -68,7 +68,7 @@ def test_pods_come_with_the_load_and_go_with_it_without_redis_as_well(
     scene.bound += int(TENFOLD)
     note = f"{_told(least)} to {_told(grown)}; {owed} owed were sent in {caught_up:.0f} s; back after {gone:.0f} s"
     scene.conclude(calm | book, took, note)
-    assert not (calm | book).harmed(), (calm | book).statuses
+    assert_unharmed(calm | book)
 
 
 def wait_for_sizes(
