@@ -7,6 +7,7 @@ import secrets
 import socket
 import ssl
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
@@ -34,6 +35,8 @@ AGAIN = frozenset({0, 429, 500, 502, 503, 504})
 FLAKY = Behaviour(status=500, every=20)
 """Some first tries fail, as they do anywhere, so that there are retries to make."""
 DATABASE_SECONDS = 10
+# Tenants that are made at a time, each by calls one after the other.
+TOGETHER = 4
 
 
 class CallError(Exception):
@@ -182,7 +185,8 @@ class Scene:
         self._prefix = f"/{name.split(maxsplit=1)[0]}-{secrets.token_hex(4)}"
         self.organisations: list[UUID] = []
         self._endpoints: list[UUID] = []
-        self.targets = [self._make_target(f"t{number}") for number in range(tenants)]
+        with ThreadPoolExecutor(TOGETHER) as pool:
+            self.targets = list(pool.map(self._make_target, (f"t{number}" for number in range(tenants))))
         self.behave(behaviour)
 
     def path(self, target: Target) -> str:

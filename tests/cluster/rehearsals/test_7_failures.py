@@ -17,6 +17,7 @@ from tests.cluster.releases import NAMESPACE, Installation
 from tests.cluster.stand_ins import disk_of
 from tests.cluster.traffic import FLAKY, Grounds, Scene
 from tests.deploy.manifests import Manifest
+from tests.faults.client import Book
 from tests.faults.processes import wait_for
 from tests.faults.receiver import Behaviour
 
@@ -163,14 +164,40 @@ CASES = [
     Case("PostgreSQL restarted", _postgres_restarted, is_noticed=True),
     Case("F11 PostgreSQL frozen", _postgres_frozen, is_noticed=True),
     Case("F14 disk full", _disk_full, is_noticed=True),
-    # Whoever is the first to need one more connection to the database asks for its name, and some wait with it.
-    Case("no names, no API server", _names_and_api_server_gone, unlucky=0.01),
-    Case("F25 worker out of memory", _worker_out_of_memory, pad=LARGE_BYTES, behaviour=HOLDING),
 ]
+OUT_OF_MEMORY = Case("F25 worker out of memory", _worker_out_of_memory, pad=LARGE_BYTES, behaviour=HOLDING)
+# Whoever is the first to need one more connection to the database asks for its name, and some wait with it.
+NO_NAMES = Case("no names, no API server", _names_and_api_server_gone, unlucky=0.01)
+
+
+@dataclass(frozen=True)
+class Aftermath:
+    """What callers saw of a fault, which `began` and `ended` by the clock, and what there is to say of it."""
+
+    scene: Scene
+    book: Book
+    began: float
+    ended: float
+    note: str
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_nothing_is_lost(grounds: Grounds, place: Place, installation: Installation, case: Case) -> None:
+    _assert_nothing_lost(case, _gone_through(grounds, place, installation, case))
+
+
+def test_nothing_is_lost_of_what_a_killed_worker_held_nor_without_names_and_api_server(
+    grounds: Grounds, place: Place, installation: Installation
+) -> None:
+    # What was held is under a lease for longer than a minute: names and the API server go away meanwhile.
+    killed = _gone_through(grounds, place, installation, OUT_OF_MEMORY)
+    silent = _gone_through(grounds, place, installation, NO_NAMES)
+    _assert_nothing_lost(OUT_OF_MEMORY, killed)
+    _assert_nothing_lost(NO_NAMES, silent)
+
+
+def _gone_through(grounds: Grounds, place: Place, installation: Installation, case: Case) -> Aftermath:
+    """Has callers before, while and after a fault."""
     ground = Ground(place, installation, Postgres(place))
     ground.postgres.wait_whole()
     scene = Scene(grounds, f"7 {case.name}", behaviour=case.behaviour)
@@ -183,13 +210,19 @@ def test_nothing_is_lost(grounds: Grounds, place: Place, installation: Installat
         scene.bound += int(RATE)
         ended = time.monotonic()
         time.sleep(AFTER_SECONDS)
-        book = load.stop()
-    took = scene.settle(SETTLE_SECONDS)
+        return Aftermath(scene, load.stop(), began, ended, note)
+
+
+def _assert_nothing_lost(case: Case, after: Aftermath) -> None:
+    """Once nothing is owed any more."""
+    book, scene = after.book, after.scene
+    scene.settle(SETTLE_SECONDS)
+    took = max(0.0, scene.receipts()[-1].at - after.ended)
     harmed = book.harmed()
-    scene.conclude(book, ended - began, f"{note}; all sent {took:.0f} s later")
+    scene.conclude(book, after.ended - after.began, f"{after.note}; all sent {took:.0f} s later")
     assert (len(harmed) > case.unlucky * len(book.exchanges)) is case.is_noticed, book.statuses
     assert all(one.status in {0, 502, 503, 504} for one in harmed), book.statuses
-    assert not book.harmed(since=ended + WELL_SECONDS), "it is not well after"
+    assert not book.harmed(since=after.ended + WELL_SECONDS), "it is not well after"
 
 
 @contextmanager
