@@ -7,12 +7,13 @@ BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
 LONGER := --ignore=tests/faults --ignore=tests/fuzz --ignore=tests/observe/check --ignore=tests/cluster
 # Tests that start whole installations, browsers, and other people's clients and judges.
-APART := tests/browser tests/sdk tests/ssrf \
+APART := tests/browser tests/dev tests/e2e tests/sdk tests/ssrf \
 	tests/people/oidc/test_judges.py tests/people/relying/test_certified.py tests/people/sessions/test_processes.py \
 	$(addprefix tests/tenancy/test_,foreign_objects.py mixed_load.py names_and_keys.py rows.py)
-# Those that look at the clock while they do: they have the machine to themselves.
-WHOLE := tests/e2e tests/dev
-# ARGS may choose tests of one of the two runs of `make e2e` only: pytest ends with 5 where it ran none.
+# Those that measure how soon somebody is served: they have the machine to themselves.
+ALONE := $(addprefix tests/e2e/test_,fairness.py sign_in_flood.py)
+CHARTS_ALONE := $(addprefix tests/cluster/test_,gateway.py releases.py traffic.py)
+# ARGS may choose tests of one of two runs only: pytest ends with 5 where it ran none.
 NONE_CHOSEN := { [ $$? -eq 5 ] && [ -n '$(subst ','\'',$(ARGS))' ]; }
 
 .DEFAULT_GOAL := help
@@ -64,11 +65,11 @@ observe-check: .venv/stamp
 	$(PYTEST) tests/observe/check $(ARGS)
 
 test: .venv/stamp
-	$(PYTEST) -n 2 --dist loadfile $(LONGER) --ignore=tests/deploy $(APART:%=--ignore=%) $(WHOLE:%=--ignore=%) $(ARGS)
+	$(PYTEST) -n 2 --dist loadfile $(LONGER) --ignore=tests/deploy $(APART:%=--ignore=%) $(ARGS)
 
 e2e: .venv/stamp
-	$(PYTEST) -n 2 --dist loadfile $(APART) $(ARGS) || $(NONE_CHOSEN)
-	$(PYTEST) $(WHOLE) $(ARGS) || $(NONE_CHOSEN)
+	$(PYTEST) -n 2 --dist loadfile $(APART) $(ALONE:%=--ignore=%) $(ARGS) || $(NONE_CHOSEN)
+	$(PYTEST) $(ALONE) $(ARGS) || $(NONE_CHOSEN)
 
 check: .venv/stamp
 	$(BIN)/ruff check .
@@ -96,8 +97,9 @@ bench: .venv/stamp
 
 chart-check: .venv/stamp
 	$(BIN)/python -m tests.deploy.tools
-	$(PYTEST) -n 2 --dist loadfile tests/deploy --ignore=tests/deploy/image --ignore=tests/deploy/lint $(ARGS) || $(NONE_CHOSEN)
-	$(PYTEST) tests/cluster --ignore=tests/cluster/rehearsals $(ARGS) || $(NONE_CHOSEN)
+	$(PYTEST) -n 2 --dist loadfile tests/deploy --ignore=tests/deploy/image --ignore=tests/deploy/lint \
+		tests/cluster --ignore=tests/cluster/rehearsals $(CHARTS_ALONE:%=--ignore=%) $(ARGS) || $(NONE_CHOSEN)
+	$(PYTEST) $(CHARTS_ALONE) $(ARGS) || $(NONE_CHOSEN)
 
 chart-lint: .venv/stamp
 	$(BIN)/python -m tests.deploy.tools helm helm3 kube-score
