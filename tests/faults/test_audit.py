@@ -55,11 +55,12 @@ def test_f30_killed_while_sealing(lab: Lab, installation: System, sealing: Path)
     _judge(lab, installation, scene, sealing, recoveries)
 
 
+@pytest.mark.unbounded
 def test_f30_killed_again_and_again(lab: Lab, installation: System, sealing: Path) -> None:
     scene = Scene(lab, installation, "F30 killed at any time of sealing", tenants=1)
     dice, recoveries = random.Random(30), []
     with _writing(scene):
-        for _ in range(2 if lab.bounded else 15):
+        for _ in range(15):
             time.sleep(dice.uniform(0.5, 3.0))
             kill(*tree(installation.children["worker"].pid))
             start_worker_again(installation)
