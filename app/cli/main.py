@@ -4,6 +4,7 @@ from pkgutil import resolve_name
 
 import click
 
+from app.kit.interpreter import collect_seldom
 from app.kit.telemetry import logs
 
 # Where each is found.
@@ -40,6 +41,7 @@ class Commands(click.Group):
         """The command of a name; None when there is none."""
         if cmd_name not in COMMANDS:
             return None
+        collect_seldom()
         command: click.Command = resolve_name(COMMANDS[cmd_name])
         return command
 

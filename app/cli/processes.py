@@ -1,6 +1,6 @@
 """Starts the processes of a deployment: each command becomes the process that it names."""
 
-import os
+import runpy
 import sys
 from collections.abc import Sequence
 from typing import Never
@@ -21,7 +21,7 @@ _CELERY = ["celery", "--quiet", "-A", "worker.celery_app"]
 @click.option("--drain-seconds", default=30, show_default=True, help="How long requests may finish on SIGTERM.")
 def api(host: tuple[str, ...], port: int, workers: int, drain_seconds: int) -> None:
     """Serve the HTTP API (gunicorn with uvicorn's worker)."""
-    _become("-m", *api_module(host, port, workers, drain_seconds))
+    _become(*api_module(host, port, workers, drain_seconds))
 
 
 def api_module(host: Sequence[str], port: int, workers: int, drain_seconds: int) -> list[str]:
@@ -47,7 +47,7 @@ def worker(processes: int, queues: str) -> None:
         check_queues(chosen, lanes)
     except NoSuchQueueError as error:
         raise click.BadParameter(str(error), param_hint="--queues") from None
-    _become("-m", *worker_module(processes, chosen))
+    _become(*worker_module(processes, chosen))
 
 
 def worker_module(processes: int, queues: Sequence[str] = ()) -> list[str]:
@@ -62,11 +62,15 @@ def worker_module(processes: int, queues: Sequence[str] = ()) -> list[str]:
 def beat(schedule: str | None) -> None:
     """Start the periodic tasks (Celery beat)."""
     file = ["--schedule", schedule] if schedule else []
-    _become("-m", *_CELERY, "beat", "--loglevel", "INFO", "--pidfile", "", *file)
+    _become(*_CELERY, "beat", "--loglevel", "INFO", "--pidfile", "", *file)
 
 
-def _become(*arguments: str) -> Never:
-    """Says in a line what the settings lack, which the process itself would say in a hundred."""
+def _become(module: str, *words: str) -> Never:
+    """Says in a line what the settings lack, which the module itself would say in a hundred; then is what it is.
+
+    A process of its own would import a third of it again.
+    """
     settings_or_exit()
-    sys.stdout.flush()
-    os.execv(sys.executable, [sys.executable, *arguments])  # noqa: S606  # a process, no shell
+    sys.argv = [module, *words]
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
+    sys.exit()
