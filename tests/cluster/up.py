@@ -32,18 +32,11 @@ Component = tuple[str, Callable[[], Iterable[Manifest]], Callable[[Place], Itera
 
 def bring_up(place: Place, *, small: bool, by_kind: bool) -> None:
     """From nothing to an installation that is served, on this machine as it is or on a container that kind makes."""
-    with part("programs"):
-        # Nothing can be fetched any more once the node's network is entered.
-        for name in ("helm", "kustomize", "gotemplate", *(RELEASES if small else CLUSTER), *(KIND if by_kind else ())):
-            program(name)
-        for pinned in pins():
-            fetched(pinned)
-    with part("images"):
-        made = Images(cache() / "images")
-        images = made.all()
+    with part("programs and images"):
+        images = _made(*(RELEASES if small else CLUSTER), *(KIND if by_kind else ()))
     try:
         if by_kind:
-            _begin_by_kind(place, made.kind_node(), images)
+            _begin_by_kind(place, Images(cache() / "images").kind_node(), images)
         else:
             _begin(place, images)
         for what, objects, programs in _components(place, small=small):
@@ -55,6 +48,21 @@ def bring_up(place: Place, *, small: bool, by_kind: bool) -> None:
     except BaseException:
         sys.stderr.write(f"what the node's programs wrote is in {place.folder}/logs; make cluster-down takes it away\n")
         raise
+
+
+def _made(*programs: str) -> Mapping[str, Image]:
+    """Everything that is compiled, fetched and built: nothing can be fetched once the node's network is entered.
+
+    The images are built beside the programs, of which one alone waits for its linker or for what it fetches. Programs
+    come one after the other, since most compile the same libraries.
+    """
+    with ThreadPoolExecutor(1) as builder:
+        images = builder.submit(Images(cache() / "images").all)
+        for name in ("helm", "kustomize", "gotemplate", *programs):
+            program(name)
+        for pinned in pins():
+            fetched(pinned)
+        return images.result()
 
 
 def _begin(place: Place, images: Mapping[str, Image]) -> None:
