@@ -16,7 +16,7 @@ from tests.cluster.install import apply, install
 from tests.cluster.keda import keda, keda_objects
 from tests.cluster.metrics_server import metrics_server, metrics_server_objects
 from tests.cluster.names import names, names_objects
-from tests.cluster.place import NodeProgram, Place
+from tests.cluster.place import ClusterError, NodeProgram, Place
 from tests.cluster.prometheus.node import prometheus, prometheus_objects
 from tests.cluster.rollouts import rollouts, rollouts_objects
 from tests.deploy.crds import definitions, fetched, pins
@@ -32,6 +32,8 @@ Component = tuple[str, Callable[[], Iterable[Manifest]], Callable[[Place], Itera
 
 def bring_up(place: Place, *, small: bool, by_kind: bool) -> None:
     """From nothing to an installation that is served, on this machine as it is or on a container that kind makes."""
+    if not small and cache().resolve().is_relative_to("/tmp"):  # noqa: S108 nothing is written
+        raise ClusterError("POSTRIDER_TOOLS is below /tmp, where Argo CD finds no program: name a folder elsewhere")
     with part("programs and images"):
         images = _made(*(RELEASES if small else CLUSTER), *(KIND if by_kind else ()))
     try:
