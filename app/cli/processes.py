@@ -66,9 +66,9 @@ def beat(schedule: str | None) -> None:
 
 
 def _become(module: str, *words: str) -> Never:
-    """Says in a line what the settings lack, which the module itself would say in a hundred; then is what it is.
+    """Says in a line what the settings lack, which the module itself would say in a hundred; then runs the module.
 
-    A process of its own would import a third of it again.
+    It does so in this process: one of its own would import a third of it again.
     """
     settings_or_exit()
     sys.argv = [module, *words]
