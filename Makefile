@@ -12,6 +12,8 @@ APART := tests/browser tests/dev tests/e2e tests/sdk tests/ssrf \
 	$(addprefix tests/tenancy/test_,foreign_objects.py mixed_load.py names_and_keys.py rows.py)
 # Those that measure how soon somebody is served: they have the machine to themselves.
 ALONE := $(addprefix tests/e2e/test_,fairness.py sign_in_flood.py)
+# Faults that nobody notices or that come by hand: two at a time leave each other what they need.
+FAULTS_ASIDE := $(addprefix tests/faults/test_,audit.py beat.py calm.py clock.py keys.py logs.py poison.py telemetry.py)
 CHARTS_ALONE := $(addprefix tests/cluster/test_,gateway.py releases.py traffic.py)
 # ARGS may choose tests of one of two runs only: pytest ends with 5 where it ran none.
 NONE_CHOSEN := { [ $$? -eq 5 ] && [ -n '$(subst ','\'',$(ARGS))' ]; }
@@ -87,10 +89,11 @@ acceptance: .venv/stamp
 	$(PYTEST) -m acceptance $(LONGER) $(addprefix --ignore=tests/deploy/,apiserver chart gitops image lint) $(ARGS)
 
 faults: .venv/stamp
-	$(PYTEST) tests/faults $(ARGS)
+	$(PYTEST) -n 2 --dist loadfile $(FAULTS_ASIDE) $(ARGS) || $(NONE_CHOSEN)
+	$(PYTEST) tests/faults $(FAULTS_ASIDE:%=--ignore=%) $(ARGS) || $(NONE_CHOSEN)
 
 fuzz: .venv/stamp
-	$(PYTEST) tests/fuzz $(ARGS)
+	$(PYTEST) -n 2 --dist loadfile tests/fuzz $(ARGS)
 
 bench: .venv/stamp
 	@exec $(BIN)/python -m app.cli.main bench $(ARGS)

@@ -104,12 +104,13 @@ from app.kit.hashing import QUEUE_SECONDS, Hasher
 from app.kit.instance import markers
 from app.kit.interpreter import settle
 from app.kit.methods import HeadAsGet
-from app.kit.openapi import ERRORS, Documented, operation_id
+from app.kit.openapi import Documented, operation_id
 from app.kit.places import Places
 from app.kit.presence import Presence
 from app.kit.queue import Waker
 from app.kit.rate_limits.policy import parse_rate
 from app.kit.rate_limits.store import Store
+from app.kit.routing import PREFIX, add_routes
 from app.kit.signals import signalled
 from app.kit.surface import Surface
 from app.kit.surface.answers import Served
@@ -124,7 +125,6 @@ from app.kit.turns import Turns
 from app.kit.wakes import Wake
 from app.settings import Database, Egress, Environment, Settings, read_settings
 
-PREFIX = "/api/v1"
 # Routes are tried in order, which costs more than anything else around a request: what is called most comes first.
 ROUTERS = (
     ingest,
@@ -238,13 +238,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.tickets = Tickets(app.state.keyring)
     app.state.readiness = Readiness()
     _surround(app, _surface(settings, app.state))
-    for router in ROUTERS:
-        app.include_router(router, prefix=PREFIX, responses=ERRORS)
-    app.include_router(probes)
-    app.include_router(oauth)
-    app.include_router(openid)
-    for pages in CONSOLE:
-        app.include_router(pages)
+    add_routes(app, (*ROUTERS, probes, oauth, openid, *CONSOLE))
     app.mount(STATIC_PATH, StaticFiles(directory=STATIC))
     return app
 

@@ -8,6 +8,7 @@ from fastapi.dependencies.models import Dependant
 from fastapi.encoders import jsonable_encoder
 from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
 from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
 
 from app.kit.errors_http import REQUEST_ID, TITLES
 
@@ -78,9 +79,17 @@ def _model(status: int) -> type[BaseModel]:
     return HTTPValidationError if status == 422 else HttpErrorOut  # noqa: PLR2004 no other has a list
 
 
+def _in_document(status: int) -> dict[str, Any]:
+    described = _described(status)
+    schema = {"$ref": REF.format(model=described.pop("model").__name__)}
+    return described | {"content": {"application/json": {"schema": schema}}}
+
+
+NOT_ANSWERED = 405
 UNCHANGED = {304: {"description": "It is as the caller has it"}}
-ERRORS = UNCHANGED | problems(*(status for status in TITLES if status != 405))  # noqa: PLR2004 no operation answers it
-"""What an operation may answer beside its success; each keeps those that it can."""
+REFUSALS = UNCHANGED | {status: _in_document(status) for status in TITLES if status != NOT_ANSWERED}
+"""What an operation may answer beside its success. The document has them of each operation that can: routes that held
+them would make a model's field of each, thousands of them when a process starts."""
 
 
 def answers(*statuses: int) -> Callable[[Call], Call]:
@@ -104,6 +113,12 @@ class Documented(FastAPI):
                 "RequestId": {"description": "Names the request in our logs", "schema": {"type": "string"}},
                 "ETag": {"description": "Names this version, for If-Match", "schema": {"type": "string"}},
             }
+            schemas = document["components"]["schemas"]
+            schemas.pop("ValidationError", None)  # FastAPI's own
+            _, ours = models_json_schema(
+                [(HttpErrorOut, "serialization"), (HTTPValidationError, "serialization")], ref_template=REF
+            )
+            schemas |= ours["$defs"]
             for route in iter_route_contexts(self.routes):
                 _describe(document, route)
         return self.openapi_schema or {}
@@ -115,14 +130,15 @@ def _describe(document: dict[str, Any], route: RouteContext) -> None:
         return
     taken = _schemes(route)
     document["components"].get("securitySchemes", {}).update(taken)
-    possible = _refusals(route) | {int(status) for status in original.responses}
+    refusals = _refusals(route)
+    possible = refusals | {int(status) for status in original.responses}
     for method in route.methods or ():
         operation = document["paths"][route.path_format][method.lower()]
         operation.get("security", []).extend({name: []} for name in taken)
-        given = operation["responses"]
+        given = operation["responses"] | {str(status): dict(REFUSALS[status]) for status in refusals}
         if permission := permission_of(route):
             operation["x-permission"] = permission
-        kept = sorted(status for status in given if int(status) not in ERRORS or int(status) in possible)
+        kept = sorted(status for status in given if int(status) not in REFUSALS or int(status) in possible)
         operation["responses"] = {status: given[status] for status in kept}
         for status, response in operation["responses"].items():
             tagged = ETAG_REF if possible & CONDITIONAL and method != "DELETE" and int(status) < BAD else {}

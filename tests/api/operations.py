@@ -14,7 +14,8 @@ from sqlalchemy import update
 from app.domain.ids import encode
 from app.domain.permissions import Role
 from app.kit.openapi import Documented
-from app.main import PREFIX, ROUTERS
+from app.kit.routing import PREFIX, add_routes
+from app.main import ROUTERS
 from app.models import Invitation
 from tests.api.client import Api, Reply
 from tests.api.world import World, uuid_of
@@ -188,8 +189,7 @@ def is_problem(reply: Reply, status: int) -> bool:
 
 def _operations() -> Iterator[Operation]:
     app = Documented()
-    for router in ROUTERS:
-        app.include_router(router, prefix=PREFIX)
+    add_routes(app, ROUTERS)
     paths = app.openapi()["paths"]
     contexts = [one for one in iter_route_contexts(app.routes) if isinstance(one.original_route, APIRoute)]
     # The older paths of an operation are left out of the document, and are looked at as well.

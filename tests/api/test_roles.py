@@ -12,7 +12,8 @@ from sqlalchemy.orm import Session, sessionmaker
 from app.auth.matrix import COLUMNS, Operation, operations
 from app.domain.permissions import Permission, Role
 from app.features.organisations.operations import NewKey
-from app.main import PREFIX, create_app
+from app.kit.routing import PREFIX
+from app.main import create_app
 from app.settings import Settings
 from tests.acceptance import ROWS
 from tests.api.client import Api, Tenant, new_tenant

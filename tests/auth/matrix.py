@@ -7,7 +7,8 @@ from fastapi import FastAPI
 
 from app.auth.matrix import COLUMNS, markdown, operations
 from app.domain.permissions import Permission
-from app.main import PREFIX, create_app
+from app.kit.routing import PREFIX
+from app.main import create_app
 from app.settings import Settings
 
 HEAD = """# Permissions

@@ -18,8 +18,9 @@ WINDOWS = 5
 Fault = Callable[[], AbstractContextManager[None]]
 
 
-def play(lab: Lab, system: System, name: str, fault: Fault, seconds: float) -> tuple[Scene, Book, float, float]:
+def play(lab: Lab, system: System, name: str, fault: Fault) -> tuple[Scene, Book, float, float]:
     """Plays a scene with a fault of some seconds between as long a calm before it and a short one after it."""
+    seconds = length(lab)
     scene = Scene(lab, system, name, tenants=4)
     with scene.load(rate=BOUNDED_RATE if lab.bounded else RATE) as load:
         time.sleep(1)
@@ -40,10 +41,15 @@ def play(lab: Lab, system: System, name: str, fault: Fault, seconds: float) -> t
     return scene, book, began, ended
 
 
+def length(lab: Lab) -> int:
+    """Seconds of a fault."""
+    return 3 if lab.bounded else 60
+
+
 def _usual_p99(book: Book, since: float, until: float) -> float:
     """The p99, in seconds, of requests that were accepted in the usual part of a span."""
-    length = (until - since) / WINDOWS
-    parts = [book.seconds(since + length * number, since + length * (number + 1)) for number in range(WINDOWS)]
+    width = (until - since) / WINDOWS
+    parts = [book.seconds(since + width * number, since + width * (number + 1)) for number in range(WINDOWS)]
     return median(quantile(part, 0.99) for part in parts if part)
 
 

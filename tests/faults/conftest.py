@@ -2,18 +2,21 @@
 
 import tempfile
 from collections.abc import Generator, Iterator
+from dataclasses import astuple
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.egress.peers import NXDOMAIN, name_server
 from tests.faults.hosts import running_hosts
 from tests.faults.installation import own_servers
-from tests.faults.lab import Lab, running_receiver, table
+from tests.faults.lab import Lab, Row, running_receiver, table
 from tests.servers import Servers, template_database
 from tests.system import System
 
 LAB = pytest.StashKey[Lab]()
+HANDED_OVER = pytest.StashKey[list[Row]]()
 LOG_CHARACTERS = 4000
 
 
@@ -59,10 +62,22 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     return report
 
 
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Where tests run in processes of their own, each hands over what its table would say."""
+    if hasattr(session.config, "workeroutput") and (lab := session.config.stash.get(LAB, None)):
+        session.config.workeroutput["rows"] = [astuple(row) for row in lab.rows]
+
+
+def pytest_testnodedown(node: Any) -> None:  # noqa: ANN401  # xdist's, which has no types
+    """Takes what a process handed over; of one that died there is nothing."""
+    rows = node.config.stash.setdefault(HANDED_OVER, [])
+    rows += [Row(*values) for values in getattr(node, "workeroutput", {}).get("rows", [])]
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """Prints the table."""
     lab = config.stash.get(LAB, None)
-    if lab is not None and lab.rows:
+    if rows := [*(lab.rows if lab else []), *config.stash.get(HANDED_OVER, [])]:
         terminalreporter.section("faults")
-        for line in table(lab.rows):
+        for line in table(rows):
             terminalreporter.line(line)

@@ -9,6 +9,12 @@ from types import TracebackType
 from typing import Self, cast
 
 from app.cli.dev.ports import LOOPBACK, any_free
+from tests.exported import exported, total
+from tests.system import System
+
+PARTS = ("api", "worker", "beat")
+TALKATIVE = {"POSTRIDER_TELEMETRY__ACCESS_LINES": "1000000", "POSTRIDER_TELEMETRY__SAMPLE": "1"}
+"""The environment of processes to whom every request and every attempt is a line, and every message a trace."""
 
 _ANSWER = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 _LENGTH = b"content-length:"
@@ -113,3 +119,8 @@ class _Server(socketserver.ThreadingTCPServer):
     def __init__(self, port: int, behaviour: Behaviour) -> None:
         self.behaviour = behaviour
         super().__init__((LOOPBACK, port), _Connection)
+
+
+def count_dropped(system: System, signal: str) -> float:
+    """How much of a signal the processes that run now count as lost."""
+    return total(exported(system, *PARTS), "postrider_telemetry_dropped_total", signal=signal)

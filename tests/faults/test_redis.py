@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import pytest
 import redis
 
-from tests.faults.calm import Fault, play
+from tests.faults.calm import Fault, length, play
 from tests.faults.lab import API_PROCESSES, Lab
 from tests.faults.processes import wait_for
 from tests.system import System
@@ -17,7 +17,7 @@ USES = ("limits", "cache")
 
 
 def test_f06_redis_absent(lab: Lab, installation: System) -> None:
-    play(lab, installation, "F06 Redis killed, absent", lab.redis.absent, 3 if lab.bounded else 60)
+    play(lab, installation, "F06 Redis killed, absent", lab.redis.absent)
 
 
 def test_f07_redis_flushed(lab: Lab, installation: System) -> None:
@@ -28,23 +28,22 @@ def test_f07_redis_flushed(lab: Lab, installation: System) -> None:
             time.sleep(0.1)
         yield
 
-    play(lab, installation, "F07 Redis FLUSHALL under load", flushed, 3 if lab.bounded else 60)
+    play(lab, installation, "F07 Redis FLUSHALL under load", flushed)
 
 
 def test_f08_redis_frozen(lab: Lab, installation: System) -> None:
-    play(lab, installation, "F08 Redis SIGSTOP", lab.redis.frozen, 3 if lab.bounded else 60)
+    play(lab, installation, "F08 Redis SIGSTOP", lab.redis.frozen)
 
 
 @pytest.mark.parametrize("name", ["memory", "read-only", "loading"])
 def test_f09_redis_refuses(lab: Lab, installation: System, name: str) -> None:
-    seconds = 3 if lab.bounded else 60
     faults: dict[str, Fault] = {
         "memory": lambda: _full(lab),
         "read-only": lambda: _read_only(lab),
-        "loading": lambda: _loading(lab, seconds),
+        "loading": lambda: _loading(lab, length(lab)),
     }
     ends = installation.log("api").count("redis_available")
-    play(lab, installation, f"F09 Redis {name}", faults[name], seconds)
+    play(lab, installation, f"F09 Redis {name}", faults[name])
 
     # One outage for each use of each process, however many questions of another kind are answered meanwhile.
     assert installation.log("api").count("redis_available") - ends <= len(USES) * API_PROCESSES

@@ -2,7 +2,8 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import Query, Request, Response
+from fastapi.routing import APIRoute
 
 from app.auth.dependencies import CanSendMessages
 from app.auth.idempotency import DOCUMENTED as IDEMPOTENCY
@@ -16,8 +17,9 @@ from app.features.organisations.usage import Usage
 from app.kit.errors import Kind, Problem
 from app.kit.instance import HEADER
 from app.kit.openapi import REF, problems
+from app.kit.routing import Router
 
-router = APIRouter(tags=["Message"])
+router = Router(tag="Message", route_class=APIRoute)
 CREATE = "v1.message.create"
 DOCUMENTED = {
     "parameters": [IDEMPOTENCY],
