@@ -5,6 +5,9 @@ PORT ?=
 ARGS ?=
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
+# One more than a machine of two cores has: whoever waits for a server or a clock leaves them to another.
+THREE := -n 3 --dist loadfile
+TWO := -n 2 --dist loadfile
 LONGER := --ignore=tests/faults --ignore=tests/fuzz --ignore=tests/observe/check --ignore=tests/cluster
 # Tests that start whole installations, browsers, and other people's clients and judges.
 APART := tests/browser tests/dev tests/e2e tests/sdk tests/ssrf \
@@ -67,10 +70,10 @@ observe-check: .venv/stamp
 	$(PYTEST) tests/observe/check $(ARGS)
 
 test: .venv/stamp
-	$(PYTEST) -n 2 --dist loadfile $(LONGER) --ignore=tests/deploy $(APART:%=--ignore=%) $(ARGS)
+	$(PYTEST) $(THREE) $(LONGER) --ignore=tests/deploy $(APART:%=--ignore=%) $(ARGS)
 
 e2e: .venv/stamp
-	$(PYTEST) -n 2 --dist loadfile $(APART) $(ALONE:%=--ignore=%) $(ARGS) || $(NONE_CHOSEN)
+	$(PYTEST) $(THREE) $(APART) $(ALONE:%=--ignore=%) $(ARGS) || $(NONE_CHOSEN)
 	$(PYTEST) $(ALONE) $(ARGS) || $(NONE_CHOSEN)
 
 check: .venv/stamp
@@ -89,18 +92,18 @@ acceptance: .venv/stamp
 	$(PYTEST) -m acceptance $(LONGER) $(addprefix --ignore=tests/deploy/,apiserver chart gitops image lint) $(ARGS)
 
 faults: .venv/stamp
-	$(PYTEST) -n 2 --dist loadfile $(FAULTS_ASIDE) $(ARGS) || $(NONE_CHOSEN)
+	$(PYTEST) $(TWO) $(FAULTS_ASIDE) $(ARGS) || $(NONE_CHOSEN)
 	$(PYTEST) tests/faults $(FAULTS_ASIDE:%=--ignore=%) $(ARGS) || $(NONE_CHOSEN)
 
 fuzz: .venv/stamp
-	$(PYTEST) -n 2 --dist loadfile tests/fuzz $(ARGS)
+	$(PYTEST) $(TWO) tests/fuzz $(ARGS)
 
 bench: .venv/stamp
 	@exec $(BIN)/python -m app.cli.main bench $(ARGS)
 
 chart-check: .venv/stamp
 	$(BIN)/python -m tests.deploy.tools
-	$(PYTEST) -n 2 --dist loadfile tests/deploy --ignore=tests/deploy/image --ignore=tests/deploy/lint \
+	$(PYTEST) $(TWO) tests/deploy --ignore=tests/deploy/image --ignore=tests/deploy/lint \
 		tests/cluster --ignore=tests/cluster/rehearsals $(CHARTS_ALONE:%=--ignore=%) $(ARGS) || $(NONE_CHOSEN)
 	$(PYTEST) $(CHARTS_ALONE) $(ARGS) || $(NONE_CHOSEN)
 
