@@ -104,7 +104,7 @@ from app.kit.hashing import QUEUE_SECONDS, Hasher
 from app.kit.instance import markers
 from app.kit.interpreter import settle
 from app.kit.methods import HeadAsGet
-from app.kit.openapi import Documented, operation_id
+from app.kit.openapi import Documented
 from app.kit.places import Places
 from app.kit.presence import Presence
 from app.kit.queue import Waker
@@ -223,7 +223,6 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         title="Postrider",
         lifespan=_managed,
         redirect_slashes=False,
-        generate_unique_id_function=operation_id,
         # Without it FastAPI shows no documentation at all.
         openapi_url=None if settings.environment is Environment.production else DOCS[-1],
     )

@@ -8,7 +8,7 @@ from sqlalchemy import event
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
-from app.main import create_app
+from app.main import CONSOLE, ROUTERS, create_app
 from app.settings import Settings
 from tests.api.client import Api, Reply, Tenant, served
 
@@ -86,6 +86,12 @@ async def test_a_well_formed_request_id_is_kept_and_another_replaced(api: Api) -
             replaced = (await api.call("GET", path, headers={"x-request-id": bad})).headers["x-request-id"]
             assert replaced != bad
             assert len(replaced) == 32
+
+
+def test_no_route_has_to_be_made_when_the_first_request_comes(settings: Settings) -> None:
+    """As those of included routers are: half a second of it."""
+    served_routes = create_app(settings).routes
+    assert all(route in served_routes for router in (*ROUTERS, *CONSOLE) for route in router.routes)
 
 
 async def test_an_unexpected_error_is_a_problem_that_tells_nothing(

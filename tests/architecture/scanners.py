@@ -6,8 +6,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-
-import pytest
+from unittest import SkipTest
 
 from tests.sdk.environments import python_with
 from tests.servers import ROOT
@@ -54,7 +53,7 @@ def main() -> int:
     """Prints what was found; 1 when anything was."""
     try:
         done = [bandit(), semgrep()]
-    except pytest.skip.Exception as error:
+    except SkipTest as error:
         sys.exit(str(error))
     for one in done:
         sys.stdout.write(one.stdout)

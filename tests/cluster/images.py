@@ -15,8 +15,7 @@ from dataclasses import dataclass
 from importlib.metadata import distribution
 from pathlib import Path
 from tempfile import TemporaryDirectory
-
-import pytest
+from unittest import SkipTest
 
 from tests.deploy.crds import fetched, pin
 from tests.deploy.image.engine import Engine
@@ -232,7 +231,7 @@ def main(folder: Path) -> int:
     try:
         for image in Images(folder).all().values():
             sys.stdout.write(f"{image.reference} {image.archive}\n")
-    except pytest.skip.Exception as error:
+    except SkipTest as error:
         sys.exit(str(error))
     return 0
 

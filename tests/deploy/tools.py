@@ -1,7 +1,7 @@
 """Programs that look at what is shipped: compiled once from pinned Go modules, kept in the user's cache.
 
 `python -m tests.deploy.tools [names]` compiles what is named, programs or sets of them, or else what `make chart-check`
-asks, and says how long each took.
+asks, and says how long each took. It needs no package but Python's own, and so can begin before any is installed.
 """
 
 import fcntl
@@ -16,8 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-
-import pytest
+from unittest import SkipTest
 
 from tests.sdk.environments import python_with
 
@@ -182,7 +181,7 @@ def main(names: Sequence[str]) -> int:
     try:
         for name in wanted:
             sys.stdout.write(f"{program(name)}\n")
-    except pytest.skip.Exception as error:
+    except SkipTest as error:
         sys.exit(f"Go {'.'.join(map(str, GO_NEEDED))} or newer is needed: {error}")
     return 0
 

@@ -9,8 +9,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-
-import pytest
+from unittest import SkipTest
 
 HERE = Path(__file__).parent
 INSTALL_SECONDS = 240
@@ -101,9 +100,10 @@ def _run(command: Sequence[str | Path]) -> None:
     try:
         subprocess.run(command, check=True, capture_output=True, text=True, timeout=INSTALL_SECONDS)
     except subprocess.CalledProcessError as error:
-        pytest.skip(f"a judge cannot be installed here: {(error.stderr or error.stdout).strip()[-400:]}")
-    except subprocess.TimeoutExpired:
-        pytest.skip(f"a judge could not be installed within {INSTALL_SECONDS} s")
+        # pytest takes it for a skip as well.
+        raise SkipTest(f"a judge cannot be installed here: {(error.stderr or error.stdout).strip()[-400:]}") from error
+    except subprocess.TimeoutExpired as error:
+        raise SkipTest(f"a judge could not be installed within {INSTALL_SECONDS} s") from error
 
 
 def _digest(*parts: bytes) -> str:

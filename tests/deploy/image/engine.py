@@ -10,8 +10,7 @@ from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
-
-import pytest
+from unittest import SkipTest
 
 from tests.servers import ROOT
 
@@ -39,7 +38,7 @@ class Engine:
     def __post_init__(self) -> None:
         missing = [name for name in PROGRAMS if shutil.which(name, path=self._environment["PATH"]) is None]
         if missing or os.geteuid() != 0:
-            pytest.skip(f"images are built here as root with Debian's {' '.join(PROGRAMS)}: install {missing}")
+            raise SkipTest(f"images are built here as root with Debian's {' '.join(PROGRAMS)}: install {missing}")
         (self.folder / "containers.conf").write_text(CONFIGURATION)
 
     def base(self) -> str:
