@@ -103,7 +103,7 @@ bench: .venv/stamp
 
 chart-check: .venv/stamp
 	$(BIN)/python -m tests.deploy.tools
-	$(PYTEST) $(TWO) tests/deploy --ignore=tests/deploy/image --ignore=tests/deploy/lint \
+	$(PYTEST) $(THREE) tests/deploy --ignore=tests/deploy/image --ignore=tests/deploy/lint \
 		tests/cluster --ignore=tests/cluster/rehearsals $(CHARTS_ALONE:%=--ignore=%) $(ARGS) || $(NONE_CHOSEN)
 	$(PYTEST) $(CHARTS_ALONE) $(ARGS) || $(NONE_CHOSEN)
 

@@ -37,7 +37,7 @@ def _problem(reason: str, *codes: str) -> Exclusion:
 EXCLUSIONS = [
     _faults("an iterator is sealed for one list of one owner", "query.iterator", "value_error"),
     _faults("which event types exist is not in the document", "body.(event|filter)Types?", "event_type_unknown"),
-    _faults("which hosts and ports may be called is the operator's choice", "body.url", "url_refused"),
+    _faults("which hosts and ports may be called is the operator's choice", "body.(url|issuer)", "url_refused"),
     _faults("what a client is of the provider needs hangs on its other fields", "body.clientSecret", "value_error"),
     _faults("some header names are the transport's own, and names differ by more than case", ".*", "header_refused"),
     _faults("where its generator fills no pattern of tags it puts a 0", "header.if-(none-)?match", "value_error"),

@@ -20,7 +20,8 @@ from tests.ssrf.names import NameServer
 from tests.system import System
 
 HERE = Path(__file__).parent
-PHASES = "examples,coverage,fuzzing,stateful"
+# What is at the bounds of every field takes most of the time: the short form leaves it to the tests of the API.
+PHASES = {True: ("examples", "fuzzing", "stateful"), False: ("examples", "coverage", "fuzzing", "stateful")}
 PEERS = ("ours", "another")
 CONFIG = f"""
 continue-on-failure = true
@@ -79,10 +80,12 @@ def test_the_api_is_as_its_document_says(fuzzer: Fuzzer, receiver: Receiver, bou
         "callers": [encode("key", one.key_id) for one in callers]
     }
     left_out = ["--exclude-operation-id=v1.organisation.delete"]
-    said, report = fuzzer.run(there, [ours, another], "--checks=all", f"--phases={PHASES}", *left_out, *extent)
+    said, report = fuzzer.run(
+        there, [ours, another], "--checks=all", f"--phases={','.join(PHASES[bounded])}", *left_out, *extent
+    )
     assert report["exit_code"] == 0, said
     assert report["operations"]["tested"] == report["operations"]["total"] - len(left_out) >= 50, said
-    assert {phase["status"] for phase in report["phases"].values()} == {"success"}, said
+    assert all(report["phases"][name]["status"] == "success" for name in PHASES[bounded]), said
     assert not _never_accepted(report), said
 
 

@@ -7,14 +7,16 @@ from unittest import mock
 from uuid import UUID
 
 import pytest
+import pytest_asyncio
 from sqlalchemy import Connection
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, sessionmaker
 
 from app.auth import dependencies, phases
 from app.kit import dedicated
 from app.kit.db import enter_tenants
-from tests.api.client import Tenant
+from tests.api.client import Api, Tenant, new_tenant
 from tests.api.operations import OPERATIONS, Operation, Places, is_problem
+from tests.api.world import World
 from tests.tenancy.rows import snapshot
 
 pytestmark = pytest.mark.acceptance("Z08")
@@ -38,6 +40,17 @@ def nobody_named() -> Iterator[None]:
         mock.patch.object(dedicated, "_beginning", return_value=nothing),
     ):
         yield
+
+
+@pytest.fixture(scope="module")
+def tenant(sessions: sessionmaker[Session]) -> Tenant:
+    """One for all of them, since nothing changes."""
+    return new_tenant(sessions)
+
+
+@pytest_asyncio.fixture(scope="module")
+async def places(nobodys: Api, sessions: sessionmaker[Session], tenant: Tenant) -> Places:
+    return await Places.of(World(nobodys.with_credential(tenant.key), sessions, tenant.id))
 
 
 @pytest.mark.parametrize("operation", OF_SOMEBODY, ids=str)
