@@ -1,10 +1,13 @@
 """Ports of this machine that nobody listens on."""
 
+import secrets
 import socket
 from collections.abc import Iterable
 
 LOOPBACK = "127.0.0.1"
 _LAST_PORT = 65535
+# Linux and others give higher ones to whoever connects and names none.
+_NEVER_GIVEN = range(11_000, 32_768)
 
 
 def loopback_hosts() -> list[str]:
@@ -32,10 +35,10 @@ def any_free() -> int:
 
 
 def free_range(count: int) -> int:
-    """The first of so many ports in a row that nobody listens on."""
+    """The first of so many ports in a row that nobody listens on, nor gets for a connection before they are used."""
     while True:
-        first = any_free()
-        if first + count <= _LAST_PORT and all(is_free(port) for port in range(first, first + count)):
+        first = _NEVER_GIVEN.start + secrets.randbelow(len(_NEVER_GIVEN) - count)
+        if all(is_free(port) for port in range(first, first + count)):
             return first
 
 
