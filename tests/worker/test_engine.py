@@ -40,7 +40,7 @@ from worker.management import LOOPS
 from worker.process import Process
 from worker.stopping import Stopping
 
-DRAIN_SECONDS = 1.0
+DRAIN_SECONDS = 3.0
 SLOW = 0.8
 HANGING = Answer(200, after=30.0)
 
