@@ -15,7 +15,7 @@ APART := tests/browser tests/dev tests/e2e tests/sdk tests/ssrf \
 	$(addprefix tests/tenancy/test_,foreign_objects.py mixed_load.py names_and_keys.py rows.py)
 # Those that measure how soon somebody is served: they have the machine to themselves.
 ALONE := $(addprefix tests/e2e/test_,fairness.py sign_in_flood.py)
-# Faults that nobody notices or that come by hand: two at a time leave each other what they need.
+# Faults that leave most of the machine idle, and of which no speed is judged closely: two at a time.
 FAULTS_ASIDE := $(addprefix tests/faults/test_,audit.py beat.py calm.py clock.py keys.py logs.py poison.py telemetry.py)
 CHARTS_ALONE := $(addprefix tests/cluster/test_,gateway.py releases.py traffic.py)
 # ARGS may choose tests of one of two runs only: pytest ends with 5 where it ran none.
@@ -29,7 +29,7 @@ help:
 	@echo 'make run         start everything here and deliver a first event (PORT=8000)'
 	@echo 'make observe     watch what make run started, by Prometheus with our rules'
 	@echo 'make observe-check  every question of every dashboard and rule, asked of a running system'
-	@echo 'make test        the tests, against real servers, in less than ten minutes (ARGS="-k words")'
+	@echo 'make test        the tests, against real servers, in about ten minutes (ARGS="-k words")'
 	@echo 'make e2e         those that start whole installations, browsers and other clients'
 	@echo 'make permissions write app/auth/permissions.md anew from the routes'
 	@echo 'make check       ruff, mypy, import-linter, bandit and semgrep'
