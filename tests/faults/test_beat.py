@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from app.cli.dev.process import Child, Program
+from app.features.retention.operations import AHEAD
+from app.features.retention.queries import SETTLING
 from tests.faults.lab import Lab, Scene
 from tests.faults.processes import wait_for
 from tests.servers import ROOT
@@ -56,7 +58,10 @@ def _forget_days_ahead(lab: Lab, scene: Scene) -> set[str]:
 def _is_kept(lab: Lab, scene: Scene, days: set[str]) -> bool:
     """Whether the days to come are there again, and the old ones gone."""
     found = _partitions(lab, scene)
-    return days <= found and f"messages_p{OLD:%Y%m%d}" not in found
+    # For an hour after midnight the day of retention is the one before, and the last day that is promised with it.
+    last = datetime.now(UTC) - SETTLING + timedelta(days=AHEAD)
+    promised = {name for name in days if name <= f"messages_p{last:%Y%m%d}"}
+    return bool(promised) and promised <= found and f"messages_p{OLD:%Y%m%d}" not in found
 
 
 def _partitions(lab: Lab, scene: Scene) -> set[str]:
