@@ -51,6 +51,7 @@ _OWN = (
 _GITHUB, _REDIS, _REPO = "github", "argocd-redis", "argocd-repo-server"
 _PROGRAMS = (_GITHUB, _REDIS, _REPO, _CONTROLLER, _SETS, _NOTIFICATIONS)
 _DEFAULTS = "base/config/argocd-cm.yaml"
+_VERIFY = "git-verify-wrapper.sh"
 _REDIS_PORT, _REPO_PORT, _HEALTH_PORT = 9680, 9681, 9682
 _OF_THE_WHOLE_CLUSTER = {"ClusterRole", "ClusterRoleBinding"}
 
@@ -168,6 +169,8 @@ def _repo_server(place: Place) -> NodeProgram:
         (home / name).mkdir(parents=True, exist_ok=True)
     for name in ("helm", "kustomize"):
         (home / "programs" / name).symlink_to(program(name))
+    # As in its image: it asks whether a commit is signed even where nobody wants to know.
+    Path(shutil.copy(fetched(pin(_MODULE)) / "hack" / _VERIFY, home / "programs")).chmod(0o755)
     # As a volume of argocd-tls-certs-cm.
     for host in HOSTS:
         (home / "tls" / host).write_text(_trusted(place).read_text())
@@ -182,7 +185,8 @@ def _repo_server(place: Place) -> NodeProgram:
         "HELM_DATA_HOME": f"{home}/home",
     }
     argv = [
-        *(program(_REPO), f"--redis=127.0.0.1:{_REDIS_PORT}", "--disable-tls"),
+        # Asked for no TLS, it takes no default for whom it would trust by it.
+        *(program(_REPO), f"--redis=127.0.0.1:{_REDIS_PORT}", "--disable-tls", "--client-ca-path="),
         *("--address=127.0.0.1", f"--port={_REPO_PORT}"),
         *("--metrics-address=127.0.0.1", f"--metrics-port={_HEALTH_PORT}"),
     ]

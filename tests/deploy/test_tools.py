@@ -12,6 +12,8 @@ from tests.deploy.tools import KUBERNETES, MODULES, NAMES, PROGRAMS, SETS, go, p
 from tests.servers import ROOT
 
 GO_MODULES = sorted({made.module for made in PROGRAMS.values()})
+# Those whose programs share next to nothing with the others.
+APART = {"actionlint", "score"}
 
 
 def test_helm_is_the_fourth_and_knows_the_kubernetes_that_is_tested_against(helm: Path) -> None:
@@ -38,6 +40,24 @@ def test_a_program_is_of_the_version_whose_definitions_the_server_knows(module: 
     versions = {one["Path"]: one["Version"] for one in wanted}
     of_both = [pin for pin in pins() if pin.path in versions]
     assert [(pin.path, pin.version) for pin in of_both] == [(pin.path, versions[pin.path]) for pin in of_both]
+
+
+def test_what_modules_share_is_of_one_version_and_so_compiled_once() -> None:
+    """A library of two versions is compiled twice, with all that is above it: Kubernetes' alone take minutes."""
+    versions: dict[str, dict[str, list[str]]] = {}
+    for module in sorted(set(GO_MODULES) - APART):
+        for path, version in _versions(module).items():
+            versions.setdefault(path, {}).setdefault(version, []).append(module)
+    assert len(versions["k8s.io/client-go"]["v0.36.2"]) > 1
+    several = {path: found for path, found in versions.items() if len(found) > 1}
+    assert several.keys() == {"github.com/prometheus/prometheus"}, several
+
+
+def _versions(module: str) -> dict[str, str]:
+    """What a module is compiled of, as far as it says so itself."""
+    said = json.loads(go(["mod", "edit", "-json"], MODULES / module))
+    replaced = {one["Old"]["Path"]: one["New"]["Version"] for one in said["Replace"] or ()}
+    return {one["Path"]: one["Version"] for one in said["Require"]} | replaced
 
 
 def test_kubernetes_is_what_the_name_says_that_it_is_called_by() -> None:

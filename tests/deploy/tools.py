@@ -61,7 +61,7 @@ PROGRAMS: Mapping[str, Program] = {
     "argocd": Program(
         "./argocd",
         "argocd",
-        "-X github.com/argoproj/argo-cd/v3/common.version=3.2.11",
+        "-X github.com/argoproj/argo-cd/v3/common.version=3.5.7",
         (
             "argocd-application-controller",
             "argocd-applicationset-controller",
