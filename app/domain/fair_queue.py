@@ -31,8 +31,10 @@ class FairQueue(Generic[K, T]):
     A party alone has the whole `room`. Where others are, `share` places are enough for each, and a party that wants
     more is greedy. A greedy one goes in by rounds of its share: once all of a round have left it rests, as long as they
     were inside for each round that waits in its line, at most `longest_rest`, so that most of the time is left to the
-    others. Several greedy ones do not rest, they divide half of the room. Whoever came within the last `period` is
-    there. Times are in seconds, of any clock that does not go back.
+    others. Where as many of the others are inside as a share is, most is theirs without that, and it rests no more: one
+    that rests among many equals would get less than each of them, and never be rid of its line. Nor do several greedy
+    ones rest, they divide half of the room. Whoever came within the last `period` is there. Times are in seconds, of
+    any clock that does not go back.
 
     `has_company` says that others are there whom this queue does not see.
     """
@@ -132,7 +134,8 @@ class FairQueue(Generic[K, T]):
         self._inside += 1
 
     def _call_on(self, one: _Party[T], now: float) -> None:
-        if self._is_lonely or self._greedy > 1:
+        others = self._inside - one.inside
+        if self._is_lonely or self._greedy > 1 or others >= self._least:
             self._await_turn(one)
         elif not one.inside:
             one.called_on = True

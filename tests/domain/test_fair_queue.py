@@ -1,5 +1,6 @@
 """The fair queue: turns, shares and bounds, and that nobody who stands in line is forgotten."""
 
+import itertools
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterable
 
@@ -73,8 +74,8 @@ class TestRounds:
     def test_a_line_that_was_longer_rests_no_longer_than_a_full_one(self) -> None:
         queue: Queue = FairQueue(ROOM, share=1, period=PERIOD, longest_rest=100.0)
         come(queue, "a" * 30)
-        come(queue, "b")
-        assert go(queue, "a" * 12, now=2.0) == [0]
+        queue.has_company = True
+        assert go(queue, "a" * 12, now=2.0) == []
         assert queue.wake_at == 2.0 + 1.0 * LINE_PER_SHARE
 
     def test_several_greedy_ones_divide_half_of_the_room_and_do_not_rest(self) -> None:
@@ -83,6 +84,13 @@ class TestRounds:
         assert queue.share == 5
         assert go(queue, "ab", now=9.0) == [6, 8, 10, 7, 9, 11]
         assert queue.wake_at is None
+
+    def test_a_greedy_one_does_not_rest_where_as_many_of_others_are_inside_as_a_share_is(self, queue: Queue) -> None:
+        come(queue, "bcd" + "a" * 5, now=1.0)
+        assert go(queue, "a", now=2.0) == [6]
+        go(queue, "b", now=2.0)
+        assert go(queue, "aaa", now=3.5) == []
+        assert queue.wake_at == 4.0
 
     def test_who_comes_while_its_line_rests_stands_behind_it(self, queue: Queue) -> None:
         come(queue, "b" + "a" * 4, now=1.0)
@@ -121,6 +129,30 @@ class TestTurns:
         come(queue, "abcd" * 3)
         come(queue, "xxxyyz")
         assert go(queue, "abcdab") == [0, 3, 5, 1, 4, 2]
+
+
+def test_one_of_many_equals_that_was_held_up_is_not_held_up_for_ever() -> None:
+    equals, commit, seconds = range(50), 0.02, 4.0
+    queue: FairQueue[int, int] = FairQueue(256, share=8, period=2.0, longest_rest=0.25)
+    callers, inside, now = itertools.cycle(equals), deque[int](), 0.0
+
+    def post(party: int) -> None:
+        if queue.enter(party, now):
+            inside.append(party)
+        else:
+            assert queue.line_up(party, party), "refused, though it asks for no more than others do"
+
+    for party in [*itertools.islice(callers, 236), *[7] * 20]:
+        post(party)
+    while now < seconds:
+        now += commit
+        inside.extend(queue.call(now))
+        stored = [inside.popleft() for _ in range(128)]
+        for party in stored:
+            inside.extend(queue.leave(party, now))
+        for _ in stored:
+            post(next(callers))
+    assert not queue.is_full(7)
 
 
 PARTIES = st.sampled_from("abcde")
