@@ -73,8 +73,15 @@ class Place:
 
     def make(self) -> None:
         """Makes the folder."""
-        self._refuse_to_begin_twice()
+        self.refuse_what_cannot_begin()
         self.folder.mkdir(parents=True)
+
+    def refuse_what_cannot_begin(self) -> None:
+        """ClusterError for who is not root, and where there is a cluster."""
+        if os.geteuid() != 0:
+            raise ClusterError("namespaces, mounts and control groups are made here: run it as root")
+        if self.folder.exists():
+            raise ClusterError(f"there is a cluster in {self.folder}, or what is left of one: make cluster-down")
 
     def begin_in(self, container: int) -> None:
         """The same where a container is the node: programs run beside it, in its network.
@@ -243,12 +250,6 @@ class Place:
     def _identity(self) -> Identity | None:
         file = self.folder / "identity.json"
         return Identity(*json.loads(file.read_text())) if file.exists() else None
-
-    def _refuse_to_begin_twice(self) -> None:
-        if os.geteuid() != 0:
-            raise ClusterError("namespaces, mounts and control groups are made here: run it as root")
-        if self.folder.exists():
-            raise ClusterError(f"there is a cluster in {self.folder}, or what is left of one: make cluster-down")
 
 
 def wait_until(condition: Callable[[], bool], seconds: float, otherwise: Callable[[], str]) -> float:

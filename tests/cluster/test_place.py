@@ -11,6 +11,7 @@ import pytest
 
 from tests.cluster.addresses import GITHUB, NODE, RECEIVERS
 from tests.cluster.place import ClusterError, NodeProgram, Place, wait_until
+from tests.cluster.up import bring_up
 
 SLEEPS = NodeProgram("sleeps", ["sleep", "1000"])
 
@@ -85,6 +86,12 @@ def test_an_end_leaves_neither_processes_nor_mounts_nor_files(place: Place) -> N
 def test_a_second_one_in_the_same_place_is_refused(place: Place) -> None:
     with pytest.raises(ClusterError, match="make cluster-down"):
         place.begin()
+
+
+def test_it_is_refused_before_anything_is_compiled(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(ClusterError, match="make cluster-down"):
+        bring_up(place, small=True, by_kind=False)
+    assert capsys.readouterr().out == ""
 
 
 def test_where_a_container_is_the_node_programs_run_beside_it_in_its_network(tmp_path: Path) -> None:

@@ -32,6 +32,8 @@ Component = tuple[str, Callable[[], Iterable[Manifest]], Callable[[Place], Itera
 
 def bring_up(place: Place, *, small: bool, by_kind: bool) -> None:
     """From nothing to an installation that is served, on this machine as it is or on a container that kind makes."""
+    # Before minutes of compiling, not after them.
+    place.refuse_what_cannot_begin()
     if not small and cache().resolve().is_relative_to("/tmp"):  # noqa: S108 nothing is written
         raise ClusterError("POSTRIDER_TOOLS is below /tmp, where Argo CD finds no program: name a folder elsewhere")
     with part("programs and images"):
