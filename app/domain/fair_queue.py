@@ -31,10 +31,10 @@ class FairQueue(Generic[K, T]):
     A party alone has the whole `room`. Where others are, `share` places are enough for each, and a party that wants
     more is greedy. A greedy one goes in by rounds of its share: once all of a round have left it rests, as long as they
     were inside for each round that waits in its line, at most `longest_rest`, so that most of the time is left to the
-    others. Where as many of the others are inside as a share is, most is theirs without that, and it rests no more: one
-    that rests among many equals would get less than each of them, and never be rid of its line. Nor do several greedy
-    ones rest, they divide half of the room. Whoever came within the last `period` is there. Times are in seconds, of
-    any clock that does not go back.
+    others. It does not rest while as many of the others are inside as a share is: they have as much as it has without
+    that, and one that rests among many equals would get less than each of them, and never be rid of its line. Nor do
+    several greedy ones rest, they divide half of the room. Whoever came within the last `period` is there. Times are in
+    seconds, of any clock that does not go back.
 
     `has_company` says that others are there whom this queue does not see.
     """
